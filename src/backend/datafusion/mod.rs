@@ -1,0 +1,1 @@
+//! The embedded backend: logical plans of DataFusion over files.

@@ -1,0 +1,260 @@
+//! Evaluates a batch: the trait [`Backend`] and what it returns. Each backend reads its own tables and keeps the members it finds
+//! in its own place; only the ledger of the same place looks inside them.
+//!
+//! # Contract
+//! A backend is one tenant's tables, opened for one run: what it lists and the schemas it found do not change during its life.
+//! Given the same tables, batch and stored members, every backend yields the same members, on any number of threads. A source
+//! that vanishes or cannot be read is an error; a value that does not fit its reading is missing and counted as an
+//! [`Observation`], never an error.
+
+mod members;
+
+pub mod datafusion;
+
+use async_trait::async_trait;
+
+use crate::check::Reading;
+use crate::model::catalog::Catalog;
+use crate::plan::Batch;
+
+pub use members::{LocalMembers, MemberSet, SortedIds};
+
+/// One tenant's tables, opened for one run.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// The members of a segment, in this backend's place.
+    type Members: MemberSet;
+
+    /// The tables, as they were found when the backend was opened.
+    fn catalog(&self) -> &Catalog;
+
+    /// The members of every output of the batch. `stored` holds the members of [`Batch::stored`], in that order; those that are
+    /// not in the universe are not matched.
+    ///
+    /// # Errors
+    /// When a table cannot be read, has no row where rows are required, or identifies a subject twice.
+    async fn evaluate(&self, batch: &Batch, stored: &[Self::Members]) -> Result<Evaluation<Self::Members>, BackendError>;
+
+    /// What one subject looks like to the batch, reading only what that needs. `stored` as in [`Backend::evaluate`].
+    ///
+    /// # Errors
+    /// As [`Backend::evaluate`].
+    async fn inspect(&self, batch: &Batch, stored: &[Self::Members], subject_id: &str) -> Result<Inspection, BackendError>;
+
+    /// What [`Backend::evaluate`] would execute, as text for people; deterministic.
+    ///
+    /// # Errors
+    /// As [`Backend::evaluate`].
+    async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError>;
+
+    /// What the tables hold, for authors: types, JSON paths, frequent values, missing shares.
+    ///
+    /// # Errors
+    /// As [`Backend::evaluate`].
+    async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError>;
+}
+
+/// What a batch came to.
+#[derive(Debug)]
+pub struct Evaluation<M> {
+    /// Every subject that a segment can contain.
+    pub universe: M,
+    /// The members of each output, in the order of the batch.
+    pub outputs: Vec<M>,
+    /// What was left out or did not fit, in a stable order, without zeros.
+    pub observations: Vec<Observation>,
+    /// What the execution read.
+    pub scans: Vec<Scan>,
+}
+
+/// How much of a table one execution read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// The table.
+    pub table: TableRole,
+    /// How often the plan scans it.
+    pub passes: usize,
+    /// Rows that left the scan.
+    pub rows: u64,
+}
+
+/// Something in the data that was left out or did not fit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Observation {
+    /// Where.
+    pub table: TableRole,
+    /// What.
+    pub kind: ObservationKind,
+    /// How many rows, of those that were read.
+    pub count: u64,
+}
+
+/// What was left out or did not fit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObservationKind {
+    /// Rows whose subject key is NULL or empty; left out.
+    MissingKey,
+    /// Events without a time; left out.
+    MissingTime,
+    /// Values of a property that are there and are not what they were read as; missing.
+    Misfit {
+        /// The property, as a path.
+        property: String,
+        /// What it was read as.
+        reading: Reading,
+    },
+    /// Text of a JSON column that is not one valid JSON value; it has no paths.
+    InvalidJson {
+        /// The column.
+        column: String,
+    },
+}
+
+/// A table's role for a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableRole {
+    /// The users.
+    Users,
+    /// The events.
+    Events,
+    /// The products.
+    Products,
+}
+
+impl TableRole {
+    /// The word in configuration and messages.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Events => "events",
+            Self::Products => "products",
+        }
+    }
+}
+
+impl std::fmt::Display for TableRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.keyword())
+    }
+}
+
+/// One subject, as a batch sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// Whether the subject is in the universe. When not, no output holds and every value is missing.
+    pub in_universe: bool,
+    /// The value of each feature of the batch, in its order.
+    pub values: Vec<Datum>,
+    /// Whether each test of the batch passes, in its order.
+    pub tests: Vec<bool>,
+    /// Whether each output of the batch holds, in its order.
+    pub outputs: Vec<bool>,
+}
+
+/// The value of a feature, for people.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Datum {
+    /// None.
+    Missing,
+    /// A boolean.
+    Boolean(bool),
+    /// A number, in its shortest exact decimal form.
+    Number(String),
+    /// A text.
+    Text(String),
+    /// An instant, RFC 3339, UTC.
+    Instant(String),
+    /// An array, each element as text.
+    List(Vec<String>),
+}
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct TableProfile {
+    /// Which table.
+    pub table: TableRole,
+    /// How many rows.
+    pub rows: u64,
+    /// How many files.
+    pub files: usize,
+    /// The earliest and latest time of the events, RFC 3339.
+    pub time_range: Option<(String, String)>,
+    /// The event types, most frequent first.
+    pub event_types: Vec<(String, u64)>,
+    /// The columns and, below JSON columns, the paths found.
+    pub properties: Vec<PropertyProfile>,
+}
+
+/// What a property holds.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PropertyProfile {
+    /// As a definition writes it.
+    pub property: String,
+    /// What it holds: a column's type, or the types of the JSON values there, most frequent first.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Rows without a value.
+    pub missing: u64,
+    /// The most frequent values with their rows, most frequent first.
+    pub top: Vec<(String, u64)>,
+}
+
+/// Why a batch could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// A source is missing, empty, unreadable or not what it should be. The text says which and why.
+    #[error("the {table} source `{location}` {problem}")]
+    Source {
+        /// The table.
+        table: TableRole,
+        /// Its path or URL.
+        location: String,
+        /// What is wrong, to be read after the location.
+        problem: String,
+        /// What to do.
+        help: Option<String>,
+        /// The cause below.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The configuration of a table does not fit its source.
+    #[error("the {table} table cannot be read as configured: {problem}")]
+    Mapping {
+        /// The table.
+        table: TableRole,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Several rows of a subjects table have one key.
+    #[error("the {table} table has {count} keys with more than one row, such as {examples}")]
+    DuplicateKeys {
+        /// The table.
+        table: TableRole,
+        /// How many keys.
+        count: u64,
+        /// A few of them, quoted.
+        examples: String,
+    },
+    /// The memory limit does not suffice.
+    #[error("the evaluation needs more memory than `memory_limit` allows")]
+    Memory {
+        /// The cause below.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine failed.
+    #[error("the engine failed while it was {operation}")]
+    Engine {
+        /// What it was doing.
+        operation: &'static str,
+        /// The cause below.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

@@ -1,0 +1,350 @@
+//! The checked definition: what an author said, with every name resolved and every literal read. It keeps the author's tree and
+//! operators; nothing is rewritten, so that it can be evaluated, explained and printed as it was meant.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::catalog::Access;
+use crate::model::condition::{EventTypePattern, Logic, Subject};
+use crate::model::decimal::Decimal;
+use crate::model::id::SegmentId;
+use crate::model::operator::Operator;
+use crate::model::path::DocPath;
+use crate::model::property::DatePart;
+use crate::model::segment::Definition;
+use crate::model::window::{DateExpr, Window};
+
+/// A definition that fits its catalog.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedSegment {
+    definition: Arc<Definition>,
+    rule: CheckedRule,
+}
+
+impl CheckedSegment {
+    /// Only `check` makes one.
+    pub(super) fn new(definition: Arc<Definition>, rule: CheckedRule) -> Self {
+        Self { definition, rule }
+    }
+
+    /// The id of the segment.
+    #[must_use]
+    pub fn id(&self) -> &SegmentId {
+        &self.definition.id
+    }
+
+    /// What the segment contains.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.definition.subject
+    }
+
+    /// The document as the author wrote it.
+    #[must_use]
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    /// Who it contains.
+    #[must_use]
+    pub fn rule(&self) -> &CheckedRule {
+        &self.rule
+    }
+
+    /// The segments that the rule refers to.
+    #[must_use]
+    pub fn references(&self) -> BTreeSet<SegmentId> {
+        let mut found = BTreeSet::new();
+        if let CheckedRule::Conditions(condition) = &self.rule {
+            collect_references(condition, &mut found);
+        }
+        found
+    }
+}
+
+fn collect_references(condition: &CheckedCondition, found: &mut BTreeSet<SegmentId>) {
+    match condition {
+        CheckedCondition::Group { conditions, .. } | CheckedCondition::AtLeast { of: conditions, .. } => {
+            for condition in conditions {
+                collect_references(condition, found);
+            }
+        }
+        CheckedCondition::Not { condition, .. } => collect_references(condition, found),
+        CheckedCondition::Leaf { leaf, .. } => match leaf {
+            CheckedLeaf::Segment { segment_id, .. } => {
+                found.insert(segment_id.clone());
+            }
+            CheckedLeaf::Everyone | CheckedLeaf::Attribute(_) | CheckedLeaf::Events(_) => {}
+        },
+    }
+}
+
+/// Who a segment contains.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckedRule {
+    /// Whoever was added by hand.
+    Static,
+    /// The subjects for which the condition holds.
+    Conditions(CheckedCondition),
+}
+
+/// A node of the author's tree.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckedCondition {
+    /// All, or one, of the conditions hold.
+    Group {
+        /// Where it stands.
+        path: DocPath,
+        /// How they join.
+        logic: Logic,
+        /// At least one.
+        conditions: Vec<Self>,
+    },
+    /// At least `count` of the conditions hold; `count` is from 1 to their number.
+    AtLeast {
+        /// Where it stands.
+        path: DocPath,
+        /// How many.
+        count: usize,
+        /// Of these.
+        of: Vec<Self>,
+    },
+    /// The condition does not hold.
+    Not {
+        /// Where it stands.
+        path: DocPath,
+        /// What must not hold.
+        condition: Box<Self>,
+    },
+    /// A leaf.
+    Leaf {
+        /// Where it stands.
+        path: DocPath,
+        /// What it says.
+        leaf: CheckedLeaf,
+    },
+}
+
+impl CheckedCondition {
+    /// Where the node stands in the definition.
+    #[must_use]
+    pub fn path(&self) -> &DocPath {
+        match self {
+            Self::Group { path, .. } | Self::AtLeast { path, .. } | Self::Not { path, .. } | Self::Leaf { path, .. } => path,
+        }
+    }
+}
+
+/// A leaf with its names resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckedLeaf {
+    /// Always.
+    Everyone,
+    /// A property of the subject.
+    Attribute(CheckedAttribute),
+    /// A measure over the subject's events.
+    Events(CheckedEvents),
+    /// Membership of another segment.
+    Segment {
+        /// The other segment.
+        segment_id: SegmentId,
+        /// Must not be in it.
+        negated: bool,
+    },
+}
+
+/// A property, and the test on it. `where` entries are of this shape too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedAttribute {
+    /// Where the value comes from.
+    pub property: CheckedProperty,
+    /// How it is read.
+    pub reading: Reading,
+    /// What must hold of it.
+    pub test: Test,
+}
+
+/// A property with its paths resolved. All but `Stored` are numbers; the paths of the date forms are read as dates, those of the
+/// mean as numbers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckedProperty {
+    /// The stored value.
+    Stored(Access),
+    /// Fractional days of 24 hours from the date up to `as_of`.
+    DaysSince(Access),
+    /// Whole local days to the next yearly return of the date.
+    DaysToAnniversary(Access),
+    /// A part of the local date and time.
+    Part(DatePart, Access),
+    /// The mean of numbers.
+    Mean(Vec<Access>),
+}
+
+/// What a stored value is read as. A value that does not fit is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reading {
+    /// Strings, and integers as their digits. `string` and `url`.
+    Text,
+    /// `number` and `price`.
+    Number,
+    /// `boolean`.
+    Boolean,
+    /// `date`: an instant, or the start of a local day.
+    Date,
+    /// `array`, each element read as this; a scalar is an array of one.
+    Elements(ElementType),
+    /// The value as it is stored, for `is_set` on a JSON path without `value_type`: set unless null, `""` or `[]`.
+    Stored,
+}
+
+/// What an element of an array is read as: the type of the literal that it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ElementType {
+    /// Text.
+    Text,
+    /// A number.
+    Number,
+    /// A boolean.
+    Boolean,
+    /// Not compared: the test is `is_set` or `is_not_set`.
+    Any,
+}
+
+/// An operator of the author's, with its operands read. `operator` suits the reading, `operand` suits the operator.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Test {
+    /// How; may be a negative operator.
+    pub operator: Operator,
+    /// With what.
+    pub operand: Operand,
+    /// Compares text without regard to case; false where no text is compared.
+    pub ignore_case: bool,
+}
+
+/// What stands on the right of an operator, read as the type of the left.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operand {
+    /// Nothing: `is_set`, `is_not_set`, `is_true`, `is_false`.
+    None,
+    /// A text: `eq`, `neq`, `contains`, `does_not_contain`, `starts_with`, `ends_with`, and the pattern of `matches` as written.
+    Text(String),
+    /// Texts: `in`, `not_in`. Not empty.
+    Texts(Vec<String>),
+    /// A number: `eq` to `lte`.
+    Number(Decimal),
+    /// Two numbers: `between`, `not_between`, both included; the first is at most the second.
+    NumberRange(Decimal, Decimal),
+    /// Numbers: `in`, `not_in`. Not empty.
+    Numbers(Vec<Decimal>),
+    /// `eq`, `neq` on booleans.
+    Boolean(bool),
+    /// A date: `eq` to `lte`.
+    Date(DateExpr),
+    /// Two dates: `between`, `not_between`, both included.
+    DateRange(DateExpr, DateExpr),
+    /// Elements, all of one type: one for `contains` and `does_not_contain`, at least one for `contains_any` and `contains_all`.
+    Elements(Vec<Element>),
+}
+
+/// A literal that an array may hold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(Decimal),
+    /// A boolean.
+    Boolean(bool),
+}
+
+/// A measure over the subject's events, and the test on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedEvents {
+    /// The type patterns; `None` = any event, also one without a type.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// Conditions on the event, all of which must hold.
+    pub filter: Vec<CheckedRow>,
+    /// When.
+    pub window: Window,
+    /// What is measured.
+    pub measure: CheckedMeasure,
+    /// What must hold of it.
+    pub test: Test,
+}
+
+/// A node of `where`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckedRow {
+    /// All, or one, of the conditions hold.
+    Group {
+        /// How they join.
+        logic: Logic,
+        /// At least one.
+        conditions: Vec<Self>,
+    },
+    /// At least `count` of the conditions hold.
+    AtLeast {
+        /// How many.
+        count: usize,
+        /// Of these.
+        of: Vec<Self>,
+    },
+    /// The condition does not hold.
+    Not(Box<Self>),
+    /// A property of the event.
+    Test(CheckedAttribute),
+}
+
+/// What is measured over events.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckedMeasure {
+    /// A number that needs no property: a count of rows or of local units; 0 when there are no events.
+    Rows(RowMeasure),
+    /// A number over a numeric property (`count_distinct`: over any scalar property).
+    Number(NumberMeasure, Access),
+    /// A value of a property, read as stated; missing when no event carries one.
+    Value(ValueMeasure, Access, Reading),
+}
+
+/// A measure of the events themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RowMeasure {
+    /// How many events; 0 of none.
+    Count,
+    /// Distinct local days; 0 of none.
+    ActiveDays,
+    /// Distinct local ISO weeks; 0 of none.
+    ActiveWeeks,
+    /// Distinct local months; 0 of none.
+    ActiveMonths,
+    /// Fractional days since the first; missing of none.
+    DaysSinceFirst,
+    /// Fractional days since the last; missing of none.
+    DaysSinceLast,
+}
+
+/// A measure of a property that is a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NumberMeasure {
+    /// Exact sum; 0 of none.
+    Sum,
+    /// Exact mean; missing of none.
+    Avg,
+    /// Least; missing of none.
+    Min,
+    /// Greatest; missing of none.
+    Max,
+    /// Distinct scalar values, equal as numbers, or as the same text, boolean or instant; 0 of none.
+    CountDistinct,
+}
+
+/// A measure of a property that is one of its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueMeasure {
+    /// On the earliest event that carries it, by (time, event id as text with none first, value).
+    First,
+    /// On the latest such event.
+    Last,
+    /// The most frequent, the smallest of equals.
+    MostFrequent,
+}

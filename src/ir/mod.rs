@@ -1,0 +1,18 @@
+//! The logical segment: what a definition means, independent of any backend, of `as_of` and of how it was written.
+//!
+//! A segment is a [`Formula`] over tests of features, where a [`Feature`] is one value per subject. Formulas are two-valued: a test on
+//! a missing value does not hold, and `Not` is the complement over the universe, never the NOT of SQL over NULL. Negative operators
+//! of the language (`neq`, `not_in`, ...) are `Not` over their positive here, so a [`Test`] is always positive.
+//!
+//! | feature | value of a subject without events, or without the property |
+//! |---|---|
+//! | attribute | missing |
+//! | `count`, `active_*`, `sum`, `count_distinct` | 0 |
+//! | every other measure | missing |
+
+mod logical;
+
+pub use logical::{
+    Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
+    NumberTest, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
+};

@@ -1,0 +1,3 @@
+//! The `segmenta` program.
+
+fn main() {}

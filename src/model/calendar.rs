@@ -1,0 +1,1 @@
+//! Dates of a definition to instants: the tenant's timezone, its days and their starts.

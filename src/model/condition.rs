@@ -1,0 +1,281 @@
+//! The rule tree of a definition: groups, negations and leaves.
+
+use super::id::SegmentId;
+use super::operator::{Operator, ValueType};
+use super::property::{Property, PropertyPath};
+use super::value::Literal;
+use super::window::Window;
+
+/// A node of the rule tree, with the author's remark on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Condition {
+    /// What it says.
+    pub node: Node,
+    /// The author's remark; carried, never read.
+    pub description: Option<String>,
+}
+
+impl From<Node> for Condition {
+    fn from(node: Node) -> Self {
+        Self { node, description: None }
+    }
+}
+
+impl From<Leaf> for Condition {
+    fn from(leaf: Leaf) -> Self {
+        Node::Leaf(leaf).into()
+    }
+}
+
+/// What a node says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Node {
+    /// `{"logic": ..., "conditions": [...]}`.
+    Group {
+        /// How the conditions join.
+        logic: Logic,
+        /// At least one.
+        conditions: Vec<Condition>,
+    },
+    /// `{"at_least": n, "of": [...]}`.
+    AtLeast {
+        /// How many must hold.
+        count: u64,
+        /// Of these.
+        of: Vec<Condition>,
+    },
+    /// `{"not": node}`.
+    Not(Box<Condition>),
+    /// A leaf, with `type`.
+    Leaf(Leaf),
+}
+
+/// How the conditions of a group join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Logic {
+    /// All must hold.
+    And,
+    /// One must hold.
+    Or,
+}
+
+/// A condition on one feature of the subject.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Leaf {
+    /// `user_attribute`, `product_attribute`: a property of the subject compares as stated.
+    Attribute {
+        /// The subject that the type names.
+        subject: Subject,
+        /// The comparison.
+        test: AttributeTest,
+    },
+    /// `event`: a measure over the subject's events compares as stated.
+    Event(EventLeaf),
+    /// `lifecycle`: the subject's events follow a pattern over time.
+    Lifecycle(Unsupported),
+    /// `sequence`: the user's events contain the steps in order.
+    Sequence(Unsupported),
+    /// `segment`: the subject is or is not in another segment.
+    Segment(SegmentLeaf),
+    /// `compare`: one measure or attribute compares with another.
+    Compare(Unsupported),
+    /// `top`: the subject ranks among the first.
+    Top(Unsupported),
+    /// `sample`: the subject falls into a stable pseudo-random share.
+    Sample(Unsupported),
+    /// `everyone`: always.
+    Everyone,
+    /// `user_behavior_signal`: members of a user segment did something with the product.
+    UserBehaviorSignal(Unsupported),
+    /// `ai_visibility_metric`: never, until a source of such metrics exists.
+    AiVisibilityMetric(Unsupported),
+}
+
+/// A leaf that the language names and this version does not evaluate yet. It decodes, and is refused by `check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unsupported;
+
+/// What a segment contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// Users.
+    User,
+    /// Products.
+    Product,
+}
+
+impl Subject {
+    /// The word in a definition.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Product => "product",
+        }
+    }
+}
+
+/// A property compares as stated: an attribute leaf without its type, and an entry of `where`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AttributeTest {
+    /// What is looked at.
+    pub property: Property,
+    /// The comparison with it.
+    pub comparison: Comparison,
+}
+
+/// An operator and what the author put beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Comparison {
+    /// How.
+    pub operator: Operator,
+    /// With what; absent for `is_set` and its like.
+    pub value: Option<Literal>,
+    /// The upper end of `between`.
+    pub value2: Option<Literal>,
+    /// What the property is read as; absent = the column's type, or the type of `value`.
+    pub value_type: Option<ValueType>,
+    /// Compares text without regard to case.
+    pub ignore_case: bool,
+}
+
+/// A measure over events, and how it compares.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventLeaf {
+    /// The measure.
+    pub events: EventMeasure,
+    /// The comparison; absent only for `count`, where it means `gte 1`.
+    pub comparison: Option<Comparison>,
+}
+
+/// A measure over the subject's events in a window.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EventMeasure {
+    /// Which types of events; `None` = any, also events without a type.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// Conditions on the event's own properties, all of which must hold.
+    pub filter: Vec<EventCondition>,
+    /// What is measured.
+    pub measure: Measure,
+    /// When.
+    pub window: Window,
+}
+
+/// Which event types one entry of `event_type` names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventTypePattern {
+    /// This type.
+    Exact(String),
+    /// Every type that begins so: the entry had a trailing `*`.
+    Prefix(String),
+}
+
+/// A node of `where`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EventCondition {
+    /// `{"logic": ..., "conditions": [...]}`.
+    Group {
+        /// How the conditions join.
+        logic: Logic,
+        /// At least one.
+        conditions: Vec<Self>,
+    },
+    /// `{"at_least": n, "of": [...]}`.
+    AtLeast {
+        /// How many must hold.
+        count: u64,
+        /// Of these.
+        of: Vec<Self>,
+    },
+    /// `{"not": node}`.
+    Not(Box<Self>),
+    /// A property of the event compares as stated.
+    Test(AttributeTest),
+}
+
+/// A number, or a value, per subject over the events of a window.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Measure {
+    /// How many events.
+    Count,
+    /// On how many distinct local days.
+    ActiveDays,
+    /// In how many distinct local ISO weeks.
+    ActiveWeeks,
+    /// In how many distinct local months.
+    ActiveMonths,
+    /// Fractional days of 24 hours from the first event up to `as_of`.
+    DaysSinceFirst,
+    /// Fractional days of 24 hours from the last event up to `as_of`.
+    DaysSinceLast,
+    /// The sum of a property.
+    Sum(PropertyPath),
+    /// Its mean.
+    Avg(PropertyPath),
+    /// Its least value.
+    Min(PropertyPath),
+    /// Its greatest value.
+    Max(PropertyPath),
+    /// How many distinct values it has.
+    CountDistinct(PropertyPath),
+    /// Its value on the earliest event that carries it.
+    First(PropertyPath),
+    /// Its value on the latest event that carries it.
+    Last(PropertyPath),
+    /// Its most frequent value, the smallest of equals.
+    MostFrequent(PropertyPath),
+}
+
+impl Measure {
+    /// The word in a definition: a text, or the key of an object that holds the property.
+    #[must_use]
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::ActiveDays => "active_days",
+            Self::ActiveWeeks => "active_weeks",
+            Self::ActiveMonths => "active_months",
+            Self::DaysSinceFirst => "days_since_first",
+            Self::DaysSinceLast => "days_since_last",
+            Self::Sum(_) => "sum",
+            Self::Avg(_) => "avg",
+            Self::Min(_) => "min",
+            Self::Max(_) => "max",
+            Self::CountDistinct(_) => "count_distinct",
+            Self::First(_) => "first",
+            Self::Last(_) => "last",
+            Self::MostFrequent(_) => "most_frequent",
+        }
+    }
+
+    /// The property that is measured, for the measures that have one.
+    #[must_use]
+    pub fn property(&self) -> Option<&PropertyPath> {
+        match self {
+            Self::Count
+            | Self::ActiveDays
+            | Self::ActiveWeeks
+            | Self::ActiveMonths
+            | Self::DaysSinceFirst
+            | Self::DaysSinceLast => None,
+            Self::Sum(path)
+            | Self::Avg(path)
+            | Self::Min(path)
+            | Self::Max(path)
+            | Self::CountDistinct(path)
+            | Self::First(path)
+            | Self::Last(path)
+            | Self::MostFrequent(path) => Some(path),
+        }
+    }
+}
+
+/// Whether the subject must be in the other segment, or must not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SegmentLeaf {
+    /// The other segment.
+    pub segment_id: SegmentId,
+    /// Must not be in it.
+    pub negated: bool,
+}

@@ -1,0 +1,86 @@
+//! [`Definition`]: the document an author writes.
+
+use serde::{Deserialize, Serialize};
+
+use super::condition::{Condition, Logic, Subject};
+use super::id::SegmentId;
+use super::schedule::Schedule;
+use super::scoring::Scoring;
+use super::window::Duration;
+
+/// A segment as its author defined it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    /// Unique in the tenant.
+    pub id: SegmentId,
+    /// 1 to 255 characters, unique in the tenant; absent = the id.
+    pub name: Option<String>,
+    /// What the segment is for.
+    pub description: Option<String>,
+    /// What it contains.
+    pub subject: Subject,
+    /// Where its members come from.
+    pub kind: Kind,
+    /// Whether it is recomputed, listed and referenced.
+    pub status: Status,
+    /// When it is recomputed; absent = the configured default.
+    pub schedule: Option<Schedule>,
+    /// How long its members count as fresh; absent = the refresh interval.
+    pub cache_ttl: Option<Duration>,
+    /// Free labels.
+    pub tags: Vec<String>,
+    /// An emoji or a name of one; carried, never read.
+    pub icon: Option<String>,
+    /// A colour; carried, never read.
+    pub color: Option<String>,
+    /// The rule; `None` only for a static segment.
+    pub rule: Option<Rule>,
+    /// An object of the author's own; carried, never read.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Definition {
+    /// The name to show.
+    #[must_use]
+    pub fn display_name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
+/// Who a dynamic segment contains.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// `logic` and `conditions`.
+    Conditions {
+        /// How the conditions join.
+        logic: Logic,
+        /// At least one.
+        conditions: Vec<Condition>,
+    },
+    /// `scoring`.
+    Scoring(Scoring),
+}
+
+/// Where the members of a segment come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Rules decide.
+    #[default]
+    Dynamic,
+    /// Members are added by hand or import.
+    Static,
+}
+
+/// Whether a segment is recomputed, listed and referenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Recomputed when due.
+    #[default]
+    Active,
+    /// Not recomputed; members stay, may be referenced.
+    Paused,
+    /// Not listed, not referenced.
+    Archived,
+}

@@ -1,0 +1,90 @@
+//! The types of a batch.
+
+use jiff::Timestamp;
+
+use crate::ir::{Aggregate, Formula, RowTest, Test, Value};
+use crate::model::condition::{EventTypePattern, Subject};
+use crate::model::id::SegmentId;
+use crate::model::path::DocPath;
+use crate::model::window::Interval;
+
+/// What a backend evaluates in one go: outputs over tests over features, for the subjects of one universe at one instant.
+///
+/// INVARIANT: features and tests are distinct, each is used by an output, and an output refers only to outputs before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// What is evaluated.
+    pub subject: Subject,
+    /// When; an event at or after it does not exist.
+    pub as_of: Timestamp,
+    /// IANA name of the timezone of local days.
+    pub timezone: String,
+    /// The values per subject that tests look at.
+    pub features: Vec<BatchFeature>,
+    /// The distinct leaves over features.
+    pub tests: Vec<BatchTest>,
+    /// Segments whose stored members are referred to.
+    pub stored: Vec<SegmentId>,
+    /// What is asked for.
+    pub outputs: Vec<Output>,
+}
+
+/// A set of subjects that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Who asks.
+    pub name: OutputName,
+    /// Who is in it.
+    pub formula: Formula<Leaf>,
+}
+
+/// What an output is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputName {
+    /// The members by a segment's rule.
+    Segment(SegmentId),
+    /// The subjects for which a node of a segment's definition holds.
+    Node(SegmentId, DocPath),
+}
+
+/// A leaf of an output's formula.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Leaf {
+    /// The test with this index in [`Batch::tests`] passes.
+    Test(usize),
+    /// The subject is in the output with this index in [`Batch::outputs`].
+    Output(usize),
+    /// The subject is a stored member of the segment with this index in [`Batch::stored`].
+    Stored(usize),
+}
+
+/// A test of a feature.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchTest {
+    /// Index in [`Batch::features`].
+    pub feature: usize,
+    /// What must hold of it.
+    pub test: Test<Interval>,
+}
+
+/// One value per subject, with its window resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BatchFeature {
+    /// Read from the subject's row.
+    Attribute(Value),
+    /// Measured over the subject's events.
+    Measure(BatchMeasure),
+}
+
+/// A measure over the subject's events, with its window resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchMeasure {
+    /// The event types; sorted, without repeats; `None` = any event.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// What must hold of the event.
+    pub filter: Formula<RowTest<Interval>>,
+    /// When; its end is at most `as_of`.
+    pub window: Interval,
+    /// What is computed.
+    pub aggregate: Aggregate,
+}

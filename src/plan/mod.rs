@@ -1,0 +1,6 @@
+//! Many segments, one batch: every feature once, whoever asks for it; every date an instant; segments in the order of their
+//! references. A batch is what a backend executes.
+
+mod batch;
+
+pub use batch::{Batch, BatchFeature, BatchMeasure, BatchTest, Leaf, Output, OutputName};

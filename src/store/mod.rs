@@ -1,0 +1,446 @@
+//! What was true when: the trait [`Ledger`] and the rows it keeps. One implementation per place; `object` is the one of plain
+//! Parquet on an object store.
+//!
+//! # Contract
+//! A ledger holds, per tenant, the committed state of every segment, its current members, and an append-only record of changes and
+//! runs. Work on a tenant happens under a write [`Lease`], in a [`Transaction`]: everything staged in it becomes visible at once
+//! when it commits, or never. A reader sees whole transactions only. After a crash the next writer finishes what was committed and
+//! discards what was not; nothing that was committed is lost.
+//!
+//! The laws, which hold after every commit:
+//! 1. changes replayed from the beginning (or the oldest kept baseline) give the current members;
+//! 2. over history rows of kind `run`, `manual` and `erase`, `member_count` = previous + added - removed = rows of the snapshot;
+//! 3. `entered_at` of a member is the `at` of its latest enter.
+
+pub mod rows;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::backend::MemberSet;
+use crate::model::condition::Subject;
+use crate::model::id::{SegmentId, TenantId};
+use crate::model::segment::{Kind, Status};
+
+/// Rows of a table of the store, as they are read.
+pub type RowStream = BoxStream<'static, Result<RecordBatch, LedgerError>>;
+
+/// The record of one place.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// The members that the backend of the same place yields.
+    type Members: MemberSet;
+    /// Changes that become visible together.
+    type Transaction: Transaction<Members = Self::Members>;
+
+    /// Takes a lease, waiting at most `wait` while another holder lives. A holder that died, or let its lease expire, is replaced.
+    ///
+    /// # Errors
+    /// [`LedgerError::Held`] names the holder when the wait is over.
+    async fn acquire(&self, scope: &LeaseScope, wait: Duration) -> Result<Lease, LedgerError>;
+
+    /// Gives a lease back. Dropping one without this leaves it to expire.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn release(&self, lease: Lease) -> Result<(), LedgerError>;
+
+    /// The committed state of a tenant; empty for one that the store does not know.
+    ///
+    /// # Errors
+    /// When the store cannot be read, is corrupt, or was written by a newer version.
+    async fn state(&self, tenant: &TenantId) -> Result<TenantState, LedgerError>;
+
+    /// The current members of a segment as the backend of the same place takes them; the empty set for one without a snapshot.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn stored(&self, tenant: &TenantId, segment: &SegmentId) -> Result<Self::Members, LedgerError>;
+
+    /// Starts a transaction under a write lease of its tenant; first finishes or discards what an earlier one left behind.
+    ///
+    /// # Errors
+    /// When the lease is no longer the newest, or the store cannot be written.
+    async fn begin(&self, lease: &Lease, run: Run) -> Result<Self::Transaction, LedgerError>;
+
+    /// The current members of a segment, by subject id, in the columns of [`rows::membership_schema`].
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError>;
+
+    /// Changes in the order of their commits, in the columns of [`rows::change_schema`].
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError>;
+
+    /// History rows in the order of their commits, in the columns of [`rows::history_schema`].
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError>;
+
+    /// The segments that a subject is a current member of.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn segments_of(&self, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError>;
+
+    /// Counts the rows of a segment's snapshot.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError>;
+
+    /// Checks the laws of the tenant's data; returns what breaks them, in words, empty when all hold.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError>;
+}
+
+/// Changes of one tenant that become visible together. Dropped without a commit, it leaves nothing visible.
+#[async_trait]
+pub trait Transaction: Send {
+    /// The members that the backend of the same place yields.
+    type Members: MemberSet;
+
+    /// Writes what a segment came to beside the visible data: its snapshot when members, scores or reasons changed, its changes and its
+    /// history row. Each segment at most once.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn stage(&mut self, segment: StagedSegment<Self::Members>) -> Result<Figures, LedgerError>;
+
+    /// Adds a history row of kind `daily` with the committed count of a segment.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError>;
+
+    /// Replaces the recorded count of a segment by the rows of its snapshot.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError>;
+
+    /// Notes facts about definitions that change no member: whether a segment's definition is missing or invalid now.
+    fn note_definition(&mut self, segment: &SegmentId, note: DefinitionNote);
+
+    /// Notes when a job of the scheduler was last done.
+    fn note_job(&mut self, job: &str, at: Timestamp);
+
+    /// Makes everything staged visible at once, then puts the published files in place.
+    ///
+    /// # Errors
+    /// [`LedgerError::Fenced`] when a newer lease was taken meanwhile: nothing of this transaction is visible then.
+    async fn commit(self) -> Result<(), LedgerError>;
+}
+
+/// What a lease protects.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LeaseScope {
+    /// The one scheduler of a store, held for its life.
+    Scheduler,
+    /// Writing to a tenant, held for one run or edit.
+    Tenant(TenantId),
+}
+
+/// The right to do something until it is given back or expires. Renewed in the background while it lives.
+#[derive(Debug)]
+pub struct Lease {
+    /// What it protects.
+    pub scope: LeaseScope,
+    /// Grows with every lease of the scope; a commit names it.
+    pub number: u64,
+    /// Stops the renewal when the lease is dropped.
+    pub(crate) renewal: Option<tokio::task::AbortHandle>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
+    }
+}
+
+/// One evaluation of segments of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// UUIDv7.
+    pub run_id: Uuid,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Why.
+    pub kind: RunKind,
+    /// The instant that was evaluated at.
+    pub as_of: Timestamp,
+    /// Its day in the tenant's timezone.
+    pub evaluation_date: Date,
+}
+
+/// Why a history row was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunKind {
+    /// A refresh.
+    Run,
+    /// The figures of a day.
+    Daily,
+    /// An edit by hand, or the end of a segment.
+    Manual,
+    /// A past instant.
+    Backfill,
+    /// The erasure of a person.
+    Erase,
+}
+
+/// What a run found for one segment.
+#[derive(Debug)]
+pub struct StagedSegment<M> {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The definition in force; `None` when the segment ends.
+    pub definition: Option<DefinitionRecord>,
+    /// What came of it.
+    pub outcome: Outcome<M>,
+    /// How long it took; shared work is split evenly.
+    pub duration: Duration,
+}
+
+/// What came of a segment in a run.
+#[derive(Debug)]
+pub enum Outcome<M> {
+    /// It was evaluated. The ledger compares with the previous members and decides the reasons: `initial` at the very first,
+    /// `definition_changed` when the definition's hash differs, `left_universe` for those no longer in `universe`, else
+    /// `rule_match` and `rule_ended`.
+    Members {
+        /// Who is in it.
+        members: M,
+        /// Who could be.
+        universe: M,
+    },
+    /// It could not be evaluated, and keeps its members. The reason, one line.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// It ends: everyone leaves, for this reason.
+    Ended {
+        /// `archived` or `segment_deleted`.
+        reason: ChangeReason,
+    },
+}
+
+/// A definition as it was in force in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionRecord {
+    /// BLAKE3, hex, of the meaning: equal hashes have equal members.
+    pub hash: String,
+    /// Canonical JSON.
+    pub json: String,
+    /// What it contains.
+    pub subject: Subject,
+    /// Where its members come from.
+    pub kind: Kind,
+    /// Whether it is recomputed.
+    pub status: Status,
+}
+
+/// A segment's figures in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Figures {
+    /// Members after it.
+    pub member_count: u64,
+    /// Who entered.
+    pub added_count: u64,
+    /// Who left.
+    pub removed_count: u64,
+}
+
+/// Why a subject entered or left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeReason {
+    /// The rule holds now.
+    RuleMatch,
+    /// The rule no longer holds.
+    RuleEnded,
+    /// The segment's very first run.
+    Initial,
+    /// The first run after its definition changed.
+    DefinitionChanged,
+    /// The subject is gone from the universe.
+    LeftUniverse,
+    /// By hand.
+    Manual,
+    /// By import.
+    Import,
+    /// The segment was archived.
+    Archived,
+    /// The segment was deleted.
+    SegmentDeleted,
+    /// The person was erased.
+    Erased,
+}
+
+impl ChangeReason {
+    /// The word in the tables.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::RuleMatch => "rule_match",
+            Self::RuleEnded => "rule_ended",
+            Self::Initial => "initial",
+            Self::DefinitionChanged => "definition_changed",
+            Self::LeftUniverse => "left_universe",
+            Self::Manual => "manual",
+            Self::Import => "import",
+            Self::Archived => "archived",
+            Self::SegmentDeleted => "segment_deleted",
+            Self::Erased => "erased",
+        }
+    }
+}
+
+/// What the store knows of a definition besides its members.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DefinitionNote {
+    /// It is there and valid.
+    #[default]
+    Present,
+    /// It disappeared; the members stay until the segment is deleted.
+    Missing,
+    /// Its file is invalid now; the last valid form is in force. The first error, one line.
+    Invalid(String),
+}
+
+/// The committed state of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TenantState {
+    /// Every segment that the store knows.
+    pub segments: BTreeMap<SegmentId, SegmentState>,
+    /// When each job of the scheduler was last done.
+    pub jobs: BTreeMap<String, Timestamp>,
+}
+
+/// The committed state of a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentState {
+    /// The definition of the last run, valid when it was run.
+    pub definition: DefinitionRecord,
+    /// What is known of its file.
+    pub note: DefinitionNote,
+    /// Members now.
+    pub member_count: u64,
+    /// `as_of` of the last run that succeeded.
+    pub computed_at: Option<Timestamp>,
+    /// `as_of` of the last run, whatever came of it.
+    pub attempted_at: Timestamp,
+    /// Runs that failed since one succeeded.
+    pub errors: u32,
+    /// Why the last run failed; `None` when it did not.
+    pub last_error: Option<String>,
+    /// The last run.
+    pub run_id: Uuid,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+/// Which rows to read; an absent field selects all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadFilter {
+    /// Of this segment.
+    pub segment: Option<SegmentId>,
+    /// Of this subject; history rows have none.
+    pub subject: Option<String>,
+    /// Of runs whose `as_of` is at or after this.
+    pub from: Option<Timestamp>,
+    /// Of runs whose `as_of` is before this.
+    pub to: Option<Timestamp>,
+}
+
+/// A current member of a segment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Membership {
+    /// The segment.
+    pub segment_id: SegmentId,
+    /// Since when.
+    pub entered_at: Timestamp,
+    /// How well it fits; `None` unless the segment scores.
+    pub score: Option<f64>,
+    /// `rule_match`, `manual` or `import`.
+    pub reason: String,
+}
+
+/// Why the ledger could not do it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// Someone else holds the lease.
+    #[error("{what} is held by {holder} since {since}")]
+    Held {
+        /// What is held: `the scheduler of this store`, `tenant \`demo\``.
+        what: String,
+        /// Who holds it.
+        holder: String,
+        /// Since when, RFC 3339.
+        since: String,
+    },
+    /// A newer lease was taken; nothing of this transaction is visible.
+    #[error("the write lease {number} of tenant `{tenant}` was taken over; nothing of this run was committed")]
+    Fenced {
+        /// The tenant.
+        tenant: TenantId,
+        /// The lease that was lost.
+        number: u64,
+    },
+    /// The store was written by a newer version.
+    #[error("the store at `{location}` has format {found}, and this version reads up to {supported}")]
+    NewerFormat {
+        /// The store.
+        location: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that is understood.
+        supported: u32,
+    },
+    /// A file of the store is not what it should be.
+    #[error("`{path}` in the store is damaged: {problem}")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The store cannot be read or written.
+    #[error("cannot {operation} `{path}` in the store")]
+    Io {
+        /// `read`, `write`, `list`, `delete`.
+        operation: &'static str,
+        /// The file.
+        path: String,
+        /// The cause below.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such segment in the store.
+    #[error("the store has no segment `{segment}` of tenant `{tenant}`")]
+    UnknownSegment {
+        /// The tenant.
+        tenant: TenantId,
+        /// The segment.
+        segment: SegmentId,
+    },
+}

@@ -1,0 +1,74 @@
+//! The columns of the tables that the store publishes.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// `memberships/` and `snapshots/`: one row per member, by `subject_id`.
+#[must_use]
+pub fn membership_schema() -> SchemaRef {
+    schema(vec![
+        required("tenant", DataType::Utf8),
+        required("segment_id", DataType::Utf8),
+        required("subject_id", DataType::Utf8),
+        required("entered_at", instant()),
+        optional("score", DataType::Float64),
+        optional("confidence", DataType::Utf8),
+        required("reason", DataType::Utf8),
+        required("run_id", DataType::Utf8),
+        required("as_of", instant()),
+    ])
+}
+
+/// `changes/`: one row per enter and exit.
+#[must_use]
+pub fn change_schema() -> SchemaRef {
+    schema(vec![
+        required("tenant", DataType::Utf8),
+        required("segment_id", DataType::Utf8),
+        required("subject_id", DataType::Utf8),
+        required("change", DataType::Utf8),
+        required("at", instant()),
+        required("reason", DataType::Utf8),
+        optional("score", DataType::Float64),
+        optional("definition_hash", DataType::Utf8),
+        required("run_id", DataType::Utf8),
+    ])
+}
+
+/// `history/`: one row per segment and run.
+#[must_use]
+pub fn history_schema() -> SchemaRef {
+    schema(vec![
+        required("tenant", DataType::Utf8),
+        required("segment_id", DataType::Utf8),
+        required("run_id", DataType::Utf8),
+        required("kind", DataType::Utf8),
+        required("as_of", instant()),
+        required("evaluation_date", DataType::Date32),
+        required("status", DataType::Utf8),
+        required("member_count", DataType::UInt64),
+        required("added_count", DataType::UInt64),
+        required("removed_count", DataType::UInt64),
+        required("duration_ms", DataType::UInt64),
+        optional("definition_hash", DataType::Utf8),
+        optional("error", DataType::Utf8),
+    ])
+}
+
+fn schema(fields: Vec<Field>) -> SchemaRef {
+    Arc::new(Schema::new(fields))
+}
+
+fn required(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, false)
+}
+
+fn optional(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, true)
+}
+
+/// UTC, microseconds.
+fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")))
+}

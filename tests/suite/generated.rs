@@ -1,0 +1,7 @@
+//! The demo data generator: deterministic, believable, bounded.
+
+use libtest_mimic::Trial;
+
+pub fn trials() -> Vec<Trial> {
+    Vec::new()
+}
