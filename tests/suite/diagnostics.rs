@@ -2,6 +2,6 @@
 
 use libtest_mimic::Trial;
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     Vec::new()
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// A Python 3 interpreter that can import `packages` (names on PyPI), or why there is none.
-pub fn interpreter(packages: &[&str]) -> Result<PathBuf, String> {
+pub(crate) fn interpreter(packages: &[&str]) -> Result<PathBuf, String> {
     let _guard = INSTALLING.lock().map_err(|error| error.to_string())?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python");
     let python = folder.join("bin/python3");
