@@ -30,6 +30,7 @@ fn main() {
         language::trials(),
         laws::trials(),
         real_data::trials(),
+        reference::trials(),
         scheduling::trials(),
         sources::trials(),
         store::trials(),
