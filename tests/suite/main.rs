@@ -12,9 +12,12 @@ mod language;
 mod python;
 mod real_data;
 mod reference;
+mod scenario;
+mod scenarios;
 mod scheduling;
 mod sources;
 mod store;
+mod tables;
 
 use libtest_mimic::Arguments;
 
@@ -31,6 +34,7 @@ fn main() {
         laws::trials(),
         real_data::trials(),
         reference::trials(),
+        scenarios::trials(),
         scheduling::trials(),
         sources::trials(),
         store::trials(),
