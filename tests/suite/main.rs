@@ -6,6 +6,7 @@ mod command_line;
 mod diagnostics;
 mod differential;
 mod generated;
+mod generator;
 mod golden;
 mod laws;
 mod language;
