@@ -5,6 +5,8 @@ mod cases;
 mod command_line;
 mod diagnostics;
 mod differential;
+mod engine;
+mod evaluators;
 mod generated;
 mod generator;
 mod golden;

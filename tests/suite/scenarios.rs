@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::scenario::{Members, Scenario, all_valid};
+use crate::evaluators::{self, Evaluator};
+use crate::scenario::Scenario;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/scenarios");
@@ -14,27 +15,26 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for file in files {
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let on_reference = file.clone();
-        trials.push(Trial::test(format!("scenarios::{name}::reference"), move || {
-            compare(&on_reference, |scenario| {
-                let checked = scenario.check()?;
-                Ok(scenario.reference(&all_valid(&checked)?))
-            })
-        }));
+        for evaluator in Evaluator::ALL {
+            let file = file.clone();
+            trials.push(Trial::test(format!("scenarios::{name}::{}", evaluator.name()), move || compare(&file, evaluator)));
+        }
     }
     trials
 }
 
-fn compare(file: &Path, evaluate: impl Fn(&Scenario) -> Result<Members, String>) -> Result<(), Failed> {
+fn compare(file: &Path, evaluator: Evaluator) -> Result<(), Failed> {
     let scenario = Scenario::parse(&fs::read_to_string(file)?)?;
-    let found = evaluate(&scenario)?;
     if scenario.expected.is_empty() {
         return Err("a scenario without expected members shows nothing".into());
     }
+    let found = evaluators::members(&scenario, evaluator)?;
+    let mut wrong = String::new();
     for (segment, expected) in &scenario.expected {
-        if found.get(segment) != Some(expected) {
-            return Err(format!("{}: `{segment}` expected {expected:?}, got {:?}", scenario.what, found.get(segment)).into());
+        let found = found.get(segment);
+        if found != Some(expected) {
+            wrong += &format!("`{segment}`: expected {expected:?}, got {found:?}\n");
         }
     }
-    Ok(())
+    if wrong.is_empty() { Ok(()) } else { Err(format!("{}\n{wrong}", scenario.what).into()) }
 }
