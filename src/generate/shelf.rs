@@ -122,8 +122,8 @@ impl Shelf {
         for number in 0..products {
             let product = product(seed, number);
             // As with users, about one product in `w` weighs `1/w`; one in twelve is never looked at.
-            let hash = mix(seed ^ 0x7368_656c_66, number);
-            if hash % 12 == 0 {
+            let hash = mix(!seed, number);
+            if hash.is_multiple_of(12) {
                 continue;
             }
             let weight = 65_536 / (2 + ((hash >> 16) & 0x7f));
