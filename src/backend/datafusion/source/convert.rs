@@ -15,7 +15,6 @@ use super::declare::read_as;
 use super::instant::{Zones, timestamps_to_micros};
 use super::types::{arrow_type, column_type};
 use crate::backend::tables::Declared;
-use crate::model::catalog::ColumnType;
 
 /// Milliseconds of a day.
 const DAY_MILLIS: i64 = 86_400_000;

@@ -8,5 +8,14 @@
 
 mod convert;
 mod declare;
+mod decode;
+mod delimited;
+mod fault;
+mod inspect;
 mod instant;
+mod ipc;
+mod locate;
+mod ndjson;
 mod types;
+
+use fault::fault;

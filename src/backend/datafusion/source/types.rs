@@ -9,8 +9,8 @@ use crate::model::catalog::ColumnType;
 /// The name of the type of columns that hold nothing but NULL, until another file says what they hold.
 const NOTHING: &str = "Null";
 
-/// Digits of the largest unsigned integer of 64 bits.
-const UNSIGNED_DIGITS: u8 = 20;
+/// What holds every integer of 64 bits, signed or not.
+const ANY_INTEGER: ColumnType = ColumnType::Decimal { precision: 20, scale: 0 };
 
 /// Digits of a DECIMAL of 128 bits.
 const NARROW_DIGITS: u8 = 38;
@@ -101,38 +101,53 @@ pub(super) fn arrow_type(column: &ColumnType) -> Option<DataType> {
     })
 }
 
-/// The type that holds the values of both exactly; `None` when there is none.
-pub(super) fn unify(left: &ColumnType, right: &ColumnType) -> Option<ColumnType> {
+/// Two files hold different things under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Clash {
+    /// The keys below the column that lead to the difference.
+    pub(super) keys: Vec<String>,
+    /// What the first file holds there.
+    pub(super) left: ColumnType,
+    /// What the other holds.
+    pub(super) right: ColumnType,
+}
+
+/// The type that holds the values of both exactly.
+pub(super) fn unify(left: &ColumnType, right: &ColumnType) -> Result<ColumnType, Clash> {
     use ColumnType as C;
     match (left, right) {
-        (left, right) if left == right => Some(left.clone()),
-        (C::Other(nothing), other) | (other, C::Other(nothing)) if nothing == NOTHING => Some(other.clone()),
-        (C::Integer, C::Unsigned) | (C::Unsigned, C::Integer) => Some(C::Decimal { precision: UNSIGNED_DIGITS, scale: 0 }),
-        (C::Decimal { precision: 20, scale: 0 }, C::Integer | C::Unsigned)
-        | (C::Integer | C::Unsigned, C::Decimal { precision: 20, scale: 0 }) => {
-            Some(C::Decimal { precision: UNSIGNED_DIGITS, scale: 0 })
-        }
+        (left, right) if left == right => Ok(left.clone()),
+        (C::Other(nothing), other) | (other, C::Other(nothing)) if nothing == NOTHING => Ok(other.clone()),
+        (C::Integer, C::Unsigned) | (C::Unsigned, C::Integer) => Ok(ANY_INTEGER),
+        (any, C::Integer | C::Unsigned) | (C::Integer | C::Unsigned, any) if *any == ANY_INTEGER => Ok(ANY_INTEGER),
         (C::Decimal { precision: p, scale: s }, C::Decimal { precision: q, scale: t }) => {
             let whole = (i16::from(*p) - i16::from(*s)).max(i16::from(*q) - i16::from(*t));
             let scale = *s.max(t);
-            let precision = u8::try_from(whole + i16::from(scale)).ok()?;
-            if precision <= WIDEST_DIGITS { Some(C::Decimal { precision, scale }) } else { None }
+            match u8::try_from(whole + i16::from(scale)) {
+                Ok(precision) if precision <= WIDEST_DIGITS => Ok(C::Decimal { precision, scale }),
+                _ => Err(Clash { keys: Vec::new(), left: left.clone(), right: right.clone() }),
+            }
         }
         // Only NDJSON knows JSON columns that nobody declared: of values that are not all strings.
-        (C::Text, C::Json) | (C::Json, C::Text) => Some(C::Json),
-        (C::List(left), C::List(right)) => Some(C::List(Box::new(unify(left, right)?))),
-        (C::Map(left), C::Map(right)) => Some(C::Map(Box::new(unify(left, right)?))),
+        (C::Text, C::Json) | (C::Json, C::Text) => Ok(C::Json),
+        (C::List(left), C::List(right)) => Ok(C::List(Box::new(unify(left, right)?))),
+        (C::Map(left), C::Map(right)) => Ok(C::Map(Box::new(unify(left, right)?))),
         (C::Struct(left), C::Struct(right)) => {
             let mut fields = left.clone();
             for (name, field) in right {
                 match fields.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, known)) => *known = unify(known, field)?,
+                    Some((_, known)) => {
+                        *known = unify(known, field).map_err(|mut clash| {
+                            clash.keys.insert(0, name.clone());
+                            clash
+                        })?;
+                    }
                     None => fields.push((name.clone(), field.clone())),
                 }
             }
-            Some(C::Struct(fields))
+            Ok(C::Struct(fields))
         }
-        _ => None,
+        _ => Err(Clash { keys: Vec::new(), left: left.clone(), right: right.clone() }),
     }
 }
 
@@ -167,19 +182,20 @@ mod tests {
     #[test]
     fn unifies_what_loses_nothing() {
         let nothing = column_type(&DataType::Null);
-        assert_eq!(unify(&nothing, &ColumnType::Date), Some(ColumnType::Date));
+        assert_eq!(unify(&nothing, &ColumnType::Date), Ok(ColumnType::Date));
         assert_eq!(settle(ColumnType::List(Box::new(nothing))), ColumnType::List(Box::new(ColumnType::Text)));
         let decimal = |precision, scale| ColumnType::Decimal { precision, scale };
-        assert_eq!(unify(&ColumnType::Integer, &ColumnType::Unsigned), Some(decimal(20, 0)));
-        assert_eq!(unify(&decimal(10, 2), &decimal(9, 4)), Some(decimal(12, 4)));
-        assert_eq!(unify(&decimal(76, 0), &decimal(76, 4)), None);
-        assert_eq!(unify(&ColumnType::Integer, &ColumnType::Float), None);
-        assert_eq!(unify(&ColumnType::Date, &ColumnType::Timestamp), None);
+        assert_eq!(unify(&ColumnType::Integer, &ColumnType::Unsigned), Ok(decimal(20, 0)));
+        assert_eq!(unify(&decimal(10, 2), &decimal(9, 4)), Ok(decimal(12, 4)));
+        assert!(unify(&decimal(76, 0), &decimal(76, 4)).is_err());
+        assert!(unify(&ColumnType::Integer, &ColumnType::Float).is_err());
+        assert!(unify(&ColumnType::Date, &ColumnType::Timestamp).is_err());
         let left = fields(&[("a", ColumnType::Integer), ("b", ColumnType::Text)]);
         let right = fields(&[("c", ColumnType::Date), ("a", ColumnType::Unsigned)]);
         let both = fields(&[("a", decimal(20, 0)), ("b", ColumnType::Text), ("c", ColumnType::Date)]);
-        assert_eq!(unify(&left, &right), Some(both));
-        assert_eq!(unify(&left, &fields(&[("a", ColumnType::Text)])), None);
+        assert_eq!(unify(&left, &right), Ok(both));
+        let clash = Clash { keys: vec!["a".to_owned()], left: ColumnType::Integer, right: ColumnType::Text };
+        assert_eq!(unify(&left, &fields(&[("a", ColumnType::Text)])), Err(clash));
     }
 
     #[test]
