@@ -1,7 +1,11 @@
 //! Where and why an author's text is wrong: findings with codes, spans and help, collected into a [`Report`] that holds all of them.
 
+mod suggest;
+
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use suggest::nearest;
 
 /// A text that an author wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
