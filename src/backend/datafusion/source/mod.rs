@@ -24,6 +24,7 @@ mod provider;
 mod sequential;
 mod types;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use inspect::{Rows, inspect};
 use locate::Listing;
 use provider::FileTable;
 
-use super::super::tables::{Declared, Format};
+use crate::backend::tables::{Declared, Format};
 use crate::backend::{BackendError, TableRole};
 use crate::model::catalog::ColumnType;
 
@@ -65,8 +66,19 @@ pub(super) enum Empty {
 /// A source, opened.
 pub(super) struct Opened {
     pub(super) provider: Arc<dyn TableProvider>,
+    /// Every column, those that are not read included.
     pub(super) columns: IndexMap<String, ColumnType>,
-    pub(super) files: usize,
+    pub(super) files: Vec<Placed>,
+    /// How many scans it takes to read all of it: one for the files of a format in a store.
+    pub(super) parts: usize,
+}
+
+/// Where a file is.
+pub(super) struct Placed {
+    /// In its store.
+    pub(super) place: object_store::path::Path,
+    /// For people.
+    pub(super) location: String,
 }
 
 /// Lists a source anew, looks into its files and unifies what they hold.
@@ -90,8 +102,10 @@ pub(super) async fn open(settings: &Settings<'_>, base: &Path, runtime: &Runtime
     }
     let files: Vec<_> = files.into_iter().zip(contents).collect();
     let columns = columns(table, &files, settings.columns, &settings.zones)?;
-    let (types, count) = (columns.types.clone(), files.len());
+    let types = columns.types.clone();
+    let placed = files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
+    let parts: BTreeSet<_> = files.iter().map(|(file, _)| (file.store.as_str().to_owned(), file.format)).collect();
     let files = files.into_iter().map(|(file, contents)| (file, contents.rows)).collect();
     let provider = Arc::new(FileTable::new(table, files, columns, settings.delimiter));
-    Ok(Opened { provider, columns: types, files: count })
+    Ok(Opened { provider, columns: types, files: placed, parts: parts.len() })
 }

@@ -43,7 +43,7 @@ pub(super) struct FileTable {
 
 impl FileTable {
     pub(super) fn new(table: TableRole, files: Vec<(File, Rows)>, columns: Columns, delimiter: Option<char>) -> Self {
-        let schema = TableSchema::new(Arc::clone(&columns.file_schema), columns.partitions.clone());
+        let schema = TableSchema::builder(Arc::clone(&columns.file_schema)).with_table_partition_cols(columns.partitions.clone()).build();
         Self { table, files, columns: Arc::new(columns), delimiter, schema }
     }
 
