@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use segmenta::check::CheckedSegment;
+use segmenta::check::{CheckedRule, CheckedSegment};
 use segmenta::model::id::SegmentId;
+use segmenta::model::segment::Status;
 
-use crate::engine;
+use crate::engine::{Engine, Order};
 use crate::scenario::{Members, Scenario, all_valid};
 
 /// Someone who evaluates scenarios.
@@ -26,24 +27,32 @@ impl Evaluator {
     }
 }
 
-/// The members of every segment of a scenario, whose definitions must all fit.
+/// The members of every active dynamic segment of a scenario, whose definitions must all fit.
 pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<Members, String> {
     let checked = scenario.check()?;
-    let segments = all_valid(&checked)?;
-    evaluate(scenario, &segments, evaluator)
+    evaluate(scenario, &all_valid(&checked)?, evaluator)
 }
 
-/// The members of checked segments, all of which are asked for together.
+/// The members of every active dynamic segment, all asked for together.
 pub(crate) fn evaluate(scenario: &Scenario, segments: &[&CheckedSegment], evaluator: Evaluator) -> Result<Members, String> {
+    let asked = asked(segments);
     match evaluator {
-        Evaluator::Reference => Ok(scenario.reference(segments)),
-        Evaluator::DataFusion => engine::evaluate(scenario, segments, &asked(segments)),
+        Evaluator::Reference => {
+            let mut members = scenario.reference(segments);
+            members.retain(|id, _| asked.contains(id));
+            Ok(members)
+        }
+        Evaluator::DataFusion => {
+            let order = Order { segments, as_of: scenario.as_of, stored: &scenario.stored };
+            Engine::over_rows(scenario, 3)?.members(order, &asked)
+        }
     }
 }
 
-/// The ids of segments.
+/// The active dynamic segments: what a run evaluates.
 pub(crate) fn asked(segments: &[&CheckedSegment]) -> BTreeSet<SegmentId> {
-    segments.iter().map(|segment| segment.id().clone()).collect()
+    let active = segments.iter().filter(|segment| segment.definition().status == Status::Active);
+    active.filter(|segment| *segment.rule() != CheckedRule::Static).map(|segment| segment.id().clone()).collect()
 }
 
 /// What two evaluators disagree on, by segment: the ids that only the first has, and those that only the second has.

@@ -62,7 +62,11 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Tables::open`].
-    pub async fn from_batches(tables: &TenantTables, batches: &MemoryTables, settings: &EngineSettings) -> Result<Self, BackendError> {
+    pub async fn from_batches(
+        tables: &TenantTables,
+        batches: &MemoryTables,
+        settings: &EngineSettings,
+    ) -> Result<Self, BackendError> {
         let session = session(settings)?;
         let store = InMemory::new();
         let mut tables = tables.clone();
@@ -225,7 +229,9 @@ impl Tables {
     /// The file at a path of its store, which stores of files give from the root of the machine.
     fn file_at(&self, path: &str) -> Option<(TableRole, &str)> {
         let tables = [(TableRole::Users, &self.users), (TableRole::Events, &self.events), (TableRole::Products, &self.products)];
-        let files = tables.into_iter().flat_map(|(table, opened)| opened.iter().flat_map(move |opened| opened.files.iter().map(move |file| (table, file))));
+        let files = tables
+            .into_iter()
+            .flat_map(|(table, opened)| opened.iter().flat_map(move |opened| opened.files.iter().map(move |file| (table, file))));
         let mut files = files.filter(|(_, file)| path.trim_start_matches('/') == file.place.as_ref() || path == file.location);
         files.next().map(|(table, file)| (table, file.location.as_str()))
     }
@@ -240,14 +246,30 @@ fn stream_of(batch: &RecordBatch) -> Result<Vec<u8>, datafusion::arrow::error::A
 fn subject_settings(table: TableRole, source: &SubjectSource, local: TimeZone) -> Result<Settings<'_>, BackendError> {
     let SubjectSource { source: locations, columns, format, delimiter, .. } = source;
     let zones = zones(table, local, source.naive_timezone.as_deref())?;
-    Ok(Settings { table, source: &locations.0, columns, zones, empty: empty(source.allow_empty), format: *format, delimiter: *delimiter })
+    Ok(Settings {
+        table,
+        source: &locations.0,
+        columns,
+        zones,
+        empty: empty(source.allow_empty),
+        format: *format,
+        delimiter: *delimiter,
+    })
 }
 
 fn event_settings(source: &EventSource, local: TimeZone) -> Result<Settings<'_>, BackendError> {
     let EventSource { source: locations, columns, format, delimiter, .. } = source;
     let table = TableRole::Events;
     let zones = zones(table, local, source.naive_timezone.as_deref())?;
-    Ok(Settings { table, source: &locations.0, columns, zones, empty: empty(source.allow_empty), format: *format, delimiter: *delimiter })
+    Ok(Settings {
+        table,
+        source: &locations.0,
+        columns,
+        zones,
+        empty: empty(source.allow_empty),
+        format: *format,
+        delimiter: *delimiter,
+    })
 }
 
 fn empty(allowed: bool) -> Empty {

@@ -74,7 +74,7 @@ fn fields(of: Vec<(&str, ColumnType)>) -> ColumnType {
 }
 
 fn user_columns(numeric_keys: bool) -> Columns {
-    let inner = fields(vec![("flag", ColumnType::Boolean), ("code", ColumnType::Text), ("extra", ColumnType::Json)]);
+    let inner = fields(vec![("flag", ColumnType::Boolean), ("code", ColumnType::Text)]);
     columns(vec![
         ("user_id", if numeric_keys { ColumnType::Integer } else { ColumnType::Text }),
         ("country", ColumnType::Text),

@@ -103,7 +103,8 @@ pub(super) async fn open(settings: &Settings<'_>, base: &Path, runtime: &Runtime
     let files: Vec<_> = files.into_iter().zip(contents).collect();
     let columns = columns(table, &files, settings.columns, &settings.zones)?;
     let types = columns.types.clone();
-    let placed = files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
+    let placed =
+        files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
     let parts: BTreeSet<_> = files.iter().map(|(file, _)| (file.store.as_str().to_owned(), file.format)).collect();
     let files = files.into_iter().map(|(file, contents)| (file, contents.rows)).collect();
     let provider = Arc::new(FileTable::new(table, files, columns, settings.delimiter));
