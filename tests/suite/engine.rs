@@ -75,21 +75,18 @@ impl Engine {
             products: rows(of(&scenario.catalog.products).as_ref(), &scenario.tables.products),
         };
         let settings = EngineSettings { threads, ..EngineSettings::default() };
-        Self::open(async move |runtime: &Runtime| {
-            let _ = runtime;
-            Tables::from_batches(&tables, &batches, &settings).await
-        })
+        Self::open(async || Tables::from_batches(&tables, &batches, &settings).await)
     }
 
     /// Opens the files that a configuration names.
     pub(crate) fn over_files(tables: &TenantTables, base: &Path) -> Result<Self, String> {
-        Self::open(async |_: &Runtime| Tables::open(tables, base, &EngineSettings::default()).await)
+        Self::open(async || Tables::open(tables, base, &EngineSettings::default()).await)
     }
 
-    fn open<E: std::error::Error>(tables: impl AsyncFnOnce(&Runtime) -> Result<Tables, E>) -> Result<Self, String> {
+    fn open<E: std::error::Error>(tables: impl AsyncFnOnce() -> Result<Tables, E>) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let tables = runtime.block_on(tables(&runtime)).map_err(|error| with_causes(&error))?;
+        let tables = runtime.block_on(tables()).map_err(|error| with_causes(&error))?;
         Ok(Self { backend: DataFusionBackend::new(tables), runtime })
     }
 
@@ -196,7 +193,8 @@ fn dynamic<'a>(order: Order<'a>, lowering: Lowering) -> impl Iterator<Item = (&'
 
 fn kept(batch: &Batch, order: Order<'_>) -> Vec<LocalMembers> {
     let local = |id| {
-        let ids = StringArray::from_iter_values(order.stored.get(id).into_iter().flatten());
+        let ids: Vec<&String> = order.stored.get(id).into_iter().flatten().collect();
+        let ids = StringArray::from(ids.into_iter().map(String::as_str).collect::<Vec<_>>());
         LocalMembers::all(Arc::new(SortedIds::new(ids).expect("a sorted set")))
     };
     batch.stored.iter().map(local).collect()

@@ -57,7 +57,7 @@ fn text_holds(text: &str, operator: Operator, test: &Test) -> bool {
         (Operator::StartsWith, Operand::Text(literal)) => value.starts_with(&fold(literal)),
         (Operator::EndsWith, Operand::Text(literal)) => value.ends_with(&fold(literal)),
         (Operator::In, Operand::Texts(literals)) => literals.iter().any(|literal| value == fold(literal)),
-        (Operator::Matches, Operand::Text(pattern)) => RegexBuilder::new(pattern)
+        (Operator::Matches, Operand::Pattern { written, .. }) => RegexBuilder::new(written)
             .case_insensitive(test.ignore_case)
             .size_limit(1 << 30)
             .build()
