@@ -75,7 +75,8 @@ fn resolve(table: TableRole, found: &Table, key: &str, path: &str, part: Part) -
     // A slip in a name must not become a path into the JSON column, which would leave every row without a key.
     let columns_only = Table { columns: found.columns.clone(), data: None };
     let access = columns_only.resolve(&parsed).map_err(|error| {
-        let whole = found.columns.keys().find(|column| *column == path).and_then(|column| PropertyPath::from_keys(vec![column.clone()]));
+        let whole =
+            found.columns.keys().find(|column| *column == path).and_then(|column| PropertyPath::from_keys(vec![column.clone()]));
         let help = match whole {
             Some(whole) => Some(format!("Did you mean `{whole}`?")),
             None => {

@@ -20,7 +20,7 @@ use url::Url;
 use super::mapping::{event_table, subject_table};
 use super::session::session;
 use super::source::{Empty, Opened, Settings, Zones, fault, open, scanned_table};
-use crate::backend::tables::{EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
+use crate::backend::tables::{Declared, EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
 use crate::backend::{BackendError, Scan, TableRole};
 use crate::model::catalog::Catalog;
 
@@ -62,7 +62,11 @@ impl Tables {
     ///
     /// # Errors
     /// As [`Tables::open`].
-    pub async fn from_batches(tables: &TenantTables, batches: &MemoryTables, settings: &EngineSettings) -> Result<Self, BackendError> {
+    pub async fn from_batches(
+        tables: &TenantTables,
+        batches: &MemoryTables,
+        settings: &EngineSettings,
+    ) -> Result<Self, BackendError> {
         let session = session(settings)?;
         let store = InMemory::new();
         let mut tables = tables.clone();
@@ -225,7 +229,9 @@ impl Tables {
     /// The file at a path of its store, which stores of files give from the root of the machine.
     fn file_at(&self, path: &str) -> Option<(TableRole, &str)> {
         let tables = [(TableRole::Users, &self.users), (TableRole::Events, &self.events), (TableRole::Products, &self.products)];
-        let files = tables.into_iter().flat_map(|(table, opened)| opened.iter().flat_map(move |opened| opened.files.iter().map(move |file| (table, file))));
+        let files = tables
+            .into_iter()
+            .flat_map(|(table, opened)| opened.iter().flat_map(move |opened| opened.files.iter().map(move |file| (table, file))));
         let mut files = files.filter(|(_, file)| path.trim_start_matches('/') == file.place.as_ref() || path == file.location);
         files.next().map(|(table, file)| (table, file.location.as_str()))
     }
@@ -238,16 +244,33 @@ fn stream_of(batch: &RecordBatch) -> Result<Vec<u8>, datafusion::arrow::error::A
 }
 
 fn subject_settings(table: TableRole, source: &SubjectSource, local: TimeZone) -> Result<Settings<'_>, BackendError> {
-    let SubjectSource { source: locations, columns, format, delimiter, .. } = source;
-    let zones = zones(table, local, source.naive_timezone.as_deref())?;
-    Ok(Settings { table, source: &locations.0, columns, zones, empty: empty(source.allow_empty), format: *format, delimiter: *delimiter })
+    let names = [Some(source.key.as_str()), source.version.as_deref()].into_iter().flatten().map(|path| (path, Declared::Text));
+    Ok(Settings {
+        table,
+        source: &source.source.0,
+        columns: &source.columns,
+        implied: source.data.iter().map(|data| (data.as_str(), Declared::Json)).chain(names).collect(),
+        zones: zones(table, local, source.naive_timezone.as_deref())?,
+        empty: empty(source.allow_empty),
+        format: source.format,
+        delimiter: source.delimiter,
+    })
 }
 
 fn event_settings(source: &EventSource, local: TimeZone) -> Result<Settings<'_>, BackendError> {
-    let EventSource { source: locations, columns, format, delimiter, .. } = source;
-    let table = TableRole::Events;
-    let zones = zones(table, local, source.naive_timezone.as_deref())?;
-    Ok(Settings { table, source: &locations.0, columns, zones, empty: empty(source.allow_empty), format: *format, delimiter: *delimiter })
+    let names = [&source.user_key, &source.product_key, &source.event_type, &source.event_id];
+    let names = names.into_iter().flatten().map(|path| (path.as_str(), Declared::Text));
+    let data = source.data.iter().map(|data| (data.as_str(), Declared::Json));
+    Ok(Settings {
+        table: TableRole::Events,
+        source: &source.source.0,
+        columns: &source.columns,
+        implied: data.chain([(source.timestamp.as_str(), Declared::Timestamp(None))]).chain(names).collect(),
+        zones: zones(TableRole::Events, local, source.naive_timezone.as_deref())?,
+        empty: empty(source.allow_empty),
+        format: source.format,
+        delimiter: source.delimiter,
+    })
 }
 
 fn empty(allowed: bool) -> Empty {

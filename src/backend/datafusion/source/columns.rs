@@ -56,7 +56,9 @@ pub(super) fn columns(
                 continue;
             }
             match found.get_mut(name.as_str()) {
-                Some((known, first)) => *known = unify(known, stored).map_err(|clash| conflict(table, name, &clash, first, file))?,
+                Some((known, first)) => {
+                    *known = unify(known, stored).map_err(|clash| conflict(table, name, &clash, first, file))?
+                }
                 None => {
                     found.insert(name, (stored.clone(), file));
                 }

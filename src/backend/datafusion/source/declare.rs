@@ -8,8 +8,8 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type,
-    i256,
+    DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type, Int64Type, TimestampMicrosecondType,
+    UInt64Type, i256,
 };
 use datafusion::arrow::error::ArrowError;
 
@@ -43,7 +43,9 @@ pub(super) fn read_as(values: &ArrayRef, declared: Declared, target: &DataType, 
         Declared::Float => as_float(values)?,
         Declared::Boolean => as_boolean(values),
         Declared::Decimal { precision, scale } => match target {
-            DataType::Decimal128(..) => as_decimal::<Decimal128Type>(values, precision, scale, |digits| i128::try_from(digits).ok())?,
+            DataType::Decimal128(..) => {
+                as_decimal::<Decimal128Type>(values, precision, scale, |digits| i128::try_from(digits).ok())?
+            }
             _ => as_decimal::<Decimal256Type>(values, precision, scale, |digits| i256::from_string(&digits.to_string()))?,
         },
         Declared::Date => as_date(values, zones),
@@ -121,7 +123,11 @@ fn as_decimal<T: DecimalType>(
         DataType::Float64 => {
             let places = usize::try_from(scale).unwrap_or(0);
             let rounded = values.as_primitive::<Float64Type>().iter();
-            Arc::new(rounded.map(|value| Some(format!("{:.places$}", value.filter(|value| value.is_finite())?))).collect::<StringViewArray>())
+            Arc::new(
+                rounded
+                    .map(|value| Some(format!("{:.places$}", value.filter(|value| value.is_finite())?)))
+                    .collect::<StringViewArray>(),
+            )
         }
         _ => cast(values, &DataType::Utf8View)?,
     };
@@ -208,25 +214,18 @@ mod tests {
         assert_eq!(read(Arc::clone(&written), "integer"), ["7", "-9223372036854775808", "-", "-", "-", "-", "-", "-"]);
         assert_eq!(read(written, "float")[4..], ["1.5", "1000.0", "-", "-"]);
         assert_eq!(read(text(&["1e999", "inf", "NaN", "-0"]), "float"), ["-", "-", "-", "-0.0"]);
-        assert_eq!(read(floats(&[3.0, 3.5, f64::NAN, 9.3e18, -9_223_372_036_854_775_808.0]), "integer"), [
-            "3",
-            "-",
-            "-",
-            "-",
-            "-9223372036854775808"
-        ]);
+        assert_eq!(
+            read(floats(&[3.0, 3.5, f64::NAN, 9.3e18, -9_223_372_036_854_775_808.0]), "integer"),
+            ["3", "-", "-", "-", "-9223372036854775808"]
+        );
     }
 
     #[test]
     fn decimals_fit_exactly_or_are_missing() {
-        assert_eq!(read(text(&["12.30", "1.005", "1234567890.12", "12345678901.1", "1e2", "-0.01"]), "decimal(12,2)"), [
-            "12.30",
-            "-",
-            "1234567890.12",
-            "-",
-            "100.00",
-            "-0.01"
-        ]);
+        assert_eq!(
+            read(text(&["12.30", "1.005", "1234567890.12", "12345678901.1", "1e2", "-0.01"]), "decimal(12,2)"),
+            ["12.30", "-", "1234567890.12", "-", "100.00", "-0.01"]
+        );
         assert_eq!(read(floats(&[12.34, 0.1 + 0.2, f64::INFINITY]), "decimal(12,2)"), ["12.34", "0.30", "-"]);
         let wide = "1234567890123456789012345678901234567890.5";
         assert_eq!(read(text(&[wide]), "decimal(50,1)"), [wide]);

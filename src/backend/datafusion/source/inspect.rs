@@ -60,7 +60,8 @@ pub(super) async fn inspect(
             Format::Arrow => arrow(table, file, &store).await?,
             Format::Csv => {
                 let start = start_of(table, file, &store).await?;
-                delimited::contents(&start, delimited::separator(file, delimiter)).map_err(|cause| unreadable(table, file).cause(cause))?
+                delimited::contents(&start, delimited::separator(file, delimiter))
+                    .map_err(|cause| unreadable(table, file).cause(cause))?
             }
             Format::Ndjson => {
                 let start = start_of(table, file, &store).await?;
@@ -89,7 +90,12 @@ fn unreadable(table: TableRole, file: &File) -> Fault {
     fault(table, &file.location, format!("cannot be read as {form}")).help(help)
 }
 
-async fn parquet(table: TableRole, file: &File, store: &Arc<dyn ObjectStore>, runtime: &RuntimeEnv) -> Result<Contents, BackendError> {
+async fn parquet(
+    table: TableRole,
+    file: &File,
+    store: &Arc<dyn ObjectStore>,
+    runtime: &RuntimeEnv,
+) -> Result<Contents, BackendError> {
     let cache = runtime.cache_manager.get_file_metadata_cache();
     let reader = DFParquetMetadata::new(store.as_ref(), &file.meta).with_file_metadata_cache(Some(cache));
     let metadata = reader.fetch_metadata().await.map_err(|cause| unreadable(table, file).cause(cause))?;

@@ -100,7 +100,8 @@ fn days_since_epoch(day: Date) -> Option<i32> {
 }
 
 fn plain_date(text: &str) -> Option<Date> {
-    let plain = text.len() == 10 && text.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    let plain = text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
     if plain { text.parse().ok() } else { None }
 }
 

@@ -80,7 +80,8 @@ impl Listing<'_> {
             let location = path.display().to_string();
             let Some(format) = self.format_of(&path, path == root, &location)? else { continue };
             let broken = |cause: object_store::Error| fault(self.table, &location, "cannot be read").cause(cause);
-            let absolute = std::path::absolute(&path).map_err(|cause| fault(self.table, &location, "cannot be read").cause(cause))?;
+            let absolute =
+                std::path::absolute(&path).map_err(|cause| fault(self.table, &location, "cannot be read").cause(cause))?;
             let place = Path::from_absolute_path(absolute).map_err(|cause| broken(cause.into()))?;
             let meta = store.head(&place).await.map_err(broken)?;
             let folders = path.strip_prefix(&root).unwrap_or(&path).parent().into_iter().flat_map(LocalPath::components);
@@ -198,7 +199,8 @@ impl Listing<'_> {
             unknown.help("Use a path, a glob, or a URL with file://, s3://, gs://, az:// or https://.")
         })?;
         let root = &url[..url::Position::BeforePath];
-        let registered = ObjectStoreUrl::parse(root).map_err(|cause| fault(self.table, source, "cannot be reached").cause(cause))?;
+        let registered =
+            ObjectStoreUrl::parse(root).map_err(|cause| fault(self.table, source, "cannot be reached").cause(cause))?;
         if self.runtime.object_store(&registered).is_ok() {
             return Ok((registered, path));
         }
@@ -207,7 +209,9 @@ impl Listing<'_> {
             ObjectStoreScheme::GoogleCloudStorage => {
                 Arc::new(GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).build().map_err(broken)?)
             }
-            ObjectStoreScheme::MicrosoftAzure => Arc::new(MicrosoftAzureBuilder::from_env().with_url(url.as_str()).build().map_err(broken)?),
+            ObjectStoreScheme::MicrosoftAzure => {
+                Arc::new(MicrosoftAzureBuilder::from_env().with_url(url.as_str()).build().map_err(broken)?)
+            }
             ObjectStoreScheme::Http => {
                 let options = ClientOptions::new().with_allow_http(url.scheme() == "http");
                 Arc::new(HttpBuilder::new().with_url(root).with_client_options(options).build().map_err(broken)?)

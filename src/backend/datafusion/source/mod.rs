@@ -44,12 +44,15 @@ use provider::FileTable;
 use crate::backend::tables::{Declared, Format};
 use crate::backend::{BackendError, TableRole};
 use crate::model::catalog::ColumnType;
+use crate::model::property::PropertyPath;
 
 /// What the configuration says of a source, whatever its table is for.
 pub(super) struct Settings<'a> {
     pub(super) table: TableRole,
     pub(super) source: &'a [String],
     pub(super) columns: &'a IndexMap<String, Declared>,
+    /// Columns that a table without any file has, since the configuration names them.
+    pub(super) implied: Vec<(&'a str, Declared)>,
     pub(super) zones: Arc<Zones>,
     pub(super) empty: Empty,
     pub(super) format: Option<Format>,
@@ -101,9 +104,19 @@ pub(super) async fn open(settings: &Settings<'_>, base: &Path, runtime: &Runtime
         return Err(none.help("Set `allow_empty = true` if that is right.").into());
     }
     let files: Vec<_> = files.into_iter().zip(contents).collect();
-    let columns = columns(table, &files, settings.columns, &settings.zones)?;
+    let mut declared = settings.columns.clone();
+    if files.is_empty() {
+        for (path, stored) in &settings.implied {
+            let column = path.parse().ok().and_then(|path: PropertyPath| path.keys().first().cloned());
+            if let Some(column) = column {
+                declared.entry(column).or_insert(*stored);
+            }
+        }
+    }
+    let columns = columns(table, &files, &declared, &settings.zones)?;
     let types = columns.types.clone();
-    let placed = files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
+    let placed =
+        files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
     let parts: BTreeSet<_> = files.iter().map(|(file, _)| (file.store.as_str().to_owned(), file.format)).collect();
     let files = files.into_iter().map(|(file, contents)| (file, contents.rows)).collect();
     let provider = Arc::new(FileTable::new(table, files, columns, settings.delimiter));

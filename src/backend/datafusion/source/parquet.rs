@@ -133,9 +133,7 @@ fn is_exact_cast(stored: &DataType, conversion: &Conversion) -> bool {
         return false;
     }
     match (stored, &conversion.target) {
-        (DataType::Dictionary(_, values), target) => {
-            values.as_ref() == target || is_exact_cast(values, conversion)
-        }
+        (DataType::Dictionary(_, values), target) => values.as_ref() == target || is_exact_cast(values, conversion),
         (stored, DataType::Int64) => stored.is_integer() && *stored != DataType::UInt64,
         (stored, DataType::Float64) => stored.is_floating(),
         (DataType::Utf8 | DataType::LargeUtf8, DataType::Utf8View) => true,

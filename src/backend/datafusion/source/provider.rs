@@ -18,9 +18,9 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
 use super::columns::Columns;
@@ -43,16 +43,25 @@ pub(super) struct FileTable {
 
 impl FileTable {
     pub(super) fn new(table: TableRole, files: Vec<(File, Rows)>, columns: Columns, delimiter: Option<char>) -> Self {
-        let schema = TableSchema::builder(Arc::clone(&columns.file_schema)).with_table_partition_cols(columns.partitions.clone()).build();
+        let schema =
+            TableSchema::builder(Arc::clone(&columns.file_schema)).with_table_partition_cols(columns.partitions.clone()).build();
         Self { table, files, columns: Arc::new(columns), delimiter, schema }
     }
 
     /// The scan of the files of one format in one store.
-    fn scan_part(&self, state: &dyn Session, store: &ObjectStoreUrl, format: Format, projection: Option<&Vec<usize>>, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn scan_part(
+        &self,
+        state: &dyn Session,
+        store: &ObjectStoreUrl,
+        format: Format,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = || self.files.iter().filter(|(file, _)| file.store == *store && file.format == format);
         let source: Arc<dyn FileSource> = match format {
             Format::Parquet => {
-                let options = TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+                let options =
+                    TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
                 let runtime = state.runtime_env();
                 let cache = runtime.cache_manager.get_file_metadata_cache();
                 let reader = CachedParquetFileReaderFactory::new(runtime.object_store(store)?, cache);

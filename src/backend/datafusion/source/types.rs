@@ -27,9 +27,13 @@ pub(super) fn instant() -> DataType {
 pub(super) fn column_type(stored: &DataType) -> ColumnType {
     match stored {
         DataType::Boolean => ColumnType::Boolean,
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => {
-            ColumnType::Integer
-        }
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => ColumnType::Integer,
         DataType::UInt64 => ColumnType::Unsigned,
         DataType::Float16 | DataType::Float32 | DataType::Float64 => ColumnType::Float,
         DataType::Decimal32(precision, scale)
@@ -94,7 +98,8 @@ pub(super) fn arrow_type(column: &ColumnType) -> Option<DataType> {
             DataType::Struct(fields)
         }
         ColumnType::Map(value) => {
-            let entry = Fields::from(vec![Field::new("keys", DataType::Utf8View, false), Field::new("values", arrow_type(value)?, true)]);
+            let entry =
+                Fields::from(vec![Field::new("keys", DataType::Utf8View, false), Field::new("values", arrow_type(value)?, true)]);
             DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
         }
         ColumnType::Other(_) => return None,
