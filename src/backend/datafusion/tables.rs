@@ -138,7 +138,7 @@ impl Tables {
     /// # Errors
     /// [`BackendError::Mapping`] when the tenant has no such table.
     pub fn scan(&self, table: TableRole) -> Result<LogicalPlanBuilder, BackendError> {
-        let provider = Arc::clone(&self.opened(table)?.provider);
+        let provider = self.opened(table)?.provider();
         LogicalPlanBuilder::scan(table.keyword(), provider_as_source(provider), None)
             .map_err(|cause| self.failure("planning a scan", cause))
     }
@@ -151,7 +151,7 @@ impl Tables {
         Ok(self.opened(table)?.files.len())
     }
 
-    fn opened(&self, table: TableRole) -> Result<&Opened, BackendError> {
+    pub(super) fn opened(&self, table: TableRole) -> Result<&Opened, BackendError> {
         let opened = match table {
             TableRole::Users => self.users.as_ref(),
             TableRole::Events => self.events.as_ref(),

@@ -28,12 +28,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use indexmap::IndexMap;
 
 pub(super) use fault::fault;
-pub(super) use instant::Zones;
+pub(super) use instant::{Zones, count_to_micros, text_to_micros};
 pub(super) use provider::scanned_table;
 
 use columns::columns;
@@ -68,12 +70,26 @@ pub(super) enum Empty {
 
 /// A source, opened.
 pub(super) struct Opened {
-    pub(super) provider: Arc<dyn TableProvider>,
+    table: Arc<FileTable>,
     /// Every column, those that are not read included.
     pub(super) columns: IndexMap<String, ColumnType>,
     pub(super) files: Vec<Placed>,
+    /// The zones of times without one.
+    pub(super) zones: Arc<Zones>,
     /// How many scans it takes to read all of it: one for the files of a format in a store.
     pub(super) parts: usize,
+}
+
+impl Opened {
+    /// All rows.
+    pub(super) fn provider(&self) -> Arc<dyn TableProvider> {
+        Arc::clone(&self.table) as Arc<dyn TableProvider>
+    }
+
+    /// The rows of the file at a position, as a table of the same columns.
+    pub(super) fn file(&self, position: usize) -> Option<Arc<dyn TableProvider>> {
+        Some(Arc::new(self.table.only(position)?))
+    }
 }
 
 /// Where a file is.
@@ -119,6 +135,11 @@ pub(super) async fn open(settings: &Settings<'_>, base: &Path, runtime: &Runtime
         files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
     let parts: BTreeSet<_> = files.iter().map(|(file, _)| (file.store.as_str().to_owned(), file.format)).collect();
     let files = files.into_iter().map(|(file, contents)| (file, contents.rows)).collect();
-    let provider = Arc::new(FileTable::new(table, files, columns, settings.delimiter));
-    Ok(Opened { provider, columns: types, files: placed, parts: parts.len() })
+    let table = Arc::new(FileTable::new(table, files, columns, settings.delimiter));
+    Ok(Opened { table, columns: types, files: placed, zones: Arc::clone(&settings.zones), parts: parts.len() })
+}
+
+/// Delivered values, read as times where they can be.
+pub(super) fn times(values: &ArrayRef, zones: &Zones) -> Result<ArrayRef, ArrowError> {
+    declare::read_as(values, Declared::Timestamp(None), &types::instant(), zones)
 }
