@@ -12,6 +12,7 @@ mod generator;
 mod golden;
 mod laws;
 mod language;
+mod memory_ledger;
 mod minimize;
 mod python;
 mod real_data;

@@ -20,7 +20,7 @@ use url::Url;
 use super::mapping::{event_table, subject_table};
 use super::session::session;
 use super::source::{Empty, Opened, Settings, Zones, fault, open, scanned_table};
-use crate::backend::tables::{EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
+use crate::backend::tables::{Declared, EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
 use crate::backend::{BackendError, Scan, TableRole};
 use crate::model::catalog::Catalog;
 
@@ -138,7 +138,7 @@ impl Tables {
     /// # Errors
     /// [`BackendError::Mapping`] when the tenant has no such table.
     pub fn scan(&self, table: TableRole) -> Result<LogicalPlanBuilder, BackendError> {
-        let provider = Arc::clone(&self.opened(table)?.provider);
+        let provider = self.opened(table)?.provider();
         LogicalPlanBuilder::scan(table.keyword(), provider_as_source(provider), None)
             .map_err(|cause| self.failure("planning a scan", cause))
     }
@@ -151,7 +151,7 @@ impl Tables {
         Ok(self.opened(table)?.files.len())
     }
 
-    fn opened(&self, table: TableRole) -> Result<&Opened, BackendError> {
+    pub(super) fn opened(&self, table: TableRole) -> Result<&Opened, BackendError> {
         let opened = match table {
             TableRole::Users => self.users.as_ref(),
             TableRole::Events => self.events.as_ref(),
@@ -244,31 +244,32 @@ fn stream_of(batch: &RecordBatch) -> Result<Vec<u8>, datafusion::arrow::error::A
 }
 
 fn subject_settings(table: TableRole, source: &SubjectSource, local: TimeZone) -> Result<Settings<'_>, BackendError> {
-    let SubjectSource { source: locations, columns, format, delimiter, .. } = source;
-    let zones = zones(table, local, source.naive_timezone.as_deref())?;
+    let names = [Some(source.key.as_str()), source.version.as_deref()].into_iter().flatten().map(|path| (path, Declared::Text));
     Ok(Settings {
         table,
-        source: &locations.0,
-        columns,
-        zones,
+        source: &source.source.0,
+        columns: &source.columns,
+        implied: source.data.iter().map(|data| (data.as_str(), Declared::Json)).chain(names).collect(),
+        zones: zones(table, local, source.naive_timezone.as_deref())?,
         empty: empty(source.allow_empty),
-        format: *format,
-        delimiter: *delimiter,
+        format: source.format,
+        delimiter: source.delimiter,
     })
 }
 
 fn event_settings(source: &EventSource, local: TimeZone) -> Result<Settings<'_>, BackendError> {
-    let EventSource { source: locations, columns, format, delimiter, .. } = source;
-    let table = TableRole::Events;
-    let zones = zones(table, local, source.naive_timezone.as_deref())?;
+    let names = [&source.user_key, &source.product_key, &source.event_type, &source.event_id];
+    let names = names.into_iter().flatten().map(|path| (path.as_str(), Declared::Text));
+    let data = source.data.iter().map(|data| (data.as_str(), Declared::Json));
     Ok(Settings {
-        table,
-        source: &locations.0,
-        columns,
-        zones,
+        table: TableRole::Events,
+        source: &source.source.0,
+        columns: &source.columns,
+        implied: data.chain([(source.timestamp.as_str(), Declared::Timestamp(None))]).chain(names).collect(),
+        zones: zones(TableRole::Events, local, source.naive_timezone.as_deref())?,
         empty: empty(source.allow_empty),
-        format: *format,
-        delimiter: *delimiter,
+        format: source.format,
+        delimiter: source.delimiter,
     })
 }
 

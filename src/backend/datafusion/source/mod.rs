@@ -28,12 +28,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use indexmap::IndexMap;
 
 pub(super) use fault::fault;
-pub(super) use instant::Zones;
+pub(super) use instant::{Zones, count_to_micros, text_to_micros};
 pub(super) use provider::scanned_table;
 
 use columns::columns;
@@ -44,12 +46,15 @@ use provider::FileTable;
 use crate::backend::tables::{Declared, Format};
 use crate::backend::{BackendError, TableRole};
 use crate::model::catalog::ColumnType;
+use crate::model::property::PropertyPath;
 
 /// What the configuration says of a source, whatever its table is for.
 pub(super) struct Settings<'a> {
     pub(super) table: TableRole,
     pub(super) source: &'a [String],
     pub(super) columns: &'a IndexMap<String, Declared>,
+    /// Columns that a table without any file has, since the configuration names them.
+    pub(super) implied: Vec<(&'a str, Declared)>,
     pub(super) zones: Arc<Zones>,
     pub(super) empty: Empty,
     pub(super) format: Option<Format>,
@@ -65,12 +70,26 @@ pub(super) enum Empty {
 
 /// A source, opened.
 pub(super) struct Opened {
-    pub(super) provider: Arc<dyn TableProvider>,
+    table: Arc<FileTable>,
     /// Every column, those that are not read included.
     pub(super) columns: IndexMap<String, ColumnType>,
     pub(super) files: Vec<Placed>,
+    /// The zones of times without one.
+    pub(super) zones: Arc<Zones>,
     /// How many scans it takes to read all of it: one for the files of a format in a store.
     pub(super) parts: usize,
+}
+
+impl Opened {
+    /// All rows.
+    pub(super) fn provider(&self) -> Arc<dyn TableProvider> {
+        Arc::clone(&self.table) as Arc<dyn TableProvider>
+    }
+
+    /// The rows of the file at a position, as a table of the same columns.
+    pub(super) fn file(&self, position: usize) -> Option<Arc<dyn TableProvider>> {
+        Some(Arc::new(self.table.only(position)?))
+    }
 }
 
 /// Where a file is.
@@ -101,12 +120,26 @@ pub(super) async fn open(settings: &Settings<'_>, base: &Path, runtime: &Runtime
         return Err(none.help("Set `allow_empty = true` if that is right.").into());
     }
     let files: Vec<_> = files.into_iter().zip(contents).collect();
-    let columns = columns(table, &files, settings.columns, &settings.zones)?;
+    let mut declared = settings.columns.clone();
+    if files.is_empty() {
+        for (path, stored) in &settings.implied {
+            let column = path.parse().ok().and_then(|path: PropertyPath| path.keys().first().cloned());
+            if let Some(column) = column {
+                declared.entry(column).or_insert(*stored);
+            }
+        }
+    }
+    let columns = columns(table, &files, &declared, &settings.zones)?;
     let types = columns.types.clone();
     let placed =
         files.iter().map(|(file, _)| Placed { place: file.meta.location.clone(), location: file.location.clone() }).collect();
     let parts: BTreeSet<_> = files.iter().map(|(file, _)| (file.store.as_str().to_owned(), file.format)).collect();
     let files = files.into_iter().map(|(file, contents)| (file, contents.rows)).collect();
-    let provider = Arc::new(FileTable::new(table, files, columns, settings.delimiter));
-    Ok(Opened { provider, columns: types, files: placed, parts: parts.len() })
+    let table = Arc::new(FileTable::new(table, files, columns, settings.delimiter));
+    Ok(Opened { table, columns: types, files: placed, zones: Arc::clone(&settings.zones), parts: parts.len() })
+}
+
+/// Delivered values, read as times where they can be.
+pub(super) fn times(values: &ArrayRef, zones: &Zones) -> Result<ArrayRef, ArrowError> {
+    declare::read_as(values, Declared::Timestamp(None), &types::instant(), zones)
 }

@@ -48,6 +48,18 @@ impl FileTable {
         Self { table, files, columns: Arc::new(columns), delimiter, schema }
     }
 
+    /// The table of the file at a position alone.
+    pub(super) fn only(&self, position: usize) -> Option<Self> {
+        let file = self.files.get(position)?.clone();
+        Some(Self {
+            table: self.table,
+            files: vec![file],
+            columns: Arc::clone(&self.columns),
+            delimiter: self.delimiter,
+            schema: self.schema.clone(),
+        })
+    }
+
     /// The scan of the files of one format in one store.
     fn scan_part(
         &self,
