@@ -33,3 +33,6 @@ mod backend;
 
 pub use backend::DataFusionBackend;
 pub use tables::Tables;
+
+#[cfg(test)]
+mod tests;
