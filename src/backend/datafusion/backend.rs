@@ -8,7 +8,7 @@ use datafusion::common::Result as DataFusionResult;
 
 use super::assembly::{Assembled, Detail, Sides, assemble, count_column, output_column, test_column, value_column};
 use super::assembly::{IN_UNIVERSE, SUBJECT};
-use super::collect::{Collected, booleans, column, members, rows};
+use super::collect::{Collected, booleans, column, members, rows, state};
 use super::date::Local;
 use super::events::{EventsInUniverse, Scope, events};
 use super::subjects::subjects;
@@ -117,7 +117,7 @@ impl Backend for DataFusionBackend {
 
     async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
         let assembled = self.plan(batch, &[], None, Detail::Outputs)?;
-        let optimized = self.tables.session().state().optimize(&assembled.plan);
+        let optimized = state(&self.tables).optimize(&assembled.plan);
         Ok(optimized.map_err(|error| self.tables.failure("planning", error))?.display_indent().to_string())
     }
 

@@ -6,6 +6,7 @@ use datafusion::arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanAr
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::SessionState;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use roaring::RoaringBitmap;
@@ -34,7 +35,7 @@ pub(super) enum Collected {
 
 /// Executes the plan and collects the members of its outputs.
 pub(super) async fn members(tables: &Tables, assembled: &Assembled, n_outputs: usize) -> Result<Collected> {
-    let state = tables.session().state();
+    let state = state(tables);
     let physical = state.create_physical_plan(&assembled.plan).await?;
     let mut rows = execute_stream(Arc::clone(&physical), state.task_ctx())?;
     let mut members = Members {
@@ -55,9 +56,17 @@ pub(super) async fn members(tables: &Tables, assembled: &Assembled, n_outputs: u
 
 /// Executes the plan and collects its rows.
 pub(super) async fn rows(tables: &Tables, assembled: &Assembled) -> Result<Vec<RecordBatch>> {
-    let state = tables.session().state();
+    let state = state(tables);
     let physical = state.create_physical_plan(&assembled.plan).await?;
     datafusion::physical_plan::collect(physical, state.task_ctx()).await
+}
+
+/// The state in which plans are optimised and run.
+pub(super) fn state(tables: &Tables) -> SessionState {
+    let mut state = tables.session().state();
+    // DataFusion's `IS TRUE` is never NULL in a logical plan and may be in the physical one: the check would refuse every aggregate.
+    state.config_mut().options_mut().execution.skip_physical_aggregate_schema_check = true;
+    state
 }
 
 /// A column of a result.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::functions_aggregate::expr_fn::{count, count_distinct, first_value, last_value, max, min, sum};
+use datafusion::functions_aggregate::expr_fn::{count, first_value, last_value, max, min, sum};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, SortExpr, and, lit, or, when};
 use indexmap::IndexSet;
@@ -270,29 +270,20 @@ impl Rows<'_> {
 
     fn aggregate(&mut self, index: usize, matches: Expr, aggregate: &Aggregate) -> Result<Planned> {
         let name = format!("measure {index}");
-        let plain = |aggregate: Expr, form: Form, of_none: ScalarValue, matches: Expr| -> Result<Planned> {
-            Ok(Planned {
-                aggregates: vec![aggregate.filter(matches).build()?.alias(&name)],
-                columns: vec![named(&name)],
-                result: Measured { value: Typed { expr: named(&name), form }, of_none },
-            })
-        };
-        let number = |aggregate: Expr| plain(aggregate, Form::Integer, ScalarValue::Int64(Some(0)), matches.clone());
-        let value = |aggregate: Expr, form: Form| {
-            let of_none = ScalarValue::try_new_null(&form.data_type())?;
-            plain(aggregate, form, of_none, matches.clone())
-        };
         let age = Form::Age { as_of: self.local.calendar.as_of() };
         match aggregate {
-            Aggregate::Count => number(count(lit(1))),
-            Aggregate::Active(unit) => number(count_distinct(self.unit(*unit)?)),
-            Aggregate::DaysSinceFirst => value(min(self.time.clone()), age),
-            Aggregate::DaysSinceLast => value(max(self.time.clone()), age),
+            Aggregate::Count => plain(name, count(lit(1)), matches, Form::Integer, Some(ScalarValue::Int64(Some(0)))),
+            Aggregate::Active(unit) => {
+                let units = count(self.unit(*unit)?).distinct();
+                plain(name, units, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
+            }
+            Aggregate::DaysSinceFirst => plain(name, min(self.time.clone()), matches, age, None),
+            Aggregate::DaysSinceLast => plain(name, max(self.time.clone()), matches, age, None),
             Aggregate::Sum(access) => {
                 let addend = self.reads.addend(access)?;
                 let form = sum_form(&addend.form);
                 let zero = ScalarValue::new_zero(&form.data_type())?;
-                let mut planned = plain(sum(addend.expr), form, zero.clone(), matches.clone())?;
+                let mut planned = plain(name.clone(), sum(addend.expr), matches, form, Some(zero.clone()))?;
                 // The sum over events of which none has a number is 0 as well.
                 planned.columns = vec![coalesce(vec![named(&name), lit(zero)]).alias(&name)];
                 Ok(planned)
@@ -302,43 +293,47 @@ impl Rows<'_> {
                 let counted = format!("{name} count");
                 let form = Form::Average { count: Box::new(named(&counted)) };
                 let of_none = ScalarValue::try_new_null(&sum_form(&addend.form).data_type())?;
-                let mut planned = plain(sum(addend.expr.clone()), form, of_none, matches.clone())?;
-                planned.aggregates.push(count(addend.expr).filter(matches.clone()).build()?.alias(&counted));
+                let mut planned = plain(name, sum(addend.expr.clone()), matches.clone(), form, Some(of_none))?;
+                planned.aggregates.push(count(addend.expr).filter(matches).build()?.alias(&counted));
                 planned.columns.push(named(counted));
                 Ok(planned)
             }
             Aggregate::Min(access) => {
                 let Typed { expr, form } = self.reads.stored(access, Wanted::As(Reading::Number))?;
-                value(min(expr), form)
+                plain(name, min(expr), matches, form, None)
             }
             Aggregate::Max(access) => {
                 let Typed { expr, form } = self.reads.stored(access, Wanted::As(Reading::Number))?;
-                value(max(expr), form)
+                plain(name, max(expr), matches, form, None)
             }
-            Aggregate::CountDistinct(access) => number(count_distinct(self.reads.stored(access, Wanted::Identity)?.expr)),
+            Aggregate::CountDistinct(access) => {
+                let values = count(self.reads.stored(access, Wanted::Identity)?.expr).distinct();
+                plain(name, values, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
+            }
             Aggregate::First(access, reading) => {
-                let carried = self.carried(access, *reading, &matches)?;
-                let of_none = ScalarValue::try_new_null(&carried.form.data_type())?;
-                plain(first_value(carried.value, carried.order), carried.form, of_none, carried.matches)
+                let Carried { value, form, order } = self.carried(access, *reading)?;
+                let carries = and(matches, value.clone().is_not_null());
+                plain(name, first_value(value, Vec::new()).order_by(order), carries, form, None)
             }
             Aggregate::Last(access, reading) => {
-                let carried = self.carried(access, *reading, &matches)?;
-                let of_none = ScalarValue::try_new_null(&carried.form.data_type())?;
-                plain(last_value(carried.value, carried.order), carried.form, of_none, carried.matches)
+                let Carried { value, form, order } = self.carried(access, *reading)?;
+                let carries = and(matches, value.clone().is_not_null());
+                plain(name, last_value(value, Vec::new()).order_by(order), carries, form, None)
             }
             Aggregate::MostFrequent(access, reading) => {
                 let Typed { expr, form } = self.reads.stored(access, Wanted::As(*reading))?;
-                value(most_frequent(if form == Form::Mixed { call(Canonical, vec![expr]) } else { expr }), form)
+                let value = if form == Form::Mixed { call(Canonical, vec![expr]) } else { expr };
+                plain(name, most_frequent(value), matches, form, None)
             }
         }
     }
 
     /// A value in the order of the events that carry it. Arrays order element by element, a missing element first.
-    fn carried(&mut self, access: &Access, reading: Reading, matches: &Expr) -> Result<Carried> {
+    fn carried(&mut self, access: &Access, reading: Reading) -> Result<Carried> {
         let Typed { expr, form } = self.reads.stored(access, Wanted::As(reading))?;
         let order = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]);
         let order = order.map(|key| key.sort(true, true)).collect();
-        Ok(Carried { matches: and(matches.clone(), expr.clone().is_not_null()), value: expr, form, order })
+        Ok(Carried { value: expr, form, order })
     }
 
     fn unit(&mut self, unit: DistinctUnit) -> Result<Expr> {
@@ -378,10 +373,25 @@ impl Rows<'_> {
 
 /// A value of events, in their order.
 struct Carried {
-    matches: Expr,
     value: Expr,
     form: Form,
     order: Vec<SortExpr>,
+}
+
+/// A measure of one aggregate over the rows that match. `of_none` is its value for a subject without events, when there is one.
+fn plain(
+    name: String,
+    aggregate: impl ExprFunctionExt,
+    matches: Expr,
+    form: Form,
+    of_none: Option<ScalarValue>,
+) -> Result<Planned> {
+    let of_none = of_none.map_or_else(|| ScalarValue::try_new_null(&form.data_type()), Ok)?;
+    Ok(Planned {
+        aggregates: vec![aggregate.filter(matches).build()?.alias(&name)],
+        columns: vec![named(&name)],
+        result: Measured { value: Typed { expr: named(name), form }, of_none },
+    })
 }
 
 fn condition_name(index: usize) -> String {

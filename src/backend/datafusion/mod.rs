@@ -38,3 +38,6 @@ pub use backend::DataFusionBackend;
 pub use profile::{SAMPLE_FILES, SAMPLE_ROWS, profile};
 pub use session::session;
 pub use tables::{MemoryTables, Tables};
+
+#[cfg(test)]
+mod tests;
