@@ -10,6 +10,7 @@
 mod members;
 
 pub mod datafusion;
+pub mod tables;
 
 use async_trait::async_trait;
 

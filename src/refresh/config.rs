@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::backend::tables::{EngineSettings, EventSource, SubjectSource, TenantTables};
+use crate::backend::tables::{EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
 use crate::clock::floor_to_micros;
 use crate::model::calendar::time_zone;
 use crate::model::id::TenantId;
@@ -222,12 +222,12 @@ struct EngineSection {
     #[serde(deserialize_with = "size")]
     memory_limit: Option<u64>,
     threads: usize,
-    spill_folder: Option<String>,
+    spill: Option<String>,
 }
 
 impl Default for EngineSection {
     fn default() -> Self {
-        Self { backend: Spanned::new(0..0, "datafusion".to_owned()), memory_limit: None, threads: 0, spill_folder: None }
+        Self { backend: Spanned::new(0..0, "datafusion".to_owned()), memory_limit: None, threads: 0, spill: None }
     }
 }
 
@@ -298,7 +298,7 @@ impl EngineSection {
             "datafusion" => Ok(EngineSettings {
                 memory_limit: self.memory_limit,
                 threads: self.threads,
-                spill_folder: self.spill_folder.map(|folder| place.resolve_path(&folder)),
+                spill: self.spill.map(|folder| place.resolve_path(&folder)),
             }),
             "clickhouse" => error(
                 "the backend `clickhouse` is not yet supported".to_owned(),
@@ -334,15 +334,20 @@ impl TenantSection {
         }
         let as_of = self.as_of.map(|written| parse_instant(&written, place)).transpose()?;
         let definitions = self.definitions.get_ref().iter().map(|written| place.resolve_path(written)).collect();
+        let resolve = |locations: &mut Locations| {
+            for location in &mut locations.0 {
+                *location = place.resolve_location(location);
+            }
+        };
         let subjects = |mut source: SubjectSource| {
-            source.source = place.resolve_location(&source.source);
+            resolve(&mut source.source);
             source
         };
         let tables = TenantTables {
             timezone: self.timezone.into_inner(),
             users: self.users.map(subjects),
             events: self.events.map(|mut source| {
-                source.source = place.resolve_location(&source.source);
+                resolve(&mut source.source);
                 source
             }),
             products: self.products.map(subjects),
