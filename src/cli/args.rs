@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::backend::TableRole;
 use crate::clock::floor_to_micros;
@@ -233,9 +234,20 @@ pub(crate) struct PlanArguments {
     /// Ids of segments, or definition files
     #[arg(value_name = "ID or FILE", required = true)]
     pub(crate) segments: Vec<String>,
+    /// The backend to plan for
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: BackendName,
     /// The instant to plan for; now when left out
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(crate) as_of: Option<Timestamp>,
+}
+
+/// What evaluates segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum BackendName {
+    /// In this process, over files
+    #[default]
+    Datafusion,
 }
 
 #[derive(Debug, Args)]
@@ -368,14 +380,17 @@ pub(crate) struct GenerateArguments {
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) events: u64,
     /// Over how many days
-    #[arg(long, value_name = "N", default_value_t = 90)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) days: u32,
     /// How many products
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub(crate) products: u64,
     /// Equal seeds make equal data
-    #[arg(long, value_name = "N", default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// The day after the last day of events
+    #[arg(long, value_name = "DATE", default_value = "2026-01-01")]
+    pub(crate) end: Date,
     /// The folder to write to
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::args::OutputFormat;
 use super::error::CliError;
+use crate::diagnostic::{Charset, Colour, Report, Style, render_text, to_json};
 use crate::store::LedgerError;
 
 /// Where results go, and how.
@@ -24,12 +25,52 @@ use crate::store::LedgerError;
 pub(crate) struct Screen {
     /// How results are printed.
     pub(crate) format: OutputFormat,
+    /// How much is said besides results.
+    pub(crate) chatter: Chatter,
+}
+
+/// How much is said besides results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chatter {
+    /// Errors alone.
+    Quiet,
+    /// What a person wants to know.
+    Normal,
 }
 
 impl Screen {
     /// Whether a person looks at the results.
     pub(crate) fn is_for_people(self) -> bool {
         self.format == OutputFormat::Table && io::stdout().is_terminal()
+    }
+
+    /// Whether a person waits and would like to see how far it is.
+    pub(crate) fn shows_progress(self) -> bool {
+        self.chatter == Chatter::Normal && io::stderr().is_terminal()
+    }
+
+    /// Says something besides the results.
+    pub(crate) fn note(self, text: &str) {
+        if self.chatter == Chatter::Normal {
+            complain(&format!("{text}\n"));
+        }
+    }
+
+    /// Prints what is wrong in definitions as a result.
+    pub(crate) fn report(self, report: &Report) -> Result<(), CliError> {
+        match self.format {
+            OutputFormat::Table => self.text(&report_text(report, colour_of(&io::stdout()))),
+            OutputFormat::Json => self.json(&to_json(report)),
+            OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
+                let columns = [("file", DataType::Utf8), ("line", DataType::UInt64), ("column", DataType::UInt64)]
+                    .into_iter()
+                    .chain(["severity", "code", "message", "help", "path"].map(|name| (name, DataType::Utf8)));
+                let fields: Vec<Field> = columns.map(|(name, data_type)| Field::new(name, data_type, true)).collect();
+                let findings = to_json(report);
+                let batch = to_batch(findings.as_array().map_or(&[], Vec::as_slice), Arc::new(Schema::new(fields)))?;
+                self.batches(batch.schema(), &[batch])
+            }
+        }
     }
 
     /// Prints text as it is.
@@ -90,6 +131,32 @@ impl Screen {
         self.text(&text)
     }
 }
+
+/// Writes to standard error. That it cannot be written to is nothing that could be told to anyone.
+pub(crate) fn complain(text: &str) {
+    io::stderr().lock().write_all(text.as_bytes()).ok();
+}
+
+/// Tells why a command failed: what is wrong in definitions as a whole, everything else in a few lines.
+pub(crate) fn complain_of(error: &CliError) {
+    if let Some(report) = error.report() {
+        complain(&report_text(report, colour_of(&io::stderr())));
+        complain("\n");
+    }
+    complain(&error.describe());
+}
+
+fn report_text(report: &Report, colour: Colour) -> String {
+    let text = render_text(report, REPORT_WIDTH, Style { charset: Charset::default(), colour });
+    if text.is_empty() { "no errors and no warnings\n".to_owned() } else { text }
+}
+
+fn colour_of(stream: &impl IsTerminal) -> Colour {
+    if stream.is_terminal() { Colour::Ansi } else { Colour::Plain }
+}
+
+/// Wide enough for a message and its place, narrow enough for a log.
+const REPORT_WIDTH: usize = 120;
 
 /// A result that is one thing.
 #[derive(Debug)]

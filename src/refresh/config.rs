@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::backend::tables::{EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
 use crate::clock::floor_to_micros;
+use crate::diagnostic::nearest;
 use crate::model::calendar::time_zone;
 use crate::model::id::TenantId;
 use crate::model::window::{Duration, Unit};
@@ -149,9 +150,7 @@ impl Place<'_> {
 }
 
 fn suggestion(unknown: &str, known: &[&str]) -> Option<String> {
-    let near = known.iter().filter(|name| strsim::damerau_levenshtein(unknown, name) <= 2.max(unknown.len() / 3));
-    let nearest = near.min_by_key(|name| strsim::damerau_levenshtein(unknown, name))?;
-    Some(format!("Did you mean `{nearest}`?"))
+    nearest(unknown, known.iter().copied()).map(|near| format!("Did you mean `{near}`?"))
 }
 
 /// Replaces `${NAME}` in every string below.
@@ -415,6 +414,20 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
             .ok_or_else(|| D::Error::custom("an interval must be at least 1 second")),
         Scalar::Text(text) => parse_duration(&text).map_err(D::Error::custom),
     }
+}
+
+/// How long to wait for something: a length of exact units such as `60s`, or whole seconds.
+///
+/// # Errors
+/// Why it is none, one line.
+pub fn parse_wait(text: &str) -> Result<std::time::Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(std::time::Duration::from_secs(seconds));
+    }
+    let Duration { amount, unit } = parse_duration(text)?;
+    let seconds = unit.exact_seconds().and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = seconds.ok_or_else(|| format!("`{text}` is no wait: write it like `60s`, `5min` or `2h`"))?;
+    Ok(std::time::Duration::from_secs(seconds * u64::from(amount)))
 }
 
 /// A length of time between two runs, where minutes and months cannot be confused.

@@ -14,7 +14,7 @@ use super::config::parse_cron;
 use super::due::{Candidate, Timetable};
 use super::error::Error;
 use crate::check::{CheckedSegment, Limits, check};
-use crate::diagnostic::{Finding, Report, Severity, Source};
+use crate::diagnostic::{Finding, Report, Severity, Source, nearest};
 use crate::ir::{LogicalRule, LogicalSegment, fingerprint, lower, normalize};
 use crate::model::catalog::Catalog;
 use crate::model::id::SegmentId;
@@ -35,12 +35,7 @@ pub struct DefinitionFile {
 /// The language of a file by its name; `None` for one that holds no definition.
 #[must_use]
 pub fn format_of(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()? {
-        "json" => Some(Format::Json),
-        "toml" => Some(Format::Toml),
-        "yaml" | "yml" => Some(Format::Yaml),
-        _ => None,
-    }
+    Format::from_file_name(path.file_name()?.to_str()?)
 }
 
 /// Reads every definition file at the places, which are files, folders (with all below them) or globs, in the order of their paths.
@@ -70,7 +65,7 @@ pub fn read_definition(path: &Path) -> Result<DefinitionFile, Error> {
     let text = fs::read(path).map_err(|error| files_error(path, "cannot be read", Some(error)))?;
     // What is no UTF-8 becomes a character that no definition may contain outside a text, and is reported with its line.
     let text = String::from_utf8_lossy(&text);
-    Ok(DefinitionFile { source: Arc::new(Source { name: path.display().to_string(), text: Arc::from(text) }), format })
+    Ok(DefinitionFile { source: Source::new(path.display().to_string(), text.as_ref()), format })
 }
 
 fn files_error(path: &Path, problem: &str, source: Option<io::Error>) -> Error {
@@ -199,15 +194,6 @@ impl KnownSegment {
         }
     }
 
-    /// The segments that it refers to; none when it cannot be evaluated.
-    #[must_use]
-    pub fn references(&self) -> BTreeSet<SegmentId> {
-        match &self.form {
-            Form::Ready(ready) => ready.checked.references(),
-            Form::Failed { .. } | Form::Missing(_) => BTreeSet::new(),
-        }
-    }
-
     /// What decides when it is due; `None` when its file is gone.
     #[must_use]
     pub fn candidate(&self) -> Option<Candidate> {
@@ -265,8 +251,8 @@ impl Definitions {
     /// The id that may be meant is `near` in the answer.
     pub fn get(&self, segment: &SegmentId) -> Result<&KnownSegment, Option<SegmentId>> {
         self.segments.get(segment).ok_or_else(|| {
-            let distance = |other: &SegmentId| strsim::damerau_levenshtein(segment.as_str(), other.as_str());
-            self.segments.keys().filter(|other| distance(other) <= 3).min_by_key(|other| distance(other)).cloned()
+            let near = nearest(segment.as_str(), self.segments.keys().map(SegmentId::as_str))?;
+            near.parse().ok()
         })
     }
 
@@ -274,13 +260,6 @@ impl Definitions {
     #[must_use]
     pub fn candidates(&self) -> BTreeMap<SegmentId, Candidate> {
         self.segments.iter().filter_map(|(id, known)| Some((id.clone(), known.candidate()?))).collect()
-    }
-
-    /// The segments that refer to one.
-    #[must_use]
-    pub fn referrers(&self, segment: &SegmentId) -> Vec<SegmentId> {
-        let refers = |known: &KnownSegment| known.references().contains(segment);
-        self.segments.iter().filter(|(_, known)| refers(known)).map(|(id, _)| id.clone()).collect()
     }
 
     fn reject_text(&mut self, file: &DefinitionFile, report: Report, state: &TenantState) {
@@ -428,7 +407,11 @@ fn record_of(definition: &Definition, hash: String) -> DefinitionRecord {
     }
 }
 
-fn timetable_of(definition: &Definition) -> Result<Option<Timetable>, String> {
+/// When a segment is recomputed; `None` = at the default interval.
+///
+/// # Errors
+/// Why its schedule is none, one line.
+pub fn timetable_of(definition: &Definition) -> Result<Option<Timetable>, String> {
     match &definition.schedule {
         None => Ok(None),
         Some(Schedule::Every(interval)) => Ok(Some(Timetable::Every(*interval))),
@@ -441,15 +424,17 @@ fn is_edited(documents: &[Document], segment: &SegmentId, state: Option<&Segment
     let Some(state) = state else { return true };
     let mut texts = documents.iter().filter(|document| document.definition().id == *segment);
     match (texts.next(), texts.next()) {
-        (Some(document), None) => print_json(document.definition()) != state.definition.json,
+        // What could not be read of a text is left out of its definition, which may then be the one of the last run.
+        (Some(document), None) => document.report().has_errors() || print_json(document.definition()) != state.definition.json,
         // Defined twice, which no valid form is.
         _ => true,
     }
 }
 
-fn stored_form(state: &SegmentState) -> Option<Document> {
-    let source = Source { name: "last valid form".to_owned(), text: Arc::from(state.definition.json.as_str()) };
-    parse(&Arc::new(source), Format::Json).ok()
+/// The definition of the last run; `None` when this version cannot read it any more.
+#[must_use]
+pub fn stored_form(state: &SegmentState) -> Option<Document> {
+    parse(&Source::new("last valid form", state.definition.json.as_str()), Format::Json).ok()
 }
 
 /// The id in a text that cannot be read as a whole: what stands after the first key `id` in any of the languages, else the name of

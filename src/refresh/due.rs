@@ -158,6 +158,23 @@ pub fn job_due(cron: &Cron, last_done: Option<Timestamp>, timing: &Timing) -> Du
     }
 }
 
+/// Until when members that were computed at an instant count as fresh: for the `cache_ttl`, else until they should have been
+/// computed again; `None` = for ever.
+#[must_use]
+pub fn fresh_until(
+    cache_ttl: Option<Duration>,
+    timetable: Option<&Timetable>,
+    computed_at: Timestamp,
+    timing: &Timing,
+) -> Option<Timestamp> {
+    match (cache_ttl, timetable) {
+        (Some(ttl), _) => Some(after(ttl, computed_at, timing)),
+        (None, Some(Timetable::Every(interval))) => Some(after(*interval, computed_at, timing)),
+        (None, Some(Timetable::Cron(cron))) => next_tick(cron, computed_at, timing),
+        (None, None) => Some(after(timing.default_interval, computed_at, timing)),
+    }
+}
+
 /// How long to wait after `errors` failures in a row of something that is done every `interval`.
 #[must_use]
 pub fn pause_after(interval: SignedDuration, errors: u32) -> SignedDuration {

@@ -4,8 +4,10 @@
 pub mod config;
 pub mod definitions;
 pub mod due;
+pub mod end;
 mod error;
 pub mod jobs;
+pub mod local;
 pub mod place;
 pub mod run;
 pub mod scheduler;
