@@ -1,7 +1,10 @@
 //! One contract for every ledger, and what survives a crash.
 
+mod contract;
+mod stage;
+
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    Vec::new()
+    contract::trials()
 }
