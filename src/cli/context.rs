@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::GlobalArguments;
 use super::error::CliError;
@@ -43,7 +44,9 @@ impl Context {
         let config = parse_config(path, &text, &environment).map_err(Error::from)?;
         let clock: SharedClock = Arc::new(SystemClock::new());
         let user = environment("USER").or_else(|| environment("USERNAME")).unwrap_or_else(|| "someone".to_owned());
-        let place = LocalPlace::open(&config, Arc::clone(&clock), &user)?;
+        // Lets a test stop the program in the middle of a commit.
+        let slowed = environment("SEGMENTA_TEST_STORE_PAUSE").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let place = LocalPlace::open(&config, Arc::clone(&clock), &user, slowed)?;
         Ok(Self { screen, config, place, clock, tenant: arguments.tenant.clone() })
     }
 

@@ -14,17 +14,17 @@ use serde::de::{Deserializer, Error as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::backend::tables::{EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
+use crate::backend::tables::{EngineSettings, EventSource, SubjectSource, TenantTables};
 use crate::clock::floor_to_micros;
 use crate::diagnostic::nearest;
 use crate::model::calendar::time_zone;
 use crate::model::id::TenantId;
 use crate::model::window::{Duration, Unit};
 
-/// Everything that `scheduler.toml` says, with defaults filled in and paths made absolute or relative to the working folder.
+/// Everything that `scheduler.toml` says, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Path or URL of the store.
+    /// URL of the store, or its path seen from the working folder.
     pub store: String,
     /// How the engine works.
     pub engine: EngineSettings,
@@ -32,6 +32,8 @@ pub struct Config {
     pub scheduler: SchedulerConfig,
     /// At least one; ids are unique.
     pub tenants: Vec<TenantConfig>,
+    /// The folder of the file, which the paths of tables are relative to.
+    pub folder: PathBuf,
 }
 
 impl Config {
@@ -135,17 +137,14 @@ impl Place<'_> {
         self.error(error.span(), problem, help)
     }
 
-    /// A path of the file, seen from the working folder.
-    fn resolve_path(&self, written: &str) -> PathBuf {
-        match self.path.parent() {
-            Some(folder) => folder.join(written),
-            None => PathBuf::from(written),
-        }
+    /// The folder of the file, seen from the working folder.
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// A source or store of the file: URLs stay, paths are seen from the working folder.
+    /// A store of the file: a URL stays, a path is seen from the working folder.
     fn resolve_location(&self, written: &str) -> String {
-        if written.contains("://") { written.to_owned() } else { self.resolve_path(written).to_string_lossy().into_owned() }
+        if written.contains("://") { written.to_owned() } else { self.folder().join(written).to_string_lossy().into_owned() }
     }
 }
 
@@ -286,6 +285,7 @@ impl FileConfig {
             engine: self.engine.resolve(place)?,
             scheduler: self.scheduler.resolve(place)?,
             tenants,
+            folder: place.folder().to_owned(),
         })
     }
 }
@@ -297,7 +297,7 @@ impl EngineSection {
             "datafusion" => Ok(EngineSettings {
                 memory_limit: self.memory_limit,
                 threads: self.threads,
-                spill: self.spill.map(|folder| place.resolve_path(&folder)),
+                spill: self.spill.map(|folder| place.folder().join(folder)),
             }),
             "clickhouse" => error(
                 "the backend `clickhouse` is not yet supported".to_owned(),
@@ -332,24 +332,12 @@ impl TenantSection {
             return Err(place.error(Some(self.definitions.span()), "`definitions` is empty", Some(help.to_owned())));
         }
         let as_of = self.as_of.map(|written| parse_instant(&written, place)).transpose()?;
-        let definitions = self.definitions.get_ref().iter().map(|written| place.resolve_path(written)).collect();
-        let resolve = |locations: &mut Locations| {
-            for location in &mut locations.0 {
-                *location = place.resolve_location(location);
-            }
-        };
-        let subjects = |mut source: SubjectSource| {
-            resolve(&mut source.source);
-            source
-        };
+        let definitions = self.definitions.get_ref().iter().map(|written| place.folder().join(written)).collect();
         let tables = TenantTables {
             timezone: self.timezone.into_inner(),
-            users: self.users.map(subjects),
-            events: self.events.map(|mut source| {
-                resolve(&mut source.source);
-                source
-            }),
-            products: self.products.map(subjects),
+            users: self.users,
+            events: self.events,
+            products: self.products,
         };
         Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, tables })
     }
