@@ -173,7 +173,7 @@ mod tests {
     fn report() -> Report {
         let source = Source::new("queries/a.json", "{\n  \"id\": \"a\",\n  \"nmae\": \"ä b\"\n}\n");
         let finding = Finding::new(Code::UnknownKey, "unknown key `nmae`")
-            .at(&source, 19..25)
+            .at(&source, 17..23)
             .with_help("Did you mean `name`?")
             .with_path("/nmae");
         Report { findings: vec![finding, Finding::new(Code::MissingTable, "no definition was found")] }

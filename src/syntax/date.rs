@@ -115,8 +115,6 @@ fn anchor_of<'a>(steps: &'a str, text: &str) -> Result<(Anchor, &'a str), Invali
         invalid.help = format!("Did you mean `-{text}`, in the past?");
     } else if let Some(word) = nearest(steps, WORDS.map(|(word, _)| word)) {
         invalid.help = format!("Did you mean `{word}`?");
-    } else if has_form(text.get(..19).unwrap_or_default(), "dddd-dd-ddTdd:dd:dd") {
-        invalid.help = format!("An instant needs an offset from UTC, such as `{text}Z`.");
     }
     Err(invalid)
 }
@@ -208,11 +206,13 @@ fn not_a_duration(text: &str) -> InvalidTime {
 }
 
 fn not_a_date(text: &str) -> InvalidTime {
-    InvalidTime {
-        message: format!("`{text}` is not a date"),
-        help: "Write a day such as `2026-01-31`, an instant such as `2026-01-31T10:00:00Z`, or a relative date such as `-7d`, `today` or `now@month`."
-            .to_owned(),
-    }
+    let help = if has_form(text, "dddd-dd-ddTdd:dd:dd") {
+        format!("An instant needs an offset from UTC, such as `{text}Z`.")
+    } else {
+        "Write a day such as `2026-01-31`, an instant such as `2026-01-31T10:00:00Z`, or a relative date such as `-7d`, `today` or `now@month`."
+            .to_owned()
+    };
+    InvalidTime { message: format!("`{text}` is not a date"), help }
 }
 
 fn too_long(text: &str) -> InvalidTime {
