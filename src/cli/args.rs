@@ -85,8 +85,10 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  segmenta describe\n  segmenta describe events")]
     Describe(DescribeArguments),
     /// Count and sample who would be in a segment, without writing anything
-    #[command(after_help = "Examples:\n  segmenta preview lapsed-buyers\n  segmenta preview draft.json --sample all --format json\n  \
-                            segmenta preview lapsed-buyers --breakdown --as-of 2026-01-01T00:00:00Z")]
+    #[command(
+        after_help = "Examples:\n  segmenta preview lapsed-buyers\n  segmenta preview draft.json --sample all --format json\n  \
+                            segmenta preview lapsed-buyers --breakdown --as-of 2026-01-01T00:00:00Z"
+    )]
     Preview(PreviewArguments),
     /// Show why a subject is or is not in a segment: every condition with the actual value
     #[command(after_help = "Example:\n  segmenta explain lapsed-buyers --subject u42")]
@@ -120,8 +122,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  segmenta show lapsed-buyers")]
     Show(ShowArguments),
     /// Print the members of a segment
-    #[command(after_help = "Examples:\n  segmenta members vip --limit 10\n  segmenta members vip --format parquet > vip.parquet\n  \
-                            segmenta members vip --limit 1000 --after u42    the next page")]
+    #[command(
+        after_help = "Examples:\n  segmenta members vip --limit 10\n  segmenta members vip --format parquet > vip.parquet\n  \
+                            segmenta members vip --limit 1000 --after u42    the next page"
+    )]
     Members(MembersArguments),
     /// Print who entered and left, when and why
     #[command(after_help = "Examples:\n  segmenta changes\n  segmenta changes vip --from 2026-01-01T00:00:00Z --format ndjson")]
@@ -136,7 +140,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rm queries/old.json && segmenta delete old")]
     Delete(DeleteArguments),
     /// Make a deterministic demonstration data set
-    #[command(after_help = "Example:\n  segmenta generate --users 1000 --events 20000 --days 90 --products 200 --seed 7 --out data")]
+    #[command(
+        after_help = "Example:\n  segmenta generate --users 1000 --events 20000 --days 90 --products 200 --seed 7 --out data"
+    )]
     Generate(GenerateArguments),
     /// Print the JSON Schema of definitions
     Schema,

@@ -122,10 +122,7 @@ impl Named {
 
 /// The only segment that was named.
 pub(crate) fn only_ready<'a>(named: &'a Named, tenant: &TenantConfig) -> Result<&'a ReadySegment, CliError> {
-    named.ready().next().ok_or_else(|| CliError::Usage {
-        problem: format!("name a segment of tenant `{}`", tenant.id),
-        help: None,
-    })
+    named.ready().next().ok_or_else(|| CliError::Usage { problem: format!("name a segment of tenant `{}`", tenant.id), help: None })
 }
 
 /// How a segment is named on the command line.

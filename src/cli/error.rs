@@ -120,11 +120,7 @@ impl CliError {
             Self::Invalid => 3,
             Self::Work(error) => match error.kind() {
                 ErrorKind::Definition => 3,
-                ErrorKind::Request
-                | ErrorKind::Conflict
-                | ErrorKind::Unavailable
-                | ErrorKind::Corrupt
-                | ErrorKind::Internal => 1,
+                ErrorKind::Request | ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Internal => 1,
             },
             Self::Read { .. }
             | Self::Generate(_)

@@ -20,7 +20,9 @@ fn in_words(observation: &Observation) -> String {
         ObservationKind::Misfit { property, reading } => {
             format!("{table}: `{property}` is not {} in {rows}, and counts as missing there", reading_in_words(*reading))
         }
-        ObservationKind::InvalidJson { column } => format!("{table}: `{column}` is not valid JSON in {rows}, and has no paths there"),
+        ObservationKind::InvalidJson { column } => {
+            format!("{table}: `{column}` is not valid JSON in {rows}, and has no paths there")
+        }
     }
 }
 

@@ -333,12 +333,8 @@ impl TenantSection {
         }
         let as_of = self.as_of.map(|written| parse_instant(&written, place)).transpose()?;
         let definitions = self.definitions.get_ref().iter().map(|written| place.folder().join(written)).collect();
-        let tables = TenantTables {
-            timezone: self.timezone.into_inner(),
-            users: self.users,
-            events: self.events,
-            products: self.products,
-        };
+        let tables =
+            TenantTables { timezone: self.timezone.into_inner(), users: self.users, events: self.events, products: self.products };
         Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, tables })
     }
 }

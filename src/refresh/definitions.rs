@@ -441,7 +441,8 @@ pub fn stored_form(state: &SegmentState) -> Option<Document> {
 /// the file.
 fn probable_id(file: &DefinitionFile) -> Option<SegmentId> {
     let written = file.source.text.lines().find_map(|line| {
-        let after = line.trim_start_matches(|c: char| c.is_whitespace() || c == '{').strip_prefix(['"', '\'']).unwrap_or(line.trim_start());
+        let after =
+            line.trim_start_matches(|c: char| c.is_whitespace() || c == '{').strip_prefix(['"', '\'']).unwrap_or(line.trim_start());
         let value = after.strip_prefix("id")?.trim_start_matches(['"', '\'']).trim_start().strip_prefix([':', '='])?;
         let value = value.trim_start().trim_start_matches(['"', '\'']);
         value.split(['"', '\'', ',', ' ', '#']).next()?.trim_end().parse().ok()

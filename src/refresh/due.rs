@@ -338,7 +338,9 @@ mod tests {
 
     #[test]
     fn a_cron_tick_in_a_gap_or_an_overlap_happens_once() {
-        let next = |now: &str, last: &str| segment_due(&candidate(cron("30 2 * * *")), Some(&state(last, 0)), &timing(now, "Europe/Berlin"));
+        let next = |now: &str, last: &str| {
+            segment_due(&candidate(cron("30 2 * * *")), Some(&state(last, 0)), &timing(now, "Europe/Berlin"))
+        };
         let Due::At(in_gap) = next("2026-03-28T12:00:00Z", "2026-03-28T01:30:00Z") else { panic!("not due yet") };
         assert!(in_gap >= at("2026-03-29T01:00:00Z") && in_gap <= at("2026-03-29T01:30:00Z"), "{in_gap}");
         assert_eq!(next("2026-03-29T12:00:00Z", &in_gap.to_string()), Due::At(at("2026-03-30T00:30:00Z")));
@@ -370,8 +372,11 @@ mod tests {
     #[test]
     fn the_agenda_names_what_is_due_and_when_to_look_again() {
         let id = |text: &str| text.parse::<SegmentId>().unwrap();
-        let candidates =
-            [(id("due"), candidate(None)), (id("later"), candidate(every(1, Unit::Hour))), (id("soon"), candidate(every(10, Unit::Minute)))];
+        let candidates = [
+            (id("due"), candidate(None)),
+            (id("later"), candidate(every(1, Unit::Hour))),
+            (id("soon"), candidate(every(10, Unit::Minute))),
+        ];
         let mut tenant = TenantState::default();
         for segment in ["due", "later", "soon"] {
             tenant.segments.insert(id(segment), state("2026-01-01T00:00:00Z", 0));

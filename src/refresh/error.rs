@@ -147,9 +147,7 @@ impl Error {
             Self::Backend { source: BackendError::DuplicateKeys { .. }, .. } => {
                 Some("Name the column that says which row wins, with `version = \"...\"`, or make the keys unique.".to_owned())
             }
-            Self::Backend { source: BackendError::Memory { .. }, .. } => {
-                Some("Raise `memory_limit` under `[engine]`.".to_owned())
-            }
+            Self::Backend { source: BackendError::Memory { .. }, .. } => Some("Raise `memory_limit` under `[engine]`.".to_owned()),
             Self::Ledger(LedgerError::Held { .. }) => Some("Wait longer with `--wait`, or try again.".to_owned()),
             Self::Ledger(LedgerError::NewerFormat { .. }) => Some("Use a newer version of segmenta.".to_owned()),
             Self::DefinitionFiles { .. }

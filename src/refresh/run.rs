@@ -280,8 +280,7 @@ fn select<'a, B: Backend>(
     let definitions = &opened.definitions;
     let selected: BTreeSet<SegmentId> = match &request.selection {
         Selection::Due { default_interval, steady_since } => {
-            let timing =
-                Timing { calendar: calendar.clone(), steady_since: *steady_since, default_interval: *default_interval };
+            let timing = Timing { calendar: calendar.clone(), steady_since: *steady_since, default_interval: *default_interval };
             agenda(&definitions.candidates(), &opened.state, &timing).segments.into_keys().collect()
         }
         Selection::All => definitions.segments.keys().cloned().collect(),
@@ -422,7 +421,9 @@ fn log_segment(run_id: Uuid, tenant: &TenantConfig, report: &SegmentReport) {
     let (tenant, segment) = (&tenant.id, &report.segment);
     let duration_ms = report.duration.as_millis();
     match &report.status {
-        SegmentStatus::Computed => tracing::info!(%run_id, %tenant, %segment, members, entered, left, duration_ms, "segment computed"),
+        SegmentStatus::Computed => {
+            tracing::info!(%run_id, %tenant, %segment, members, entered, left, duration_ms, "segment computed")
+        }
         SegmentStatus::Archived => tracing::info!(%run_id, %tenant, %segment, members, left, duration_ms, "segment archived"),
         SegmentStatus::Failed(error) => tracing::error!(%run_id, %tenant, %segment, members, error, "segment failed"),
     }

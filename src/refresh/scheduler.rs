@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 
@@ -107,7 +108,8 @@ impl<P: Place> Scheduler<'_, P> {
         let mut running = FuturesUnordered::new();
         let mut last_look = self.clock.now();
         let mut steady_since = last_look;
-        loop {
+        // A signal comes before whatever became due with it.
+        while stop.next().now_or_never().is_none() {
             let now = self.clock.now();
             if now < last_look {
                 tracing::warn!(from = %last_look, to = %now, "the clock jumped back; everything is looked at anew");

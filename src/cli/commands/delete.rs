@@ -20,7 +20,9 @@ pub(crate) async fn execute(context: &Context, arguments: &DeleteArguments) -> R
     let DeleteArguments { segment, wait } = arguments;
     let ended = end_segment(&context.place, tenant, segment, *wait, context.clock.as_ref()).await?;
     if let Some(file) = &ended.still_defined_in {
-        context.screen.note(&format!("`{file}` still defines `{segment}`: the next refresh begins it anew unless the file goes too"));
+        context
+            .screen
+            .note(&format!("`{file}` still defines `{segment}`: the next refresh begins it anew unless the file goes too"));
     }
     let rows = vec![Row { segment_id: segment.to_string(), left: ended.figures.removed_count }];
     context.screen.listing(&Listing { columns: vec![("segment_id", Column::Text), ("left", Column::Count)], rows })

@@ -58,12 +58,8 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
         context.screen.note(&format!("`{}` is not in the universe of these segments", arguments.subject));
     }
     rows.sort_by(|a, b| a.segment_id.cmp(&b.segment_id));
-    let columns = vec![
-        ("segment_id", Column::Text),
-        ("subject", Column::Text),
-        ("matches", Column::Flag),
-        ("score", Column::Number),
-    ];
+    let columns =
+        vec![("segment_id", Column::Text), ("subject", Column::Text), ("matches", Column::Flag), ("score", Column::Number)];
     context.screen.listing(&Listing { columns, rows })
 }
 

@@ -45,11 +45,7 @@ pub(crate) struct Standing<'a> {
 
 impl Standing<'_> {
     fn timing(&self) -> Timing {
-        Timing {
-            calendar: calendar_of(self.tenant, self.now),
-            steady_since: self.now,
-            default_interval: self.default_interval,
-        }
+        Timing { calendar: calendar_of(self.tenant, self.now), steady_since: self.now, default_interval: self.default_interval }
     }
 }
 
@@ -119,11 +115,7 @@ async fn resolve(context: &Context, tenant: &TenantConfig) -> Result<(TenantStat
 }
 
 fn standing_of<'a>(context: &Context, tenant: &'a TenantConfig) -> Standing<'a> {
-    Standing {
-        tenant,
-        now: context.as_of(tenant, None),
-        default_interval: context.config.scheduler.default_refresh_interval,
-    }
+    Standing { tenant, now: context.as_of(tenant, None), default_interval: context.config.scheduler.default_refresh_interval }
 }
 
 fn columns() -> Vec<(&'static str, Column)> {

@@ -72,7 +72,8 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
         object.insert("breakdown".to_owned(), json!(nodes));
     }
     let share = super::share(count, universe).unwrap_or_default() * 100.0;
-    let mut text = format!("{segment_id}: {count} of {universe} {}s ({share:.1} %) as of {as_of}\n", ready.record.subject.keyword());
+    let mut text =
+        format!("{segment_id}: {count} of {universe} {}s ({share:.1} %) as of {as_of}\n", ready.record.subject.keyword());
     // Writing to a text does not fail.
     for node in nodes.iter().flatten() {
         writeln!(text, "{:>10}  {}{}", node.count, "  ".repeat(node.depth), node.label).ok();

@@ -57,7 +57,11 @@ pub(crate) async fn execute(context: &Context, arguments: &RefreshArguments) -> 
 
 fn show(context: &Context, report: &RunReport) -> Result<(), CliError> {
     for file in &report.invalid {
-        let in_force = if file.segment.as_ref().is_some_and(|segment| report.notes.contains_key(segment)) { "; its last valid form stays in force" } else { "" };
+        let in_force = if file.segment.as_ref().is_some_and(|segment| report.notes.contains_key(segment)) {
+            "; its last valid form stays in force"
+        } else {
+            ""
+        };
         context.screen.note(&format!("`{}` is invalid{in_force}: {}", file.file, file.error));
     }
     for (segment, note) in &report.notes {

@@ -12,11 +12,7 @@ use crate::store::Ledger as _;
 pub(crate) async fn execute(context: &Context, arguments: &SegmentsOfArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let rows = context.place.ledger().segments_of(&tenant.id, &arguments.subject).await.map_err(Error::from)?;
-    let columns = vec![
-        ("segment_id", Column::Text),
-        ("entered_at", Column::Instant),
-        ("score", Column::Number),
-        ("reason", Column::Text),
-    ];
+    let columns =
+        vec![("segment_id", Column::Text), ("entered_at", Column::Instant), ("score", Column::Number), ("reason", Column::Text)];
     context.screen.listing(&Listing { columns, rows })
 }

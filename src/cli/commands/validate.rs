@@ -57,7 +57,8 @@ fn validate(tenant: &TenantConfig, paths: &[PathBuf], catalog: &Catalog) -> Resu
     }
     let named = read_definitions(paths)?;
     let id_of = |file: &DefinitionFile| parse(&file.source, file.format).ok().map(|document| document.definition().id.clone());
-    let is_same_file = |a: &str, b: &str| a == b || std::fs::canonicalize(a).ok().is_some_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b));
+    let is_same_file =
+        |a: &str, b: &str| a == b || std::fs::canonicalize(a).ok().is_some_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b));
     let ids: Vec<_> = named.iter().filter_map(id_of).collect();
     let others = configured.unwrap_or_default().into_iter().filter(|file| {
         let is_named = named.iter().any(|other| is_same_file(&other.source.name, &file.source.name));
@@ -65,9 +66,9 @@ fn validate(tenant: &TenantConfig, paths: &[PathBuf], catalog: &Catalog) -> Resu
     });
     let all: Vec<DefinitionFile> = named.iter().cloned().chain(others).collect();
     let mut report = check_files(&all, catalog);
-    report.findings.retain(|finding| {
-        finding.source.as_ref().is_none_or(|source| named.iter().any(|file| file.source.name == source.name))
-    });
+    report
+        .findings
+        .retain(|finding| finding.source.as_ref().is_none_or(|source| named.iter().any(|file| file.source.name == source.name)));
     Ok((named.len(), report))
 }
 
