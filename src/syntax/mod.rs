@@ -19,6 +19,7 @@ mod json;
 mod members;
 mod node;
 mod print;
+mod schema;
 mod toml;
 mod yaml;
 
@@ -26,6 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use print::print_json;
+pub use schema::json_schema;
 
 use crate::diagnostic::{Finding, Report, Source};
 use crate::model::path::{DocPath, Step};

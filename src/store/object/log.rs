@@ -1,6 +1,6 @@
-//! The commit log: numbered records, each put if absent, that replay to the state of every tenant. Every [`CHECKPOINT_EVERY`] commits
-//! the whole state is written as a checkpoint, with an index of the files that the commits since the last one added, so that neither
-//! reading the state nor finding the rows takes longer the older the store is.
+//! The commit log: numbered records, each put if absent, that replay to the state of every tenant. Every so
+//! many commits the whole state is written as a checkpoint, with an index of the files that the commits since the last one added, so
+//! that neither reading the state nor finding the rows takes longer the older the store is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,9 +16,6 @@ use super::place::{Created, Place};
 use super::record::{Action, CommitRecord, FileRef, Progress, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode, encode};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::{DefinitionNote, DefinitionRecord, LedgerError, SegmentState, TenantState};
-
-/// After how many commits the whole state is written again.
-pub(super) const CHECKPOINT_EVERY: u64 = 64;
 
 /// How many records are asked for at once beyond those that are known.
 const READ_AHEAD: usize = 8;
@@ -158,9 +155,9 @@ pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> 
     }
 }
 
-/// Writes a checkpoint when the last one is old, and deletes those that no reader starts from any more.
-pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>) -> Result<Arc<LogState>, LedgerError> {
-    if state.number < state.checkpoint + CHECKPOINT_EVERY {
+/// Writes a checkpoint when the last one is `every` commits old, and deletes those that no reader starts from any more.
+pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) -> Result<Arc<LogState>, LedgerError> {
+    if state.number < state.checkpoint + every {
         return Ok(state);
     }
     let LogState { number, head, tenants, checkpoint: previous, mut indexes, recent } = (*state).clone();

@@ -72,11 +72,13 @@ pub struct Options {
     pub leases: LeaseTiming,
     /// How long a snapshot stays after it was replaced.
     pub grace: Duration,
+    /// After how many commits the whole state is written again.
+    pub checkpoint_every: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { leases: LeaseTiming::default(), grace: Duration::from_secs(15 * 60) }
+        Self { leases: LeaseTiming::default(), grace: Duration::from_secs(15 * 60), checkpoint_every: 64 }
     }
 }
 
@@ -102,10 +104,6 @@ impl ObjectLedger {
 
     fn now(&self) -> Timestamp {
         self.leases.clock.now()
-    }
-
-    fn grace(&self) -> Duration {
-        self.options.grace
     }
 
     /// The log to its end.

@@ -264,7 +264,7 @@ impl ObjectTransaction {
 
     /// The superseded snapshots that no reader can be expected to need any more.
     fn discarded(&self, now: Timestamp) -> Vec<String> {
-        let grace = SignedDuration::try_from(self.ledger.grace()).unwrap_or(SignedDuration::MAX);
+        let grace = SignedDuration::try_from(self.ledger.options.grace).unwrap_or(SignedDuration::MAX);
         let superseded = self.tenant().map(|tenant| tenant.superseded.as_slice()).unwrap_or_default();
         superseded.iter().filter(|old| now.duration_since(old.since) > grace).map(|old| old.path.clone()).collect()
     }
@@ -360,7 +360,7 @@ impl Transaction for ObjectTransaction {
             let state = publish::publish(&place, state).await?;
             self.ledger.remember(&state);
             publish::discard(&place, &run).await?;
-            self.ledger.remember(&log::checkpoint(&place, state).await?);
+            self.ledger.remember(&log::checkpoint(&place, state, self.ledger.options.checkpoint_every).await?);
             Ok::<_, LedgerError>(())
         };
         if let Err(error) = settled.await {

@@ -24,6 +24,8 @@ use segmenta::store::{
 };
 use uuid::Uuid;
 
+use crate::memory_ledger::{IdSet, MemoryLedger};
+
 /// How long tests wait for a lease: not at all.
 pub(crate) const AT_ONCE: Duration = Duration::ZERO;
 
@@ -46,6 +48,10 @@ impl ManualClock {
         let by = u64::try_from(by.as_micros()).unwrap();
         self.micros.fetch_add(i64::try_from(by).unwrap(), Ordering::SeqCst);
         self.elapsed_micros.fetch_add(by, Ordering::SeqCst);
+    }
+
+    pub(crate) fn at(&self) -> Timestamp {
+        self.now()
     }
 
     /// Somebody sets the clock on the wall back.
@@ -92,7 +98,8 @@ pub(crate) struct ObjectStage {
 impl ObjectStage {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
         let leases = LeaseTiming { poll: Duration::from_millis(5), ..LeaseTiming::default() };
-        Self { store, clock: ManualClock::new(), options: Options { leases, ..Options::default() } }
+        // So few that every test meets checkpoints.
+        Self { store, clock: ManualClock::new(), options: Options { leases, checkpoint_every: 4, ..Options::default() } }
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -122,6 +129,81 @@ impl Stage for ObjectStage {
     fn ids(members: &LocalMembers) -> Vec<String> {
         members.iter().map(str::to_owned).collect()
     }
+}
+
+/// A folder of the local disk, which goes with the stage.
+pub(crate) struct DiskStage {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) clock: Arc<ManualClock>,
+}
+
+impl DiskStage {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::new() }
+    }
+
+    /// The folder of the store, which the first write makes.
+    pub(crate) fn root(&self) -> std::path::PathBuf {
+        self.folder.path().join("out put")
+    }
+}
+
+impl Stage for DiskStage {
+    type Ledger = ObjectLedger;
+
+    fn open(&self) -> ObjectLedger {
+        ObjectLedger::open(self.root().to_str().unwrap(), Arc::clone(&self.clock) as _, Holder::named("tester@here pid 1")).unwrap()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    fn members(ids: &[&str]) -> LocalMembers {
+        local(ids)
+    }
+
+    fn ids(members: &LocalMembers) -> Vec<String> {
+        members.iter().map(str::to_owned).collect()
+    }
+}
+
+/// A ledger of this process.
+pub(crate) struct MemoryStage {
+    ledger: MemoryLedger,
+    clock: Arc<ManualClock>,
+}
+
+impl MemoryStage {
+    pub(crate) fn new() -> Self {
+        let clock = ManualClock::new();
+        Self { ledger: MemoryLedger::new(Arc::clone(&clock) as _), clock }
+    }
+}
+
+impl Stage for MemoryStage {
+    type Ledger = MemoryLedger;
+
+    fn open(&self) -> MemoryLedger {
+        self.ledger.clone()
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    fn members(ids: &[&str]) -> IdSet {
+        IdSet(ids.iter().map(|id| (*id).to_owned()).collect())
+    }
+
+    fn ids(members: &IdSet) -> Vec<String> {
+        members.0.iter().cloned().collect()
+    }
+}
+
+/// Runs a test to its end, on one thread, so that its steps come in one order.
+pub(crate) fn within<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
 /// Members as a backend hands them over: positions in a list of more ids than those.

@@ -23,7 +23,7 @@ pub(crate) struct Zones {
 }
 
 /// Instants of a count of units since 1970; what is finer than a microsecond is floored, what is out of range is missing.
-pub(super) fn count_to_micros(count: i64, unit: EpochUnit) -> Option<i64> {
+pub(crate) fn count_to_micros(count: i64, unit: EpochUnit) -> Option<i64> {
     match unit {
         EpochUnit::Second => count.checked_mul(1_000_000),
         EpochUnit::Millisecond => count.checked_mul(1_000),
@@ -106,7 +106,7 @@ fn plain_date(text: &str) -> Option<Date> {
 }
 
 /// A text as an instant: RFC 3339 with its offset, a time without one, a date, or with a declared unit a count of it.
-pub(super) fn text_to_micros(text: &str, unit: Option<EpochUnit>, zones: &Zones) -> Option<i64> {
+pub(crate) fn text_to_micros(text: &str, unit: Option<EpochUnit>, zones: &Zones) -> Option<i64> {
     let text = trim(text);
     if let Some(unit) = unit
         && let Ok(count) = text.parse()

@@ -2,7 +2,7 @@
 //! both are read from their start to their end.
 
 use arrow_ipc::reader::StreamDecoder;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use datafusion::arrow::array::RecordBatchOptions;
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -16,8 +16,8 @@ const MAGIC: &[u8] = b"ARROW1";
 /// Bytes of the word with which a file begins and ends.
 pub(super) const MAGIC_LENGTH: u64 = 6;
 
-/// Bytes before the stream in a file: the word, padded.
-const PREFIX: usize = 8;
+/// The word that begins a file is padded to a multiple of so many bytes, with zeros.
+const PADDING: usize = 8;
 
 /// Whether these last bytes of a file say that it is whole.
 pub(super) fn ends_as_file(end: &[u8]) -> bool {
@@ -35,6 +35,7 @@ pub(super) struct IpcDecoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Start,
+    Padding,
     InStream,
     InFile,
     AfterStream,
@@ -53,7 +54,7 @@ impl IpcDecoder {
 
     /// Whether this is a file, whose end can be checked, and not a stream.
     pub(super) fn is_file(&self) -> bool {
-        matches!(self.place, Place::InFile | Place::AfterStream)
+        matches!(self.place, Place::Padding | Place::InFile | Place::AfterStream)
     }
 
     fn decode(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
@@ -83,26 +84,80 @@ impl IpcDecoder {
 
 impl Decode for IpcDecoder {
     fn push(&mut self, piece: Bytes) -> Result<Vec<RecordBatch>, ArrowError> {
-        if self.place != Place::Start {
+        if !matches!(self.place, Place::Start | Place::Padding) {
             return self.decode(piece);
         }
         self.start.extend_from_slice(&piece);
-        if self.start.len() < PREFIX {
-            return Ok(Vec::new());
+        if self.place == Place::Start && self.start.len() >= PADDING {
+            self.place = Place::InStream;
+            if self.start.starts_with(MAGIC) {
+                self.place = Place::Padding;
+                self.start.advance(PADDING);
+            }
         }
-        let mut start = std::mem::take(&mut self.start).freeze();
-        self.place = Place::InStream;
-        if start.starts_with(MAGIC) {
-            self.place = Place::InFile;
-            start = start.split_off(PREFIX);
+        while self.place == Place::Padding
+            && let Some(word) = self.start.get(..PADDING)
+        {
+            if word.iter().all(|&byte| byte == 0) {
+                self.start.advance(PADDING);
+            } else {
+                self.place = Place::InFile;
+            }
         }
-        self.decode(start)
+        match self.place {
+            Place::Start | Place::Padding => Ok(Vec::new()),
+            Place::InStream | Place::InFile | Place::AfterStream => {
+                let start = std::mem::take(&mut self.start).freeze();
+                self.decode(start)
+            }
+        }
     }
 
     fn end(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
-        if self.place == Place::Start {
+        if matches!(self.place, Place::Start | Place::Padding) {
             return Err(ArrowError::IpcError("too short for Arrow IPC".to_owned()));
         }
         self.stream.finish().map(|()| Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use std::sync::Arc;
+
+    fn rows(bytes: &[u8], size: usize) -> Result<usize, ArrowError> {
+        let mut decoder = IpcDecoder::new(None);
+        let mut rows = 0;
+        for piece in bytes.chunks(size) {
+            rows += decoder.push(Bytes::copy_from_slice(piece))?.iter().map(RecordBatch::num_rows).sum::<usize>();
+        }
+        decoder.end()?;
+        Ok(rows)
+    }
+
+    #[test]
+    fn pieces_of_any_size_and_paddings_of_any_width() {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5));
+        let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let mut stream = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        stream.write(&batch).unwrap();
+        let mut files = vec![stream.into_inner().unwrap()];
+        for alignment in [8, 64] {
+            let options = IpcWriteOptions::try_new(alignment, false, arrow_ipc::MetadataVersion::V5).unwrap();
+            let mut file = FileWriter::try_new_with_options(Vec::new(), &batch.schema(), options).unwrap();
+            file.write(&batch).unwrap();
+            file.write(&batch).unwrap();
+            files.push(file.into_inner().unwrap());
+        }
+        for (file, expected) in files.iter().zip([5, 10, 10]) {
+            for size in [1, 7, 8, 9, 64, 100, file.len()] {
+                assert_eq!(rows(file, size).unwrap(), expected, "in pieces of {size}");
+            }
+            assert!(rows(&file[..file.len() / 2], 50).is_err());
+        }
+        assert!(rows(b"ARR", 1).is_err());
     }
 }
