@@ -11,7 +11,7 @@ use super::args::GlobalArguments;
 use super::error::CliError;
 use super::render::Screen;
 use crate::backend::datafusion::DataFusionBackend;
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::diagnostic::Report;
 use crate::model::id::SegmentId;
 use crate::refresh::Error;

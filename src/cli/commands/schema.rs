@@ -8,7 +8,7 @@ use crate::cli::render::Screen;
 
 /// Prints the JSON Schema of definitions.
 pub(crate) fn print_schema(screen: Screen) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(&crate::syntax::schema::json_schema()).map_err(std::io::Error::from)?;
+    let text = serde_json::to_string_pretty(&crate::syntax::json_schema()).map_err(std::io::Error::from)?;
     screen.text(&text)
 }
 
