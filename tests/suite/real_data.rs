@@ -390,7 +390,7 @@ fn online_retail() -> Vec<Question> {
             "average-of-prices",
             orders(json!({"measure": {"avg": "unit_price"}, "operator": "lt", "value": "2.5"})),
             "select user_id from e where event_type = 'order_completed' group by 1
-             having sum(cast(round(cast(unit_price as decimal(18, 9)) * 1000000000) as hugeint)) < cast(2500000000 as hugeint) * count(*)",
+             having sum(cast(unit_price as decimal(18, 9))) < 2.5 * count(*)",
         ),
     ]
 }
