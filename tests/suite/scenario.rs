@@ -192,7 +192,6 @@ pub(crate) fn all_valid(checked: &Checked) -> Result<Vec<&CheckedSegment>, Strin
     }
     checked.segments.values().map(|segment| segment.as_ref().map_err(explain)).collect()
 }
-}
 
 /// A definition's text, decoded.
 fn document(definition: &Json) -> Result<Document, String> {
