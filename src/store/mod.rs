@@ -12,6 +12,7 @@
 //! 2. over history rows of kind `run`, `manual` and `erase`, `member_count` = previous + added - removed = rows of the snapshot;
 //! 3. `entered_at` of a member is the `at` of its latest enter.
 
+pub mod object;
 pub mod rows;
 
 use std::collections::BTreeMap;
@@ -162,8 +163,22 @@ pub struct Lease {
     pub scope: LeaseScope,
     /// Grows with every lease of the scope; a commit names it.
     pub number: u64,
-    /// Stops the renewal when the lease is dropped.
-    pub(crate) renewal: Option<tokio::task::AbortHandle>,
+    renewal: Option<tokio::task::AbortHandle>,
+}
+
+impl Lease {
+    /// A lease that nothing renews.
+    #[must_use]
+    pub fn new(scope: LeaseScope, number: u64) -> Self {
+        Self { scope, number, renewal: None }
+    }
+
+    /// The lease with the task that renews it, which ends with it.
+    #[must_use]
+    pub fn renewed_by(mut self, renewal: tokio::task::AbortHandle) -> Self {
+        self.renewal = Some(renewal);
+        self
+    }
 }
 
 impl Drop for Lease {
@@ -203,6 +218,20 @@ pub enum RunKind {
     Backfill,
     /// The erasure of a person.
     Erase,
+}
+
+impl RunKind {
+    /// The word in the tables.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Daily => "daily",
+            Self::Manual => "manual",
+            Self::Backfill => "backfill",
+            Self::Erase => "erase",
+        }
+    }
 }
 
 /// What a run found for one segment.

@@ -9,6 +9,7 @@ mod generated;
 mod golden;
 mod laws;
 mod language;
+mod memory_ledger;
 mod python;
 mod real_data;
 mod reference;

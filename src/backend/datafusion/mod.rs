@@ -8,6 +8,9 @@
 //! A batch is one plan: its events are scanned once, however many segments look at them. What a definition says stands in the plan as
 //! DataFusion's own expressions; functions of ours only read values.
 
+mod session;
+mod source;
+mod mapping;
 mod tables;
 mod profile;
 mod form;
@@ -32,7 +35,9 @@ mod collect;
 mod backend;
 
 pub use backend::DataFusionBackend;
-pub use tables::Tables;
+pub use profile::{SAMPLE_FILES, SAMPLE_ROWS, profile};
+pub use session::session;
+pub use tables::{MemoryTables, Tables};
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,353 @@
+//! The commit log: numbered records, each put if absent, that replay to the state of every tenant. Every so
+//! many commits the whole state is written as a checkpoint, with an index of the files that the commits since the last one added, so
+//! that neither reading the state nor finding the rows takes longer the older the store is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+use super::layout;
+use super::place::{Created, Place};
+use super::record::{Action, CommitRecord, FileRef, Progress, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode, encode};
+use crate::model::id::{SegmentId, TenantId};
+use crate::store::{DefinitionNote, DefinitionRecord, LedgerError, SegmentState, TenantState};
+
+/// How many records are asked for at once beyond those that are known.
+const READ_AHEAD: usize = 8;
+
+/// How often a reader starts over when the files it was told of are gone, because a writer went on meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// What the log says up to one commit.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LogState {
+    /// The last commit.
+    pub(super) number: u64,
+    /// The bytes of its record, by hash; another hash means another log.
+    head: Option<blake3::Hash>,
+    pub(super) tenants: BTreeMap<TenantId, TenantEntry>,
+    /// The last commit that a checkpoint covers.
+    pub(super) checkpoint: u64,
+    /// The indexes that cover the commits up to the checkpoint, in order.
+    pub(super) indexes: Vec<u64>,
+    /// The files of the commits after it.
+    pub(super) recent: Vec<RunFiles>,
+}
+
+/// The state of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct TenantEntry {
+    /// The newest lease that committed.
+    pub(super) lease: u64,
+    /// The last commit.
+    pub(super) last_commit: u64,
+    pub(super) segments: BTreeMap<SegmentId, SegmentEntry>,
+    pub(super) jobs: BTreeMap<String, Timestamp>,
+    /// Snapshots that were replaced, and are kept a while for those who still read them.
+    pub(super) superseded: Vec<Superseded>,
+}
+
+/// The state of a segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct SegmentEntry {
+    pub(super) definition: DefinitionRecord,
+    pub(super) note: DefinitionNote,
+    pub(super) progress: Progress,
+    pub(super) member_count: u64,
+    pub(super) snapshot: Option<FileRef>,
+}
+
+/// A snapshot that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Superseded {
+    pub(super) path: String,
+    pub(super) since: Timestamp,
+}
+
+/// The state of all tenants as of one commit.
+#[derive(Debug, Serialize, Deserialize)]
+struct Checkpoint {
+    number: u64,
+    tenants: BTreeMap<TenantId, TenantEntry>,
+    indexes: Vec<u64>,
+}
+
+/// What one writer commits.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) tenant: TenantId,
+    pub(super) lease: u64,
+    pub(super) attempt: u64,
+    pub(super) committed_at: Timestamp,
+    pub(super) action: Action,
+}
+
+/// Reads the log to its end, on from `known` when that is still a part of it.
+pub(super) async fn read(place: &Place, known: Option<Arc<LogState>>) -> Result<Arc<LogState>, LedgerError> {
+    // INVARIANT: this is read before the records are, so that a commit between the two cannot look like a loss.
+    let published = published(place).await?;
+    let mut state = match known {
+        Some(known) if is_current(place, &known).await? => (*known).clone(),
+        Some(_) | None => newest_checkpoint(place).await?,
+    };
+    let first = state.number + 1;
+    let mut records = futures::stream::iter(first..).map(|number| read_bytes(place, number)).buffered(READ_AHEAD);
+    while let Some(bytes) = records.try_next().await? {
+        let Some(bytes) = bytes else { break };
+        let record = decode_commit(place, state.number + 1, &bytes)?;
+        state.apply(record, blake3::hash(&bytes));
+    }
+    if published > state.number {
+        return Err(LedgerError::Corrupt {
+            path: layout::commit(state.number + 1).to_string(),
+            problem: format!("it is missing, although commits up to {published} were published"),
+        });
+    }
+    Ok(Arc::new(state))
+}
+
+/// One commit, which is known to exist.
+pub(super) async fn commit(place: &Place, number: u64) -> Result<CommitRecord, LedgerError> {
+    match read_bytes(place, number).await? {
+        Some(bytes) => decode_commit(place, number, &bytes),
+        None => Err(LedgerError::Corrupt { path: layout::commit(number).to_string(), problem: "it is missing".to_owned() }),
+    }
+}
+
+/// Adds a commit after `base`. Other tenants may commit meanwhile; a record of the same tenant that is newer than `base` and of no older
+/// lease fences this one off. For a run, any record of the same tenant does, since the run was computed without it.
+pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> Result<Arc<LogState>, LedgerError> {
+    let seen = base.tenants.get(&entry.tenant).map_or(0, |tenant| tenant.last_commit);
+    let mut state = base;
+    loop {
+        let number = state.number + 1;
+        let Entry { tenant, lease, attempt, committed_at, action } = entry.clone();
+        let record = CommitRecord { number, tenant, lease, attempt, committed_at, action };
+        let bytes = encode(&layout::commit(number), &record)?;
+        let created = place.create(&layout::commit(number), bytes.clone()).await;
+        if let Ok(Created::New) = created {
+            return Ok(state.after(record, &bytes));
+        }
+        // A store may report a failure, or its own retry may find the name taken, although this very record was written.
+        match (read_bytes(place, number).await?, created) {
+            (Some(found), _) if found == bytes => {
+                place.persist(&layout::commit(number)).await?;
+                return Ok(state.after(record, &bytes));
+            }
+            (_, Err(error)) => return Err(error),
+            (_, Ok(_)) => {}
+        }
+        state = read(place, Some(state)).await?;
+        if let Some(tenant) = state.tenants.get(&entry.tenant) {
+            let fenced = match entry.action {
+                Action::Claim => tenant.lease > entry.lease,
+                Action::Run(_) => tenant.last_commit > seen,
+            };
+            if fenced {
+                return Err(LedgerError::Fenced { tenant: entry.tenant, number: entry.lease });
+            }
+        }
+    }
+}
+
+/// Writes a checkpoint when the last one is `every` commits old, and deletes those that no reader starts from any more.
+pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) -> Result<Arc<LogState>, LedgerError> {
+    if state.number < state.checkpoint + every {
+        return Ok(state);
+    }
+    let LogState { number, head, tenants, checkpoint: previous, mut indexes, recent } = (*state).clone();
+    let path = layout::index(number);
+    place.replace(&path, encode(&path, &recent)?).await?;
+    place.persist(&path).await?;
+    indexes.push(number);
+    let path = layout::checkpoint(number);
+    let checkpoint = Checkpoint { number, tenants, indexes };
+    place.replace(&path, encode(&path, &checkpoint)?).await?;
+    place.persist(&path).await?;
+    for older in checkpoint_numbers(place).await?.into_iter().filter(|&older| older < previous) {
+        place.delete(&layout::checkpoint(older)).await?;
+    }
+    let Checkpoint { number, tenants, indexes } = checkpoint;
+    Ok(Arc::new(LogState { number, head, tenants, checkpoint: number, indexes, recent: Vec::new() }))
+}
+
+/// The files of every run of a tenant, in the order of the commits.
+pub(super) async fn run_files(place: &Place, state: &LogState, tenant: &TenantId) -> Result<Vec<RunFiles>, LedgerError> {
+    let mut found = Vec::new();
+    let mut indexes = futures::stream::iter(state.indexes.clone()).map(|number| read_index(place, number)).buffered(READ_AHEAD);
+    while let Some(index) = indexes.try_next().await? {
+        found.extend(index.into_iter().filter(|files| files.tenant == *tenant));
+    }
+    found.extend(state.recent.iter().filter(|files| files.tenant == *tenant).cloned());
+    Ok(found)
+}
+
+/// The number up to which the public files are in place.
+pub(super) async fn published(place: &Place) -> Result<u64, LedgerError> {
+    let path = layout::published();
+    let Some(bytes) = place.read(&path).await? else { return Ok(0) };
+    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse().ok());
+    number.ok_or_else(|| LedgerError::Corrupt { path: path.to_string(), problem: "it holds no number".to_owned() })
+}
+
+/// Notes that the public files are in place up to `number`.
+pub(super) async fn set_published(place: &Place, number: u64) -> Result<(), LedgerError> {
+    place.replace(&layout::published(), Bytes::from(format!("{number}\n"))).await
+}
+
+/// Whether the log still holds the commit that `known` ends with: a store that was deleted and made anew does not.
+async fn is_current(place: &Place, known: &LogState) -> Result<bool, LedgerError> {
+    if known.number == 0 {
+        return Ok(true);
+    }
+    let found = read_bytes(place, known.number).await?;
+    Ok(found.map(|bytes| blake3::hash(&bytes)) == known.head)
+}
+
+async fn newest_checkpoint(place: &Place) -> Result<LogState, LedgerError> {
+    for _ in 0..ATTEMPTS {
+        let Some(number) = checkpoint_numbers(place).await?.into_iter().max() else { return Ok(LogState::default()) };
+        let path = layout::checkpoint(number);
+        let Some(bytes) = place.read(&path).await? else { continue };
+        let Checkpoint { number, tenants, indexes } = decode(place.location(), &path, &bytes)?;
+        let head = read_bytes(place, number).await?.map(|bytes| blake3::hash(&bytes));
+        return Ok(LogState { number, head, tenants, checkpoint: number, indexes, recent: Vec::new() });
+    }
+    Err(LedgerError::Corrupt {
+        path: layout::checkpoints().to_string(),
+        problem: "its files vanish while they are read".to_owned(),
+    })
+}
+
+async fn checkpoint_numbers(place: &Place) -> Result<Vec<u64>, LedgerError> {
+    Ok(place.list(&layout::checkpoints()).await?.iter().filter_map(layout::numbered).collect())
+}
+
+async fn read_index(place: &Place, number: u64) -> Result<Vec<RunFiles>, LedgerError> {
+    let path = layout::index(number);
+    match place.read(&path).await? {
+        Some(bytes) => decode(place.location(), &path, &bytes),
+        None => Err(LedgerError::Corrupt { path: path.to_string(), problem: "it is missing".to_owned() }),
+    }
+}
+
+async fn read_bytes(place: &Place, number: u64) -> Result<Option<Bytes>, LedgerError> {
+    place.read(&layout::commit(number)).await
+}
+
+fn decode_commit(place: &Place, number: u64, bytes: &[u8]) -> Result<CommitRecord, LedgerError> {
+    let path: Path = layout::commit(number);
+    let record: CommitRecord = decode(place.location(), &path, bytes)?;
+    if record.number == number {
+        Ok(record)
+    } else {
+        Err(LedgerError::Corrupt { path: path.to_string(), problem: format!("it holds commit {}", record.number) })
+    }
+}
+
+impl LogState {
+    fn after(&self, record: CommitRecord, bytes: &[u8]) -> Arc<Self> {
+        let mut next = self.clone();
+        next.apply(record, blake3::hash(bytes));
+        Arc::new(next)
+    }
+
+    fn apply(&mut self, record: CommitRecord, hash: blake3::Hash) {
+        let CommitRecord { number, tenant, lease, attempt: _, committed_at, action } = record;
+        self.number = number;
+        self.head = Some(hash);
+        let entry = self.tenants.entry(tenant.clone()).or_default();
+        entry.lease = entry.lease.max(lease);
+        entry.last_commit = number;
+        match action {
+            Action::Claim => {}
+            Action::Run(run) => {
+                if run.changes.is_some() || run.history.is_some() {
+                    self.recent.push(RunFiles {
+                        number,
+                        tenant,
+                        run_id: run.run_id,
+                        as_of: run.as_of,
+                        evaluation_date: run.evaluation_date,
+                        changes: run.changes.clone(),
+                        history: run.history.clone(),
+                    });
+                }
+                entry.apply(run, committed_at);
+            }
+        }
+    }
+}
+
+impl TenantEntry {
+    /// What everyone may know of it.
+    pub(super) fn public(&self) -> TenantState {
+        let segments = self.segments.iter().map(|(id, segment)| (id.clone(), segment.public())).collect();
+        TenantState { segments, jobs: self.jobs.clone() }
+    }
+
+    fn apply(&mut self, run: RunRecord, committed_at: Timestamp) {
+        self.superseded.retain(|superseded| !run.discarded.contains(&superseded.path));
+        for (id, record) in run.segments {
+            let previous = self.segments.remove(&id);
+            let old_snapshot = previous.as_ref().and_then(|segment| segment.snapshot.clone());
+            let next = match record {
+                SegmentRecord::Deleted => None,
+                SegmentRecord::Updated { definition, progress, figures, snapshot } => {
+                    let note = previous.as_ref().map_or(DefinitionNote::Present, |segment| segment.note.clone());
+                    // INVARIANT: the first record of a segment carries its definition.
+                    definition.or_else(|| previous.map(|segment| segment.definition)).map(|definition| {
+                        let snapshot = match snapshot {
+                            SnapshotChange::Kept => old_snapshot.clone(),
+                            SnapshotChange::Replaced(file) => Some(file),
+                            SnapshotChange::Removed => None,
+                        };
+                        SegmentEntry { definition, note, progress, member_count: figures.member_count, snapshot }
+                    })
+                }
+            };
+            if let Some(old) = old_snapshot
+                && next.as_ref().and_then(|segment| segment.snapshot.as_ref()) != Some(&old)
+            {
+                self.superseded.push(Superseded { path: old.path, since: committed_at });
+            }
+            if let Some(next) = next {
+                self.segments.insert(id, next);
+            }
+        }
+        for (id, count) in run.counts {
+            if let Some(segment) = self.segments.get_mut(&id) {
+                segment.member_count = count;
+            }
+        }
+        for (id, note) in run.notes {
+            if let Some(segment) = self.segments.get_mut(&id) {
+                segment.note = note;
+            }
+        }
+        self.jobs.extend(run.jobs);
+    }
+}
+
+impl SegmentEntry {
+    fn public(&self) -> SegmentState {
+        let Progress { computed_at, computed_hash: _, attempted_at, errors, last_error, run_id, duration_ms } =
+            self.progress.clone();
+        SegmentState {
+            definition: self.definition.clone(),
+            note: self.note.clone(),
+            member_count: self.member_count,
+            computed_at,
+            attempted_at,
+            errors,
+            last_error,
+            run_id,
+            duration_ms,
+        }
+    }
+}

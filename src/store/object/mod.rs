@@ -1,0 +1,228 @@
+//! [`ObjectLedger`]: the ledger of plain Parquet on an object store, a local disk included.
+//!
+//! # How a run becomes visible
+//! 1. Its files are written below `log/files/`, in a folder of the transaction. They are immutable, and nothing refers to them yet.
+//! 2. One record is put, if absent, as the next number of `log/commits/`. From here on the run is visible through this module: readers
+//!    take the state from the log and open only immutable files that it refers to.
+//! 3. The files are copied to their public paths (`memberships/`, `changes/`, `history/`), each whole, for everyone else.
+//! 4. `log/published` takes the number. All commits up to it are in place.
+//!
+//! Who finds commits beyond `log/published` does the steps 3 and 4 for them first. A writer that died before step 2 leaves files that
+//! nothing refers to; the next writer of the tenant deletes them, after a `Claim` record has fenced the old lease off: from then on
+//! a writer that was only held up finds its number taken, and gives up.
+//!
+//! # Who may write
+//! Leases are numbered files put if absent (see `lease`). They keep writers apart as long as everybody's clock and network behave; the
+//! log is what holds when they do not, since a commit that was computed without knowing a newer one of its tenant is refused.
+//!
+//! # What readers meet
+//! A snapshot that was replaced stays for a while, so that a slow reader is not cut off; one that was opened too late reads the state
+//! anew. Rows of changes and history are read at their public path, or where they were staged until they are published.
+
+mod builders;
+mod delay;
+mod holder;
+mod layout;
+mod lease;
+mod log;
+mod merge;
+mod place;
+mod publish;
+mod read;
+mod record;
+mod table;
+mod transaction;
+mod verify;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::lease::Leases;
+use self::log::{Entry, LogState};
+use self::record::{Action, FileRef, LeaseCondition};
+use self::table::Table;
+use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
+use crate::backend::LocalMembers;
+use crate::clock::SharedClock;
+use crate::model::id::{SegmentId, TenantId};
+
+pub use self::holder::Holder;
+pub use self::lease::LeaseTiming;
+pub use self::place::Place;
+pub use self::transaction::ObjectTransaction;
+
+/// The ledger of one store. Copies share what they know.
+#[derive(Clone)]
+pub struct ObjectLedger {
+    leases: Leases,
+    options: Options,
+    attempts: Arc<AtomicU64>,
+    known: Arc<Mutex<Option<Arc<LogState>>>>,
+}
+
+/// What can be set of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How leases are kept alive and waited for.
+    pub leases: LeaseTiming,
+    /// How long a snapshot stays after it was replaced.
+    pub grace: Duration,
+    /// After how many commits the whole state is written again.
+    pub checkpoint_every: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { leases: LeaseTiming::default(), grace: Duration::from_secs(15 * 60), checkpoint_every: 64 }
+    }
+}
+
+impl ObjectLedger {
+    /// The ledger at a local path, or an `s3://`, `gs://`, `az://` or `file://` URL. Nothing is created until something is written.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub fn open(location: &str, clock: SharedClock, holder: Holder) -> Result<Self, LedgerError> {
+        Ok(Self::new(Place::open(location)?, clock, holder, Options::default()))
+    }
+
+    /// The ledger at a place.
+    #[must_use]
+    pub fn new(place: Place, clock: SharedClock, holder: Holder, options: Options) -> Self {
+        let leases = Leases { place, clock, holder, timing: options.leases, writing: Arc::default() };
+        Self { leases, options, attempts: Arc::default(), known: Arc::default() }
+    }
+
+    fn place(&self) -> &Place {
+        &self.leases.place
+    }
+
+    fn now(&self) -> Timestamp {
+        self.leases.clock.now()
+    }
+
+    /// The log to its end.
+    async fn log(&self) -> Result<Arc<LogState>, LedgerError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let state = log::read(self.place(), known).await?;
+        self.remember(&state);
+        Ok(state)
+    }
+
+    fn remember(&self, state: &Arc<LogState>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(state));
+    }
+
+    /// An immutable file that the caller knows to be referred to.
+    async fn open_present(&self, file: &FileRef) -> Result<Table, LedgerError> {
+        let found = Table::open(self.place(), file.location(), file).await?;
+        found.ok_or_else(|| LedgerError::Corrupt { path: file.path.clone(), problem: "it is missing".to_owned() })
+    }
+
+    /// Fails unless a write lease is the newest of its tenant.
+    async fn check_newest(&self, tenant: &TenantId, number: u64) -> Result<(), LedgerError> {
+        let newest = self.leases.numbers(&LeaseScope::Tenant(tenant.clone())).await?.into_iter().max();
+        if newest == Some(number) { Ok(()) } else { Err(LedgerError::Fenced { tenant: tenant.clone(), number }) }
+    }
+
+    /// Whether some older lease was never given back; its holder may be alive, and only held up.
+    async fn predecessor_unreleased(&self, scope: &LeaseScope, older: &[u64]) -> Result<Predecessors, LedgerError> {
+        for &number in older {
+            match self.leases.record(scope, number).await?.map(|record| record.condition) {
+                Some(LeaseCondition::Held) => return Ok(Predecessors::MayLive),
+                Some(LeaseCondition::Released) | None => {}
+            }
+        }
+        Ok(Predecessors::Gone)
+    }
+}
+
+/// What is known of the holders of older leases.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Predecessors {
+    Gone,
+    MayLive,
+}
+
+#[async_trait]
+impl Ledger for ObjectLedger {
+    type Members = LocalMembers;
+    type Transaction = ObjectTransaction;
+
+    async fn acquire(&self, scope: &LeaseScope, wait: Duration) -> Result<Lease, LedgerError> {
+        // Numbers go on from those in the log even when somebody deleted the files of the leases.
+        let floor = match scope {
+            LeaseScope::Scheduler => 0,
+            LeaseScope::Tenant(tenant) => self.log().await?.tenants.get(tenant).map_or(0, |entry| entry.lease),
+        };
+        self.leases.acquire(scope, floor, wait).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), LedgerError> {
+        self.leases.release(lease).await
+    }
+
+    async fn state(&self, tenant: &TenantId) -> Result<TenantState, LedgerError> {
+        Ok(self.log().await?.tenants.get(tenant).map(log::TenantEntry::public).unwrap_or_default())
+    }
+
+    async fn stored(&self, tenant: &TenantId, segment: &SegmentId) -> Result<LocalMembers, LedgerError> {
+        read::stored(self, tenant, segment).await
+    }
+
+    async fn begin(&self, lease: &Lease, run: Run) -> Result<ObjectTransaction, LedgerError> {
+        let (scope, number) = (&lease.scope, lease.number);
+        if *scope != LeaseScope::Tenant(run.tenant.clone()) {
+            return Err(LedgerError::Fenced { tenant: run.tenant, number });
+        }
+        self.check_newest(&run.tenant, number).await?;
+        let mut state = publish::publish(self.place(), self.log().await?).await?;
+        let older: Vec<u64> = self.leases.numbers(scope).await?.into_iter().filter(|&older| older < number).collect();
+        let mut orphans = publish::orphans(self.place(), &state, &run.tenant, number).await?;
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        if self.predecessor_unreleased(scope, &older).await? == Predecessors::MayLive || !orphans.is_empty() {
+            let tenant = run.tenant.clone();
+            let entry = Entry { tenant, lease: number, attempt, committed_at: self.now(), action: Action::Claim };
+            state = publish::publish(self.place(), log::append(self.place(), state, entry).await?).await?;
+            // Only now is it certain that no older writer commits what it staged: some may have done so until this moment.
+            orphans = publish::orphans(self.place(), &state, &run.tenant, number).await?;
+        }
+        for path in &orphans {
+            self.place().delete(path).await?;
+        }
+        for older in older {
+            self.place().delete(&layout::lease(scope, older)).await?;
+        }
+        self.remember(&state);
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        Ok(ObjectTransaction::new(self.clone(), run, number, attempt, state))
+    }
+
+    async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        read::members(self, tenant, segment).await
+    }
+
+    async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        read::rows(self, tenant, read::Rows::Changes, filter).await
+    }
+
+    async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        read::rows(self, tenant, read::Rows::History, filter).await
+    }
+
+    async fn segments_of(&self, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError> {
+        read::segments_of(self, tenant, subject_id).await
+    }
+
+    async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
+        read::recount(self, tenant, segment).await
+    }
+
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+        verify::verify(self, tenant).await
+    }
+}

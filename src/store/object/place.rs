@@ -1,0 +1,245 @@
+//! [`Place`]: an object store and the prefix of the ledger in it, with the few operations that the ledger needs. It knows nothing of
+//! what the files mean; its errors name the operation and the path.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::buffered::BufWriter;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use url::Url;
+
+use super::delay::DelayedStore;
+use crate::store::LedgerError;
+
+/// Where a ledger lives: a store, and the prefix of the ledger's files in it.
+#[derive(Clone)]
+pub struct Place {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    location: String,
+    durability: Durability,
+}
+
+/// Who sees to it that what was written survives a loss of power.
+#[derive(Clone)]
+enum Durability {
+    /// The store.
+    Store,
+    /// This module, for files below this root of a local file system.
+    Root(PathBuf),
+}
+
+/// Whether a file that must not exist before was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It was.
+    New,
+    /// One of that name exists, perhaps from an attempt of this very call that was taken to have failed.
+    Taken,
+}
+
+/// Whether a file was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// It is in place.
+    Whole,
+    /// There is nothing to copy.
+    SourceAbsent,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+impl Place {
+    /// A prefix in an object store; `location` names it in messages.
+    #[must_use]
+    pub fn new(store: Arc<dyn ObjectStore>, prefix: Path, location: impl Into<String>) -> Self {
+        Self { store, prefix, location: location.into(), durability: Durability::Store }
+    }
+
+    /// The place that a local path, or an `s3://`, `gs://`, `az://` or `file://` URL names. Credentials, regions and endpoints of
+    /// the URLs come from the usual environment variables. Nothing is created until something is written.
+    ///
+    /// # Errors
+    /// When the URL is not understood, or its store cannot be set up.
+    pub fn open(location: &str) -> Result<Self, LedgerError> {
+        match Url::parse(location) {
+            Ok(url) if url.scheme() == "file" => match url.to_file_path() {
+                Ok(path) => Self::local(&path, location),
+                Err(()) => Err(unusable(location, "it is not a path of this machine")),
+            },
+            Ok(url) if location.contains("://") => Self::remote(&url, location),
+            Ok(_) | Err(_) => Self::local(std::path::Path::new(location), location),
+        }
+    }
+
+    fn local(path: &std::path::Path, location: &str) -> Result<Self, LedgerError> {
+        let root = resolved(path).map_err(|source| unusable(location, source))?;
+        let prefix = Path::from_absolute_path(&root).map_err(|source| unusable(location, source))?;
+        let store = Arc::new(LocalFileSystem::new());
+        Ok(Self { store, prefix, location: location.to_owned(), durability: Durability::Root(root) })
+    }
+
+    fn remote(url: &Url, location: &str) -> Result<Self, LedgerError> {
+        let fault = |source: object_store::Error| unusable(location, source);
+        let store: Arc<dyn ObjectStore> = match url.scheme() {
+            "s3" | "s3a" => Arc::new(AmazonS3Builder::from_env().with_url(url.as_str()).build().map_err(fault)?),
+            "gs" => Arc::new(GoogleCloudStorageBuilder::from_env().with_url(url.as_str()).build().map_err(fault)?),
+            "az" | "adl" | "azure" | "abfs" | "abfss" => {
+                Arc::new(MicrosoftAzureBuilder::from_env().with_url(url.as_str()).build().map_err(fault)?)
+            }
+            _ => return Err(unusable(location, "its scheme is none of `file`, `s3`, `gs` and `az`")),
+        };
+        let prefix = Path::from_url_path(url.path()).map_err(|source| unusable(location, source))?;
+        Ok(Self::new(store, prefix, location))
+    }
+
+    /// The same place with a pause before each operation: a hook for tests that kill the process at a random moment.
+    #[must_use]
+    pub fn delayed(self, pause: Duration) -> Self {
+        Self { store: Arc::new(DelayedStore::new(self.store, pause)), ..self }
+    }
+
+    /// What the place is called in messages.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// The whole of a file; `None` when it does not exist.
+    pub(super) async fn read(&self, path: &Path) -> Result<Option<Bytes>, LedgerError> {
+        let found = async { self.store.get(&self.absolute(path)).await?.bytes().await };
+        match found.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed("read", path, source)),
+        }
+    }
+
+    /// Parts of a file.
+    pub(super) async fn read_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {
+        self.store.get_ranges(&self.absolute(path), ranges).await
+    }
+
+    /// The size of a file; `None` when it does not exist.
+    pub(super) async fn size(&self, path: &Path) -> Result<Option<u64>, LedgerError> {
+        match self.store.head(&self.absolute(path)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed("read", path, source)),
+        }
+    }
+
+    /// Writes a file, whole, over the one of that name.
+    pub(super) async fn replace(&self, path: &Path, bytes: Bytes) -> Result<(), LedgerError> {
+        self.store.put(&self.absolute(path), bytes.into()).await.map_err(|source| failed("write", path, source))?;
+        Ok(())
+    }
+
+    /// Writes a file, whole, unless one of that name exists.
+    pub(super) async fn create(&self, path: &Path, bytes: Bytes) -> Result<Created, LedgerError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&self.absolute(path), bytes.into(), options).await {
+            Ok(_) => {}
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => return Ok(Created::Taken),
+            Err(source) => return Err(failed("write", path, source)),
+        }
+        self.persist(path).await?;
+        Ok(Created::New)
+    }
+
+    /// A writer of a new file, which appears whole when the writer is shut down.
+    pub(super) fn upload(&self, path: &Path) -> BufWriter {
+        BufWriter::new(Arc::clone(&self.store), self.absolute(path))
+    }
+
+    /// Puts a copy of a file in place, whole, over the one of that name. On a local disk this is a hard link that is renamed.
+    pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<Copied, LedgerError> {
+        match self.store.copy(&self.absolute(from), &self.absolute(to)).await {
+            Ok(()) => Ok(Copied::Whole),
+            Err(object_store::Error::NotFound { .. }) => Ok(Copied::SourceAbsent),
+            Err(source) => Err(failed("write", to, source)),
+        }
+    }
+
+    /// Deletes a file; one that does not exist is fine.
+    pub(super) async fn delete(&self, path: &Path) -> Result<(), LedgerError> {
+        match self.store.delete(&self.absolute(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(failed("delete", path, source)),
+        }
+    }
+
+    /// The files below a folder, in no order.
+    pub(super) async fn list(&self, folder: &Path) -> Result<Vec<Path>, LedgerError> {
+        let found: Result<Vec<ObjectMeta>, _> = self.store.list(Some(&self.absolute(folder))).try_collect().await;
+        let found = found.map_err(|source| failed("list", folder, source))?;
+        Ok(found.iter().filter_map(|meta| self.relative(&meta.location)).collect())
+    }
+
+    /// Makes a file survive a loss of power.
+    pub(super) async fn persist(&self, path: &Path) -> Result<(), LedgerError> {
+        let Durability::Root(root) = &self.durability else { return Ok(()) };
+        let file = path.parts().fold(root.clone(), |folder, part| folder.join(part.as_ref()));
+        let synced = tokio::task::spawn_blocking(move || {
+            std::fs::File::open(&file)?.sync_all()?;
+            // The name is in the folder, which is a file of its own; only Unix lets a program open it.
+            match file.parent() {
+                Some(folder) if cfg!(unix) => std::fs::File::open(folder)?.sync_all(),
+                Some(_) | None => Ok(()),
+            }
+        });
+        let synced = synced.await.map_err(|source| failed("write", path, source))?;
+        synced.map_err(|source| failed("write", path, source))
+    }
+
+    fn absolute(&self, path: &Path) -> Path {
+        self.prefix.parts().chain(path.parts()).collect()
+    }
+
+    fn relative(&self, path: &Path) -> Option<Path> {
+        Some(path.prefix_match(&self.prefix)?.collect())
+    }
+}
+
+/// The path without links and `..`, although its last parts need not exist.
+fn resolved(path: &std::path::Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let mut missing = Vec::new();
+    let mut existing = absolute.as_path();
+    loop {
+        match (existing.canonicalize(), existing.parent(), existing.file_name()) {
+            (Ok(found), _, _) => return Ok(missing.iter().rev().fold(found, |folder, name| folder.join(name))),
+            (Err(error), Some(parent), Some(name)) if error.kind() == std::io::ErrorKind::NotFound => {
+                missing.push(name.to_owned());
+                existing = parent;
+            }
+            (Err(error), _, _) => return Err(error),
+        }
+    }
+}
+
+pub(super) fn failed(
+    operation: &'static str,
+    path: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> LedgerError {
+    LedgerError::Io { operation, path: path.to_string(), source: source.into() }
+}
+
+fn unusable(location: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LedgerError {
+    LedgerError::Io { operation: "open", path: location.to_owned(), source: source.into() }
+}

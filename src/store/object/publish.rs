@@ -1,0 +1,96 @@
+//! Puts the public files of committed runs in place, and deletes what nothing refers to any more. Everything here can be done again
+//! from the start, by any writer, at any time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use object_store::path::Path;
+
+use super::layout;
+use super::log::{self, LogState};
+use super::place::{Copied, Place};
+use super::record::{Action, CommitRecord, FileRef, RunRecord, SegmentRecord, SnapshotChange};
+use crate::model::id::TenantId;
+use crate::store::LedgerError;
+
+/// Puts the public files of every commit in place, those of other writers included, and returns the state that they show.
+pub(super) async fn publish(place: &Place, mut state: Arc<LogState>) -> Result<Arc<LogState>, LedgerError> {
+    loop {
+        let published = log::published(place).await?;
+        for number in published + 1..=state.number {
+            let commit = log::commit(place, number).await?;
+            place_commit(place, &commit, &state).await?;
+        }
+        if published < state.number {
+            log::set_published(place, state.number).await?;
+        }
+        // A writer that was held up may just have put an older snapshot over a newer one: what was committed meanwhile is put in
+        // place once more.
+        let newer = log::read(place, Some(Arc::clone(&state))).await?;
+        if newer.number == state.number {
+            return Ok(newer);
+        }
+        state = newer;
+    }
+}
+
+/// Deletes the immutable files of a run that nothing reads after it was published.
+pub(super) async fn discard(place: &Place, run: &RunRecord) -> Result<(), LedgerError> {
+    let staged = [&run.changes, &run.history].into_iter().flatten().map(FileRef::location);
+    let superseded = run.discarded.iter().map(|path| Path::from(path.as_str()));
+    for path in staged.chain(superseded) {
+        place.delete(&path).await?;
+    }
+    Ok(())
+}
+
+/// The immutable files of a tenant, written under leases older than `lease`, to which nothing refers. All commits are published.
+pub(super) async fn orphans(place: &Place, state: &LogState, tenant: &TenantId, lease: u64) -> Result<Vec<Path>, LedgerError> {
+    let mut referenced = BTreeSet::new();
+    if let Some(entry) = state.tenants.get(tenant) {
+        referenced.extend(entry.segments.values().filter_map(|segment| segment.snapshot.as_ref()).map(FileRef::location));
+        referenced.extend(entry.superseded.iter().map(|superseded| Path::from(superseded.path.as_str())));
+    }
+    let mut found = place.list(&layout::files(tenant)).await?;
+    found.retain(|path| layout::lease_of_file(path).is_some_and(|older| older < lease) && !referenced.contains(path));
+    found.sort();
+    Ok(found)
+}
+
+async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState) -> Result<(), LedgerError> {
+    let CommitRecord { number, tenant, action, .. } = commit;
+    let Action::Run(run) = action else { return Ok(()) };
+    for (segment, record) in &run.segments {
+        let current =
+            state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment)).and_then(|entry| entry.snapshot.as_ref());
+        let public = layout::memberships(tenant, segment);
+        match record {
+            SegmentRecord::Updated { snapshot: SnapshotChange::Replaced(file), .. } if current == Some(file) => {
+                copy(place, &file.location(), &public, *number).await?;
+            }
+            SegmentRecord::Deleted | SegmentRecord::Updated { snapshot: SnapshotChange::Removed, .. } if current.is_none() => {
+                place.delete(&public).await?;
+            }
+            // A later commit of this round says what stands there.
+            SegmentRecord::Deleted | SegmentRecord::Updated { .. } => {}
+        }
+    }
+    if let Some(file) = &run.changes {
+        let public = layout::changes(tenant, run.evaluation_date, *number, run.run_id);
+        copy(place, &file.location(), &public, *number).await?;
+    }
+    if let Some(file) = &run.history {
+        let public = layout::history(tenant, run.evaluation_date, *number, run.run_id);
+        copy(place, &file.location(), &public, *number).await?;
+    }
+    Ok(())
+}
+
+/// Copies an immutable file to its public path. When it is gone, another writer has published this commit and gone on.
+async fn copy(place: &Place, from: &Path, to: &Path, number: u64) -> Result<(), LedgerError> {
+    match place.copy(from, to).await? {
+        Copied::Whole => Ok(()),
+        Copied::SourceAbsent if log::published(place).await? >= number => Ok(()),
+        Copied::SourceAbsent => Err(LedgerError::Corrupt { path: from.to_string(), problem: "it is missing".to_owned() }),
+    }
+}

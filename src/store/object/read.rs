@@ -1,0 +1,183 @@
+//! Reading: members from immutable snapshots, changes and history run by run.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, BooleanArray, Float64Array, StringArray, StringBuilder, TimestampMicrosecondArray};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::path::Path;
+
+use super::layout;
+use super::log;
+use super::record::{FileRef, RunFiles};
+use super::table::{Table, column};
+use super::{ObjectLedger, Place};
+use crate::backend::{LocalMembers, SortedIds};
+use crate::model::id::{SegmentId, TenantId};
+use crate::store::{LedgerError, Membership, ReadFilter, RowStream};
+
+/// How often a reader takes the state anew because a file of an older one is gone.
+const ATTEMPTS: usize = 5;
+
+pub(super) async fn stored(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<LocalMembers, LedgerError> {
+    let mut path = layout::memberships(tenant, segment);
+    let mut ids = StringBuilder::new();
+    if let Some(table) = snapshot(ledger, tenant, segment).await? {
+        path = table.path().clone();
+        let mut rows = table.rows_of(&["subject_id"]).await?;
+        while let Some(batch) = rows.try_next().await? {
+            for id in column::<StringArray>(&path, &batch, "subject_id")?.iter().flatten() {
+                ids.append_value(id);
+            }
+        }
+    }
+    let ids = SortedIds::new(ids.finish())
+        .map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })?;
+    Ok(LocalMembers::all(Arc::new(ids)))
+}
+
+pub(super) async fn members(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+    match snapshot(ledger, tenant, segment).await? {
+        Some(table) => table.all_rows().await,
+        None => Ok(futures::stream::empty().boxed()),
+    }
+}
+
+pub(super) async fn recount(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
+    let Some(table) = snapshot(ledger, tenant, segment).await? else { return Ok(0) };
+    let rows = table.rows_of(&["subject_id"]).await?;
+    rows.try_fold(0, |count, batch| async move { Ok(count + batch.num_rows() as u64) }).await
+}
+
+pub(super) async fn segments_of(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    subject_id: &str,
+) -> Result<Vec<Membership>, LedgerError> {
+    let state = ledger.log().await?;
+    let segments = state.tenants.get(tenant).into_iter().flat_map(|entry| entry.segments.keys());
+    let mut found = Vec::new();
+    for segment in segments {
+        let Some(table) = snapshot(ledger, tenant, segment).await? else { continue };
+        for row in table.rows_of_subject(subject_id).await? {
+            found.push(membership(segment, table.path(), &row)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Which of the two records of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    Changes,
+    History,
+}
+
+/// The rows of all runs that pass the filter, in the order of the commits.
+pub(super) async fn rows(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    rows: Rows,
+    filter: &ReadFilter,
+) -> Result<RowStream, LedgerError> {
+    let state = ledger.log().await?;
+    let mut runs = log::run_files(ledger.place(), &state, tenant).await?;
+    runs.retain(|run| filter.from.is_none_or(|from| run.as_of >= from) && filter.to.is_none_or(|to| run.as_of < to));
+    let place = ledger.place().clone();
+    let filter = filter.clone();
+    let tables = futures::stream::iter(runs).then(move |run| {
+        let (place, filter) = (place.clone(), filter.clone());
+        async move {
+            let Some(file) = rows.file(&run) else { return Ok(futures::stream::empty().boxed()) };
+            let table = run_table(&place, rows.public(&run), file).await?;
+            let path = table.path().clone();
+            let selected = table.all_rows().await?.and_then(move |batch| {
+                let kept = select(&path, rows, &filter, &batch);
+                async move { kept }
+            });
+            let some = selected.try_filter(|batch| futures::future::ready(batch.num_rows() > 0));
+            Ok::<_, LedgerError>(some.boxed())
+        }
+    });
+    Ok(tables.try_flatten().boxed())
+}
+
+impl Rows {
+    pub(super) fn file(self, run: &RunFiles) -> Option<&FileRef> {
+        match self {
+            Self::Changes => run.changes.as_ref(),
+            Self::History => run.history.as_ref(),
+        }
+    }
+
+    pub(super) fn public(self, run: &RunFiles) -> Path {
+        let RunFiles { number, tenant, run_id, evaluation_date, .. } = run;
+        match self {
+            Self::Changes => layout::changes(tenant, *evaluation_date, *number, *run_id),
+            Self::History => layout::history(tenant, *evaluation_date, *number, *run_id),
+        }
+    }
+}
+
+/// The current snapshot of a segment. One that was superseded and deleted since the state was read is looked up anew.
+async fn snapshot(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<Option<Table>, LedgerError> {
+    let mut missing = layout::memberships(tenant, segment);
+    for _ in 0..ATTEMPTS {
+        let state = ledger.log().await?;
+        let entry = state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment));
+        let Some(file) = entry.and_then(|entry| entry.snapshot.as_ref()) else { return Ok(None) };
+        if let Some(table) = Table::open(ledger.place(), file.location(), file).await? {
+            return Ok(Some(table));
+        }
+        missing = file.location();
+    }
+    Err(absent(&missing))
+}
+
+/// The rows of a run: at their public path, or where they were staged until they are published.
+async fn run_table(place: &Place, public: Path, file: &FileRef) -> Result<Table, LedgerError> {
+    for _ in 0..ATTEMPTS {
+        for path in [public.clone(), file.location()] {
+            if let Some(table) = Table::open(place, path, file).await? {
+                return Ok(table);
+            }
+        }
+    }
+    Err(absent(&public))
+}
+
+fn absent(path: &Path) -> LedgerError {
+    LedgerError::Corrupt { path: path.to_string(), problem: "it is missing".to_owned() }
+}
+
+/// The rows of a batch that pass the filter; that of a run's instant is applied to whole runs.
+fn select(path: &Path, rows: Rows, filter: &ReadFilter, batch: &RecordBatch) -> Result<RecordBatch, LedgerError> {
+    let subject = match rows {
+        Rows::Changes => filter.subject.as_deref(),
+        Rows::History => None,
+    };
+    let wanted = [("segment_id", filter.segment.as_ref().map(SegmentId::as_str)), ("subject_id", subject)];
+    let mut kept = batch.clone();
+    for (name, value) in wanted {
+        let Some(value) = value else { continue };
+        let matches: BooleanArray =
+            column::<StringArray>(path, &kept, name)?.iter().map(|found| Some(found == Some(value))).collect();
+        kept = filter_record_batch(&kept, &matches)
+            .map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })?;
+    }
+    Ok(kept)
+}
+
+fn membership(segment_id: &SegmentId, path: &Path, row: &RecordBatch) -> Result<Membership, LedgerError> {
+    let entered_at = column::<TimestampMicrosecondArray>(path, row, "entered_at")?.value(0);
+    let scores: &Float64Array = column(path, row, "score")?;
+    Ok(Membership {
+        segment_id: segment_id.clone(),
+        entered_at: Timestamp::from_microsecond(entered_at)
+            .map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })?,
+        score: scores.is_valid(0).then(|| scores.value(0)),
+        reason: column::<StringArray>(path, row, "reason")?.value(0).to_owned(),
+    })
+}

@@ -1,0 +1,233 @@
+//! What stands in the JSON files of the log, and how they are read and written. Each carries the number of its format, which a newer
+//! version raises when an older one could misread it, and a checksum over the rest.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use object_store::path::Path;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::model::id::{SegmentId, TenantId};
+use crate::store::{DefinitionNote, DefinitionRecord, Figures, LedgerError, RunKind};
+
+/// The newest format that this version reads, and the one that it writes.
+pub(super) const FORMAT: u32 = 1;
+
+/// One commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct CommitRecord {
+    pub(super) number: u64,
+    pub(super) tenant: TenantId,
+    /// The write lease that the commit was made under.
+    pub(super) lease: u64,
+    /// Tells the commits of one lease apart, so that a writer recognises its own.
+    pub(super) attempt: u64,
+    pub(super) committed_at: Timestamp,
+    pub(super) action: Action,
+}
+
+/// What a commit does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Action {
+    /// Fences off every older lease of the tenant.
+    Claim,
+    /// Makes a run visible.
+    Run(RunRecord),
+}
+
+/// What a run changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RunRecord {
+    pub(super) run_id: Uuid,
+    pub(super) kind: RunKind,
+    pub(super) as_of: Timestamp,
+    pub(super) evaluation_date: Date,
+    pub(super) segments: BTreeMap<SegmentId, SegmentRecord>,
+    pub(super) changes: Option<FileRef>,
+    pub(super) history: Option<FileRef>,
+    /// Counts that were found to differ from the rows of the snapshots.
+    pub(super) counts: BTreeMap<SegmentId, u64>,
+    pub(super) jobs: BTreeMap<String, Timestamp>,
+    pub(super) notes: BTreeMap<SegmentId, DefinitionNote>,
+    /// Superseded snapshots that this run deletes.
+    pub(super) discarded: Vec<String>,
+}
+
+/// What a run makes of a segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SegmentRecord {
+    /// It goes on.
+    Updated {
+        /// Its definition, when it is another than before.
+        definition: Option<DefinitionRecord>,
+        progress: Progress,
+        figures: Figures,
+        snapshot: SnapshotChange,
+    },
+    /// The store forgets it.
+    Deleted,
+}
+
+/// What a run makes of a segment's snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SnapshotChange {
+    Kept,
+    Replaced(FileRef),
+    Removed,
+}
+
+/// How far the evaluation of a segment came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    pub(super) computed_at: Option<Timestamp>,
+    /// The hash of the definition that the current members come from.
+    pub(super) computed_hash: Option<String>,
+    pub(super) attempted_at: Timestamp,
+    pub(super) errors: u32,
+    pub(super) last_error: Option<String>,
+    pub(super) run_id: Uuid,
+    pub(super) duration_ms: u64,
+}
+
+/// An immutable file of rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileRef {
+    pub(super) path: String,
+    pub(super) size: u64,
+    pub(super) rows: u64,
+    /// BLAKE3 of the bytes, hex.
+    pub(super) blake3: String,
+}
+
+impl FileRef {
+    pub(super) fn location(&self) -> Path {
+        Path::from(self.path.as_str())
+    }
+}
+
+/// The rows that one run added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunFiles {
+    pub(super) number: u64,
+    pub(super) tenant: TenantId,
+    pub(super) run_id: Uuid,
+    pub(super) as_of: Timestamp,
+    pub(super) evaluation_date: Date,
+    pub(super) changes: Option<FileRef>,
+    pub(super) history: Option<FileRef>,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LeaseRecord {
+    /// For people.
+    pub(super) holder: String,
+    /// The machine, and on it the process, that holds it.
+    pub(super) process: Option<ProcessRecord>,
+    /// Tells leases of one number apart, so that a holder recognises its own.
+    pub(super) token: Uuid,
+    pub(super) acquired_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    /// Grows with each renewal: a waiter that sees it stand still knows without a clock that nobody renews.
+    pub(super) renewals: u64,
+    pub(super) condition: LeaseCondition,
+}
+
+/// A process, as other processes of the same machine can tell whether it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ProcessRecord {
+    pub(super) machine: String,
+    pub(super) pid: u32,
+    pub(super) started: String,
+}
+
+/// Whether a lease is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LeaseCondition {
+    Held,
+    Released,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    blake3: String,
+    body: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Read<'a> {
+    blake3: String,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// The bytes of a file that holds `record`.
+pub(super) fn encode<T: Serialize>(path: &Path, record: &T) -> Result<Bytes, LedgerError> {
+    let encoded = serde_json::value::to_raw_value(record).and_then(|body| {
+        let blake3 = blake3::hash(body.get().as_bytes()).to_hex().to_string();
+        serde_json::to_vec(&Written { format: FORMAT, blake3, body: &body })
+    });
+    encoded.map(Bytes::from).map_err(|source| super::place::failed("write", path, source))
+}
+
+/// The record in the bytes of a file; `location` names the store in messages.
+pub(super) fn decode<T: DeserializeOwned>(location: &str, path: &Path, bytes: &[u8]) -> Result<T, LedgerError> {
+    let damaged = |problem: String| LedgerError::Corrupt { path: path.to_string(), problem };
+    let Format { format } = serde_json::from_slice(bytes).map_err(|error| damaged(format!("it is no record: {error}")))?;
+    if format > FORMAT {
+        return Err(LedgerError::NewerFormat { location: location.to_owned(), found: format, supported: FORMAT });
+    }
+    let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| damaged(format!("it is no record: {error}")))?;
+    if blake3::hash(read.body.get().as_bytes()).to_hex().as_str() != read.blake3 {
+        return Err(damaged("its checksum differs".to_owned()));
+    }
+    serde_json::from_str(read.body.get()).map_err(|error| damaged(format!("its record is not as expected: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_decodes() {
+        let path = Path::from("log/x.json");
+        let bytes = encode(&path, &vec![1, 2, 3]).unwrap();
+        assert_eq!(decode::<Vec<u32>>("here", &path, &bytes).unwrap(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_an_error() {
+        let path = Path::from("log/x.json");
+        let bytes = encode(&path, &vec![10, 20, 30]).unwrap();
+        for position in 0..bytes.len() {
+            assert!(decode::<Vec<u32>>("here", &path, &bytes[..position]).is_err());
+            let mut flipped = bytes.to_vec();
+            flipped[position] ^= 1;
+            if let Ok(read) = decode::<Vec<u32>>("here", &path, &flipped) {
+                assert_eq!(read, [10, 20, 30], "a flip at {position} went unnoticed");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_named() {
+        let path = Path::from("log/x.json");
+        let error = decode::<Vec<u32>>("here", &path, br#"{"format":2,"blake3":7,"surprise":{}}"#).unwrap_err();
+        assert!(matches!(error, LedgerError::NewerFormat { found: 2, supported: FORMAT, .. }), "{error}");
+    }
+}

@@ -1,0 +1,462 @@
+//! What every ledger does, whatever its place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use libtest_mimic::Trial;
+use object_store::memory::InMemory;
+use segmenta::backend::MemberSet;
+use segmenta::model::segment::Status;
+use segmenta::store::{
+    ChangeReason, DefinitionNote, LeaseScope, Ledger, LedgerError, Outcome, ReadFilter, StagedSegment, Transaction,
+};
+
+use super::stage::{
+    AT_ONCE, DiskStage, EVERYONE, MemoryStage, ObjectStage, Stage, definition, evaluated, figures, lines, refresh, refresh_under,
+    refresh_within, run, segment, tenant, text_rows, within, write_scope,
+};
+
+/// A case of the contract.
+type Case<S> = for<'a> fn(&'a S) -> BoxFuture<'a, ()>;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    trials.extend(cases("memory ledger", MemoryStage::new));
+    trials.extend(cases("objects in memory", || ObjectStage::new(Arc::new(InMemory::new()))));
+    trials.extend(cases("objects on disk", DiskStage::new));
+    trials
+}
+
+fn cases<S: Stage + 'static>(place: &'static str, stage: fn() -> S) -> Vec<Trial> {
+    let cases: Vec<(&str, Case<S>)> = vec![
+        ("an unknown tenant is empty", |stage| Box::pin(an_unknown_tenant_is_empty(stage))),
+        ("a run becomes visible", |stage| Box::pin(a_run_becomes_visible(stage))),
+        ("without a commit nothing happened", |stage| Box::pin(without_a_commit_nothing_happened(stage))),
+        ("who stays keeps the instant of the enter", |stage| Box::pin(who_stays_keeps_the_instant_of_the_enter(stage))),
+        ("changes carry their reasons", |stage| Box::pin(changes_carry_their_reasons(stage))),
+        ("a run that changes nobody leaves the snapshot", |stage| Box::pin(a_run_that_changes_nobody_leaves_the_snapshot(stage))),
+        ("a failed segment keeps its members", |stage| Box::pin(a_failed_segment_keeps_its_members(stage))),
+        ("archived and deleted segments end", |stage| Box::pin(archived_and_deleted_segments_end(stage))),
+        ("notes, jobs, daily rows and counts", |stage| Box::pin(notes_jobs_daily_rows_and_counts(stage))),
+        ("rows are read by segment, subject and time", |stage| Box::pin(rows_are_read_by_segment_subject_and_time(stage))),
+        ("a subject finds its segments", |stage| Box::pin(a_subject_finds_its_segments(stage))),
+        ("a lease keeps others out", |stage| Box::pin(a_lease_keeps_others_out(stage))),
+        ("a newer lease fences an older one off", |stage| Box::pin(a_newer_lease_fences_an_older_one_off(stage))),
+        ("a reader goes on with what it began", |stage| Box::pin(a_reader_goes_on_with_what_it_began(stage))),
+        ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
+        ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
+    ];
+    let trial = |(name, case): (&str, Case<S>)| {
+        Trial::test(format!("store::contract::{place}: {name}"), move || {
+            within(async { case(&stage()).await });
+            Ok(())
+        })
+    };
+    cases.into_iter().map(trial).collect()
+}
+
+/// Every law holds, seen by a process that starts now.
+async fn assert_lawful<S: Stage>(stage: &S) {
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+}
+
+async fn members<S: Stage>(stage: &S, id: &str) -> Vec<String> {
+    lines(stage.open().read_members(&tenant(), &segment(id)).await.unwrap(), &["subject_id"]).await
+}
+
+async fn changes<S: Stage>(stage: &S, filter: ReadFilter) -> Vec<String> {
+    let rows = stage.open().read_changes(&tenant(), &filter).await.unwrap();
+    lines(rows, &["segment_id", "subject_id", "change", "reason"]).await
+}
+
+async fn history<S: Stage>(stage: &S, filter: ReadFilter) -> Vec<String> {
+    let rows = stage.open().read_history(&tenant(), &filter).await.unwrap();
+    lines(rows, &["segment_id", "kind", "status", "member_count", "added_count", "removed_count"]).await
+}
+
+async fn an_unknown_tenant_is_empty<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    assert!(ledger.state(&tenant()).await.unwrap().segments.is_empty());
+    assert_eq!(ledger.stored(&tenant(), &segment("vip")).await.unwrap().count(), 0);
+    assert_eq!(ledger.recount(&tenant(), &segment("vip")).await.unwrap(), 0);
+    assert_eq!(ledger.segments_of(&tenant(), "ann").await.unwrap(), []);
+    assert!(members(stage, "vip").await.is_empty());
+    assert!(changes(stage, ReadFilter::default()).await.is_empty());
+    assert!(history(stage, ReadFilter::default()).await.is_empty());
+    assert_lawful(stage).await;
+}
+
+async fn a_run_becomes_visible<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let found = refresh(stage, &ledger, &[("vip", "h1", &["bob", "ann", "Ünal 🦊"]), ("none", "h2", &[])]).await.unwrap();
+    assert_eq!(found, [figures(3, 3, 0), figures(0, 0, 0)]);
+
+    let state = stage.open().state(&tenant()).await.unwrap();
+    let vip = &state.segments[&segment("vip")];
+    assert_eq!((vip.member_count, vip.errors, vip.duration_ms), (3, 0, 7));
+    assert_eq!((vip.computed_at, vip.attempted_at), (Some(vip.attempted_at), "2026-01-01T00:00:00Z".parse().unwrap()));
+    assert_eq!((&vip.definition, &vip.note, &vip.last_error), (&definition("h1"), &DefinitionNote::Present, &None));
+    assert_eq!(state.segments[&segment("none")].member_count, 0);
+
+    let rows = stage.open().read_members(&tenant(), &segment("vip")).await.unwrap();
+    assert_eq!(
+        lines(rows, &["tenant", "segment_id", "subject_id", "entered_at", "score", "confidence", "reason", "as_of"]).await,
+        ["ann", "bob", "Ünal 🦊"].map(|id| format!("demo vip {id} 2026-01-01T00:00:00Z null null rule_match 2026-01-01T00:00:00Z"))
+    );
+    let rows = stage.open().read_changes(&tenant(), &ReadFilter::default()).await.unwrap();
+    assert_eq!(
+        lines(rows, &["tenant", "segment_id", "subject_id", "change", "at", "reason", "score", "definition_hash"]).await,
+        ["ann", "bob", "Ünal 🦊"].map(|id| format!("demo vip {id} enter 2026-01-01T00:00:00Z initial null h1"))
+    );
+    let rows = stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap();
+    let columns =
+        ["segment_id", "kind", "evaluation_date", "status", "member_count", "added_count", "duration_ms", "definition_hash"];
+    assert_eq!(lines(rows, &columns).await, ["vip run 2026-01-01 ok 3 3 7 h1", "none run 2026-01-01 ok 0 0 7 h2"]);
+
+    let stored = stage.open().stored(&tenant(), &segment("vip")).await.unwrap();
+    assert_eq!((stored.count(), S::ids(&stored)), (3, vec!["ann".to_owned(), "bob".to_owned(), "Ünal 🦊".to_owned()]));
+    assert_eq!(stage.open().recount(&tenant(), &segment("vip")).await.unwrap(), 3);
+    assert_lawful(stage).await;
+}
+
+async fn without_a_commit_nothing_happened<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+    transaction.stage(evaluated("vip", "h1", S::members(&["bob"]), S::members(&EVERYONE))).await.unwrap();
+    transaction.stage(evaluated("new", "h1", S::members(&["bob"]), S::members(&EVERYONE))).await.unwrap();
+    transaction.note_job("count_sync", stage.clock().at());
+    assert_eq!(members(stage, "vip").await, ["ann"]);
+    drop(transaction);
+    ledger.release(lease).await.unwrap();
+    assert_eq!(members(stage, "vip").await, ["ann"]);
+    assert!(members(stage, "new").await.is_empty());
+    assert!(ledger.state(&tenant()).await.unwrap().jobs.is_empty());
+    assert_lawful(stage).await;
+    assert_eq!(refresh(stage, &ledger, &[("vip", "h1", &["cid"])]).await.unwrap(), [figures(1, 1, 1)]);
+    assert_lawful(stage).await;
+}
+
+async fn who_stays_keeps_the_instant_of_the_enter<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let hour = Duration::from_secs(3600);
+    for members in [&["ann", "bob"][..], &["ann", "bob", "cid"], &["ann", "cid"], &["ann", "bob", "cid"]] {
+        refresh(stage, &ledger, &[("vip", "h1", members)]).await.unwrap();
+        assert_lawful(stage).await;
+        stage.clock().advance(hour);
+    }
+    let rows = stage.open().read_members(&tenant(), &segment("vip")).await.unwrap();
+    assert_eq!(
+        lines(rows, &["subject_id", "entered_at", "as_of"]).await,
+        [
+            "ann 2026-01-01T00:00:00Z 2026-01-01T03:00:00Z",
+            "bob 2026-01-01T03:00:00Z 2026-01-01T03:00:00Z",
+            "cid 2026-01-01T01:00:00Z 2026-01-01T03:00:00Z"
+        ]
+    );
+}
+
+async fn changes_carry_their_reasons<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann", "bob", "cid"])]).await.unwrap();
+    refresh_within(stage, &ledger, &["ann", "bob", "dan"], &[("vip", "h1", &["ann", "dan"])]).await.unwrap();
+    refresh_within(stage, &ledger, &["bob", "dan", "eve"], &[("vip", "h2", &["bob", "eve"])]).await.unwrap();
+    assert_eq!(
+        changes(stage, ReadFilter::default()).await,
+        [
+            "vip ann enter initial",
+            "vip bob enter initial",
+            "vip cid enter initial",
+            "vip bob exit rule_ended",
+            "vip cid exit left_universe",
+            "vip dan enter rule_match",
+            "vip ann exit left_universe",
+            "vip bob enter definition_changed",
+            "vip dan exit definition_changed",
+            "vip eve enter definition_changed",
+        ]
+    );
+    assert_lawful(stage).await;
+}
+
+async fn a_run_that_changes_nobody_leaves_the_snapshot<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann"]), ("none", "h1", &[])]).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    assert_eq!(
+        refresh(stage, &ledger, &[("vip", "h1", &["ann"]), ("none", "h1", &[])]).await.unwrap(),
+        [figures(1, 0, 0), figures(0, 0, 0)]
+    );
+    let rows = stage.open().read_members(&tenant(), &segment("vip")).await.unwrap();
+    assert_eq!(lines(rows, &["subject_id", "as_of"]).await, ["ann 2026-01-01T00:00:00Z"]);
+    let computed_at = stage.open().state(&tenant()).await.unwrap().segments[&segment("vip")].computed_at;
+    assert_eq!(computed_at, "2026-01-01T00:01:00Z".parse().ok());
+    assert_eq!(changes(stage, ReadFilter::default()).await.len(), 1);
+    assert_eq!(
+        history(stage, ReadFilter::default()).await,
+        ["vip run ok 1 1 0", "none run ok 0 0 0", "vip run ok 1 0 0", "none run ok 0 0 0"]
+    );
+    assert_lawful(stage).await;
+}
+
+async fn fail<S: Stage>(stage: &S, ledger: &S::Ledger, id: &str, hash: &str) {
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+    let outcome = Outcome::Failed { error: "the column `plan` is gone".to_owned() };
+    let definition = Some(definition(hash));
+    let staged = StagedSegment { segment: segment(id), definition, outcome, duration: Duration::ZERO };
+    transaction.stage(staged).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+}
+
+async fn a_failed_segment_keeps_its_members<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    for id in ["vip", "new", "vip"] {
+        fail(stage, &ledger, id, "h2").await;
+    }
+    let state = stage.open().state(&tenant()).await.unwrap();
+    let vip = &state.segments[&segment("vip")];
+    assert_eq!((vip.member_count, vip.errors, vip.last_error.as_deref()), (1, 2, Some("the column `plan` is gone")));
+    assert_eq!(vip.computed_at, "2026-01-01T00:00:00Z".parse().ok());
+    assert_eq!(vip.attempted_at, "2026-01-01T00:01:00Z".parse::<Timestamp>().unwrap());
+    assert_eq!(vip.definition, definition("h2"));
+    let new = &state.segments[&segment("new")];
+    assert_eq!((new.member_count, new.errors, new.computed_at), (0, 1, None));
+    assert_eq!(members(stage, "vip").await, ["ann"]);
+    assert_lawful(stage).await;
+
+    refresh(stage, &ledger, &[("vip", "h2", &["bob"]), ("new", "h2", &["bob"])]).await.unwrap();
+    let state = stage.open().state(&tenant()).await.unwrap();
+    assert_eq!((state.segments[&segment("vip")].errors, &state.segments[&segment("vip")].last_error), (0, &None));
+    assert_eq!(
+        changes(stage, ReadFilter::default()).await[1..],
+        ["vip ann exit definition_changed", "vip bob enter definition_changed", "new bob enter initial"]
+    );
+    let rows = stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap();
+    assert_eq!(
+        lines(rows, &["segment_id", "status", "member_count", "error"]).await,
+        [
+            "vip ok 1 null",
+            "vip failed 1 the column `plan` is gone",
+            "new failed 0 the column `plan` is gone",
+            "vip failed 1 the column `plan` is gone",
+            "vip ok 1 null",
+            "new ok 1 null"
+        ]
+    );
+    assert_lawful(stage).await;
+}
+
+async fn end<S: Stage>(stage: &S, ledger: &S::Ledger, id: &str, reason: ChangeReason) -> Result<(), LedgerError> {
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await?;
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await?;
+    let outcome = Outcome::Ended { reason };
+    let staged =
+        transaction.stage(StagedSegment { segment: segment(id), definition: None, outcome, duration: Duration::ZERO }).await;
+    let ended = match staged {
+        Ok(_) => transaction.commit().await,
+        Err(error) => Err(error),
+    };
+    ledger.release(lease).await?;
+    ended
+}
+
+async fn archived_and_deleted_segments_end<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let everyone: [(&str, &str, &[&str]); 2] = [("old", "h1", &["ann", "bob"]), ("bad", "h1", &["ann"])];
+    refresh(stage, &ledger, &everyone).await.unwrap();
+    end(stage, &ledger, "old", ChangeReason::Archived).await.unwrap();
+    end(stage, &ledger, "bad", ChangeReason::SegmentDeleted).await.unwrap();
+    let unknown = end(stage, &ledger, "bad", ChangeReason::SegmentDeleted).await;
+    assert!(matches!(unknown, Err(LedgerError::UnknownSegment { .. })), "{unknown:?}");
+
+    let state = stage.open().state(&tenant()).await.unwrap();
+    assert_eq!(state.segments.keys().map(ToString::to_string).collect::<Vec<_>>(), ["old"]);
+    let old = &state.segments[&segment("old")];
+    assert_eq!((old.member_count, old.definition.status), (0, Status::Archived));
+    assert!(members(stage, "old").await.is_empty());
+    assert!(members(stage, "bad").await.is_empty());
+    assert_eq!(
+        changes(stage, ReadFilter::default()).await[3..],
+        ["old ann exit archived", "old bob exit archived", "bad ann exit segment_deleted"]
+    );
+    assert_eq!(history(stage, ReadFilter::default()).await[2..], ["old run ok 0 0 2", "bad run ok 0 0 1"]);
+    assert_lawful(stage).await;
+
+    refresh(stage, &ledger, &everyone).await.unwrap();
+    assert_eq!(
+        changes(stage, ReadFilter::default()).await[6..],
+        ["old ann enter rule_match", "old bob enter rule_match", "bad ann enter initial"]
+    );
+    assert_eq!(stage.open().state(&tenant()).await.unwrap().segments[&segment("old")].definition.status, Status::Active);
+    assert_lawful(stage).await;
+}
+
+async fn notes_jobs_daily_rows_and_counts<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann", "bob"]), ("other", "h1", &["ann"])]).await.unwrap();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+    transaction.record_daily(&segment("vip")).await.unwrap();
+    transaction.correct_count(&segment("other"), 5).await.unwrap();
+    transaction.note_definition(&segment("other"), DefinitionNote::Missing);
+    transaction.note_definition(&segment("vip"), DefinitionNote::Invalid("unknown property `contry`".to_owned()));
+    transaction.note_job("history_record", stage.clock().at());
+    for unknown in [transaction.record_daily(&segment("no")).await, transaction.correct_count(&segment("no"), 1).await] {
+        assert!(matches!(unknown, Err(LedgerError::UnknownSegment { .. })), "{unknown:?}");
+    }
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+
+    let state = stage.open().state(&tenant()).await.unwrap();
+    assert_eq!(state.segments[&segment("other")].member_count, 5);
+    assert_eq!(state.segments[&segment("other")].note, DefinitionNote::Missing);
+    assert_eq!(state.segments[&segment("vip")].note, DefinitionNote::Invalid("unknown property `contry`".to_owned()));
+    assert_eq!(state.jobs["history_record"], stage.clock().at());
+    assert_eq!(history(stage, ReadFilter::default()).await[2..], ["vip daily ok 2 0 0"]);
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap().len(), 1, "the wrong count is found");
+
+    // A run counts what is there, whatever the record said.
+    assert_eq!(refresh(stage, &ledger, &[("other", "h1", &["ann"])]).await.unwrap(), [figures(1, 0, 0)]);
+    let state = stage.open().state(&tenant()).await.unwrap();
+    assert_eq!(state.segments[&segment("other")].note, DefinitionNote::Missing, "a note stays until another is made");
+    assert_lawful(stage).await;
+}
+
+async fn rows_are_read_by_segment_subject_and_time<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    for members in [&["ann", "bob"][..], &["ann"], &["bob"]] {
+        refresh(stage, &ledger, &[("a", "h1", members), ("b", "h1", &["ann"])]).await.unwrap();
+        stage.clock().advance(Duration::from_secs(86_400));
+    }
+    let by_segment = ReadFilter { segment: Some(segment("b")), ..ReadFilter::default() };
+    assert_eq!(changes(stage, by_segment.clone()).await, ["b ann enter initial"]);
+    assert_eq!(history(stage, by_segment).await, ["b run ok 1 1 0", "b run ok 1 0 0", "b run ok 1 0 0"]);
+    let by_subject = ReadFilter { segment: Some(segment("a")), subject: Some("bob".to_owned()), ..ReadFilter::default() };
+    assert_eq!(changes(stage, by_subject).await, ["a bob enter initial", "a bob exit rule_ended", "a bob enter rule_match"]);
+    let second =
+        ReadFilter { from: "2026-01-02T00:00:00Z".parse().ok(), to: "2026-01-03T00:00:00Z".parse().ok(), ..ReadFilter::default() };
+    assert_eq!(changes(stage, second.clone()).await, ["a bob exit rule_ended"]);
+    assert_eq!(history(stage, second).await, ["a run ok 1 0 1", "b run ok 1 0 0"]);
+    let nothing = ReadFilter { from: "2027-01-01T00:00:00Z".parse().ok(), ..ReadFilter::default() };
+    assert!(changes(stage, nothing).await.is_empty());
+}
+
+async fn a_subject_finds_its_segments<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("a", "h1", &["ann", "bob"]), ("b", "h1", &["ann", "Ünal 🦊"]), ("c", "h1", &[])]).await.unwrap();
+    let of = async |id: &str| {
+        let found = stage.open().segments_of(&tenant(), id).await.unwrap();
+        found.into_iter().map(|found| format!("{} {} {}", found.segment_id, found.entered_at, found.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("ann").await, ["a 2026-01-01T00:00:00Z rule_match", "b 2026-01-01T00:00:00Z rule_match"]);
+    assert_eq!(of("Ünal 🦊").await, ["b 2026-01-01T00:00:00Z rule_match"]);
+    assert!(of("nobody").await.is_empty());
+}
+
+async fn a_lease_keeps_others_out<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let scheduler = ledger.acquire(&LeaseScope::Scheduler, AT_ONCE).await.unwrap();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let other = ledger.acquire(&LeaseScope::Tenant("other".parse().unwrap()), AT_ONCE).await.unwrap();
+    let refused = stage.open().acquire(&write_scope(), AT_ONCE).await.unwrap_err();
+    assert_eq!(refused.to_string().split(" is held by ").next(), Some("tenant `demo`"));
+    let refused = stage.open().acquire(&LeaseScope::Scheduler, AT_ONCE).await.unwrap_err();
+    assert!(matches!(&refused, LedgerError::Held { since, .. } if since == "2026-01-01T00:00:00Z"), "{refused:?}");
+    let first = lease.number;
+    ledger.release(lease).await.unwrap();
+    let second = stage.open().acquire(&write_scope(), AT_ONCE).await.unwrap();
+    assert!(second.number > first);
+    for lease in [scheduler, second, other] {
+        stage.open().release(lease).await.unwrap();
+    }
+    let wrong = ledger.acquire(&LeaseScope::Scheduler, AT_ONCE).await.unwrap();
+    let refused = ledger.begin(&wrong, run(stage.clock())).await.err();
+    assert!(matches!(refused, Some(LedgerError::Fenced { .. })), "{refused:?}");
+    ledger.release(wrong).await.unwrap();
+}
+
+async fn a_newer_lease_fences_an_older_one_off<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
+    let slow = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut held_up = ledger.begin(&slow, run(stage.clock())).await.unwrap();
+    held_up.stage(evaluated("vip", "h1", S::members(&["bob"]), S::members(&EVERYONE))).await.unwrap();
+    stage.clock().advance(Duration::from_secs(120));
+
+    let newer = stage.open();
+    assert_eq!(refresh(stage, &newer, &[("vip", "h1", &["ann", "cid"])]).await.unwrap(), [figures(2, 1, 0)]);
+    let refused = held_up.commit().await;
+    assert!(matches!(refused, Err(LedgerError::Fenced { .. })), "{refused:?}");
+    let refused = refresh_under(stage, &ledger, &slow, &EVERYONE, &[("vip", "h1", &["bob"])]).await;
+    assert!(matches!(refused, Err(LedgerError::Fenced { .. })), "{refused:?}");
+    ledger.release(slow).await.unwrap();
+    assert_eq!(members(stage, "vip").await, ["ann", "cid"]);
+    assert_lawful(stage).await;
+    assert_eq!(refresh(stage, &ledger, &[("vip", "h1", &["dan"])]).await.unwrap(), [figures(1, 1, 2)]);
+    assert_lawful(stage).await;
+}
+
+async fn a_reader_goes_on_with_what_it_began<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann", "bob"])]).await.unwrap();
+    let reader = stage.open();
+    let rows = reader.read_members(&tenant(), &segment("vip")).await.unwrap();
+    refresh(stage, &ledger, &[("vip", "h1", &["cid"])]).await.unwrap();
+    refresh(stage, &ledger, &[("vip", "h1", &["dan"])]).await.unwrap();
+    assert_eq!(lines(rows, &["subject_id"]).await, ["ann", "bob"]);
+    let rows = reader.read_members(&tenant(), &segment("vip")).await.unwrap();
+    assert_eq!(lines(rows, &["subject_id"]).await, ["dan"]);
+}
+
+async fn time_may_go_back<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann", "bob"])]).await.unwrap();
+    stage.clock().jump_back(Duration::from_secs(7200));
+    refresh(stage, &ledger, &[("vip", "h1", &["bob", "cid"])]).await.unwrap();
+    refresh(stage, &stage.open(), &[("vip", "h1", &["cid"])]).await.unwrap();
+    let rows = stage.open().read_changes(&tenant(), &ReadFilter::default()).await.unwrap();
+    assert_eq!(
+        lines(rows, &["subject_id", "change", "at"]).await,
+        [
+            "ann enter 2026-01-01T00:00:00Z",
+            "bob enter 2026-01-01T00:00:00Z",
+            "ann exit 2025-12-31T22:00:00Z",
+            "cid enter 2025-12-31T22:00:00Z",
+            "bob exit 2025-12-31T22:00:00Z",
+        ]
+    );
+    assert_eq!(members(stage, "vip").await, ["cid"]);
+    assert_lawful(stage).await;
+}
+
+/// Long enough for checkpoints, with the members of each run decided by its number.
+async fn a_long_life_of_many_runs<S: Stage>(stage: &S) {
+    let mut ledger = stage.open();
+    let members_of = |number: u64, salt: u64| -> Vec<&str> {
+        let drawn = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ salt) >> 40;
+        EVERYONE.iter().enumerate().filter(|(position, _)| drawn >> position & 1 == 1).map(|(_, id)| *id).collect()
+    };
+    for number in 0..40 {
+        if number % 9 == 8 {
+            ledger = stage.open();
+        }
+        let (a, b) = (members_of(number, 1), members_of(number / 3, 2));
+        refresh(stage, &ledger, &[("a", "h1", &a), ("b", "h1", &b)]).await.unwrap();
+        stage.clock().advance(Duration::from_secs(60));
+    }
+    for (id, expected) in [("a", members_of(39, 1)), ("b", members_of(39 / 3, 2))] {
+        let mut expected = expected;
+        expected.sort_unstable();
+        assert_eq!(members(stage, id).await, expected);
+    }
+    let rows = stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap();
+    assert_eq!(text_rows(rows).await.unwrap().len(), 80);
+    assert_lawful(stage).await;
+}
