@@ -54,7 +54,7 @@ impl Scope<'_> {
             return Some((Reading::Stored, self.test(operator, Operand::None, Reading::Stored, comparison, path)));
         };
         if !value_type.operators().contains(&operator) {
-            let finding = wrong_operator(comparison, value_type);
+            let finding = wrong_operator(comparison, value_type, compared);
             self.report(&path.key("operator"), finding);
             return None;
         }
@@ -151,10 +151,7 @@ impl Scope<'_> {
     fn operand(&mut self, comparison: &Comparison, value_type: ValueType, path: &DocPath) -> Option<Operand> {
         let place = path.key("value");
         let operator = comparison.operator;
-        let value = match &comparison.value {
-            Some(value) => value,
-            None => return Some(Operand::None),
-        };
+        let Some(value) = &comparison.value else { return Some(Operand::None) };
         match (arity(operator), value_type) {
             (Arity::None, _) => Some(Operand::None),
             (Arity::Two, ValueType::Date) => {
@@ -411,12 +408,17 @@ fn reading(value_type: ValueType, operand: &Operand) -> Reading {
     }
 }
 
-fn wrong_operator(comparison: &Comparison, value_type: ValueType) -> Finding {
+fn wrong_operator(comparison: &Comparison, value_type: ValueType, compared: Compared<'_>) -> Finding {
     let operator = comparison.operator;
     let row: Vec<String> = value_type.operators().iter().map(|operator| format!("`{operator}`")).collect();
     let mut help = format!("The type `{value_type}` takes {}.", row.join(", "));
-    // The type was not asked for: another one may have been meant.
-    if comparison.value_type.is_none()
+    // Texts and JSON may hold another type, unless the author asked for this one.
+    let open = match compared {
+        Compared::Stored(access) | Compared::Chosen(access) => matches!(access.stored, ColumnType::Text | ColumnType::Json),
+        Compared::Number => false,
+    };
+    if open
+        && comparison.value_type.is_none()
         && let Some(other) = meant_type(comparison)
     {
         help.push_str(&format!(" Add `\"value_type\": \"{other}\"` to read the value as one."));

@@ -19,13 +19,13 @@ impl Scope<'_> {
         path: &DocPath,
         depth: usize,
     ) -> Option<CheckedCondition> {
-        let place = path.key("conditions");
-        let conditions = self.conditions(conditions, &place, depth)?;
+        let conditions = self.conditions(conditions, path, "conditions", depth)?;
         Some(CheckedCondition::Group { path: path.clone(), logic, conditions })
     }
 
-    fn conditions(&mut self, conditions: &[Condition], place: &DocPath, depth: usize) -> Option<Vec<CheckedCondition>> {
-        self.not_empty(conditions.len(), place)?;
+    fn conditions(&mut self, conditions: &[Condition], group: &DocPath, key: &str, depth: usize) -> Option<Vec<CheckedCondition>> {
+        self.not_empty(conditions.len(), group, key)?;
+        let place = group.key(key);
         let checked: Vec<_> = conditions
             .iter()
             .enumerate()
@@ -42,8 +42,7 @@ impl Scope<'_> {
             }
             Node::AtLeast { count, of } => {
                 self.not_too_deep(path, depth)?;
-                let place = path.key("of");
-                let checked = self.conditions(of, &place, depth);
+                let checked = self.conditions(of, path, "of", depth);
                 let count = self.at_least(*count, of.len(), path);
                 Some(CheckedCondition::AtLeast { path: path.clone(), count: count?, of: checked? })
             }
@@ -60,13 +59,16 @@ impl Scope<'_> {
         }
     }
 
-    pub(super) fn not_empty(&mut self, conditions: usize, place: &DocPath) -> Option<()> {
+    /// The conditions under `key` of a group are some. A node that could not be read is an empty group, and was reported.
+    pub(super) fn not_empty(&mut self, conditions: usize, group: &DocPath, key: &str) -> Option<()> {
         if conditions > 0 {
             return Some(());
         }
-        let finding = Finding::new(Code::EmptyGroup, "a group has no conditions")
-            .with_help("Add a condition; `{\"type\": \"everyone\"}` holds for every subject.");
-        self.report(place, finding);
+        if !self.has_fault_in(group) {
+            let finding = Finding::new(Code::EmptyGroup, "a group has no conditions")
+                .with_help("Add a condition; `{\"type\": \"everyone\"}` holds for every subject.");
+            self.report(&group.key(key), finding);
+        }
         None
     }
 
@@ -214,7 +216,7 @@ impl Scope<'_> {
             | ColumnType::Struct(_)
             | ColumnType::Map(_)
             | ColumnType::Other(_)) => {
-                let message = format!("`{path}` holds no numbers: it is a {other}");
+                let message = format!("`{path}` holds no numbers: it is of type {other}");
                 self.report(place, Finding::new(Code::UnsuitableProperty, message));
                 None
             }
@@ -238,7 +240,7 @@ impl Scope<'_> {
             | ColumnType::Struct(_)
             | ColumnType::Map(_)
             | ColumnType::Other(_)) => {
-                let message = format!("`{path}` holds no dates: it is a {other}");
+                let message = format!("`{path}` holds no dates: it is of type {other}");
                 self.report(place, Finding::new(Code::UnsuitableProperty, message));
                 None
             }

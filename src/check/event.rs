@@ -86,16 +86,14 @@ impl<'a> Scope<'a> {
         match condition {
             EventCondition::Group { logic, conditions } => {
                 self.not_too_deep(path, depth)?;
-                let place = path.key("conditions");
-                self.not_empty(conditions.len(), &place)?;
-                let conditions = self.rows(conditions, table, &place, depth)?;
+                self.not_empty(conditions.len(), path, "conditions")?;
+                let conditions = self.rows(conditions, table, &path.key("conditions"), depth)?;
                 Some(CheckedRow::Group { logic: *logic, conditions })
             }
             EventCondition::AtLeast { count, of } => {
                 self.not_too_deep(path, depth)?;
-                let place = path.key("of");
-                self.not_empty(of.len(), &place)?;
-                let rows = self.rows(of, table, &place, depth);
+                self.not_empty(of.len(), path, "of")?;
+                let rows = self.rows(of, table, &path.key("of"), depth);
                 let count = self.at_least(*count, of.len(), path);
                 Some(CheckedRow::AtLeast { count: count?, of: rows? })
             }
@@ -130,7 +128,7 @@ impl<'a> Scope<'a> {
             Measure::CountDistinct(path) => {
                 let access = self.access(path, table, NOUN, &place)?;
                 if let ColumnType::List(_) = access.stored {
-                    let message = format!("`{path}` is a {}; distinct values are single ones", access.stored);
+                    let message = format!("`{path}` is of type {}; distinct values are single ones", access.stored);
                     self.report(&place, Finding::new(Code::UnsuitableProperty, message));
                     return None;
                 }

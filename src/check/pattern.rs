@@ -244,3 +244,139 @@ fn expanded_size(hir: &Hir) -> usize {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(pattern: &str) -> String {
+        expand(pattern, Case::Kept).unwrap()
+    }
+
+    #[test]
+    fn flags_classes_and_case_are_written_out() {
+        for (pattern, expanded) in [
+            ("abc", "abc"),
+            ("a.c", r"a[\x{0}-\x{9}\x{B}-\x{10FFFF}]c"),
+            ("(?s)a.c", r"a[\x{0}-\x{10FFFF}]c"),
+            ("^a$", r"\Aa\z"),
+            ("(?m)^a$", "(?m:^)a(?m:$)"),
+            ("(?i)k", r"[Kk\x{212A}]"),
+            ("[^a-z]", r"[\x{0}-\`\{-\x{10FFFF}]"),
+            (r"(?-u:\d)+", "(?:[0-9])+"),
+            (r"(?-u:\b)a(?-u:\B)", r"(?-u:\b)a(?-u:\B)"),
+            ("(a|bc)*?", "(?:(?:(?:a|bc)))*"),
+            ("a{2,5}b{3}c{1,}d?", "(?:a){2,5}(?:b){3}(?:c)+(?:d)?"),
+            (r"a\.b%_-'😀", r"a\.b%_\-\'\x{1F600}"),
+            ("a||b", "(?:a|(?:)|b)"),
+            (r"[^\x{0}-\x{10FFFF}]", r"[^\x{0}-\x{10FFFF}]"),
+            ("", "(?:)"),
+        ] {
+            assert_eq!(kept(pattern), expanded, "{pattern}");
+        }
+        assert_eq!(expand("ß", Case::Ignored).unwrap(), r"[\x{DF}\x{1E9E}]");
+    }
+
+    #[test]
+    fn what_engines_read_differently_is_refused() {
+        for pattern in [
+            "a(?=b)",
+            "(?<!a)b",
+            r"(a)\1",
+            r"\bword",
+            r"\Bword",
+            "(?mR)a$",
+            r"\<word",
+            r"\b{start}a",
+            "(a",
+            "a{2,1}",
+            r"(?-u:\xff)",
+        ] {
+            assert!(expand(pattern, Case::Kept).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_engines_cannot_hold_is_refused() {
+        assert!(expand("a{1000}", Case::Kept).is_ok());
+        for pattern in ["a{1001}", "a{1001,}", "(a{40}){40}"] {
+            assert_eq!(expand(pattern, Case::Kept), Err(InvalidPattern::Repetition), "{pattern}");
+        }
+        for pattern in [r"\w{500}", r"(\w{10}\d{10}){10}\w{100}"] {
+            assert_eq!(expand(pattern, Case::Kept), Err(InvalidPattern::TooLarge), "{pattern}");
+        }
+        assert!(expand(&"(".repeat(10_000), Case::Kept).is_err());
+        assert!(expand(&format!("{}a{}", "(".repeat(10_000), ")".repeat(10_000)), Case::Kept).is_err());
+    }
+
+    /// The longest repetition of a class that is let through fits the engine with its limits as they are by default.
+    #[test]
+    fn what_is_let_through_compiles() {
+        for class in [r"\w", r"\d", r"\s", ".", r"\pL", r"\P{Greek}", "[a-z]"] {
+            let (mut fits, mut refused) = (1, 1_001);
+            while refused - fits > 1 {
+                let middle = (fits + refused) / 2;
+                if expand(&format!("{class}{{{middle}}}"), Case::Ignored).is_ok() { fits = middle } else { refused = middle }
+            }
+            let longest = expand(&format!("{class}{{{fits}}}"), Case::Ignored).unwrap();
+            assert!(regex::Regex::new(&longest).is_ok(), "{class}{{{fits}}}");
+        }
+    }
+
+    #[test]
+    fn expanded_patterns_match_what_was_written() {
+        let patterns = [
+            r"^\w+@\w+\.com$",
+            "(?i)straße",
+            "a.c",
+            "(?s)a.c",
+            "(?m)^b$",
+            r"\d{2,3}",
+            r"[[:alpha:]]+",
+            r"\p{Greek}",
+            "x*",
+            "(?i)ſ",
+            r"(?-u:\b)b(?-u:\b)",
+            "a|^$",
+            r"\s",
+            r"[\^\-\]]",
+            "(?x) a b # c",
+        ];
+        let texts = [
+            "",
+            "a",
+            "b",
+            "ab",
+            "a\nc",
+            "abc",
+            "a\nb\nc",
+            "me@host.com",
+            "me@host.com\n",
+            "STRASSE",
+            "straße",
+            "STRAẞE",
+            "12",
+            "１２",
+            "αβγ",
+            "ſ",
+            "S",
+            "-",
+            "]",
+            "^",
+            "\u{85}",
+            " ",
+            "a b",
+            "éb é",
+            "K",
+        ];
+        for pattern in patterns {
+            for case in [Case::Kept, Case::Ignored] {
+                let written = regex::RegexBuilder::new(pattern).case_insensitive(case == Case::Ignored).build().unwrap();
+                let expanded = regex::Regex::new(&expand(pattern, case).unwrap()).unwrap();
+                for text in texts {
+                    assert_eq!(expanded.is_match(text), written.is_match(text), "{pattern} {case:?} on {text:?}");
+                }
+            }
+        }
+    }
+}

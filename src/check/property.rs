@@ -62,7 +62,7 @@ fn walk(path: &PropertyPath, column: &str, column_type: &ColumnType, keys: &[Str
                 return Ok(Access { column: column.to_owned(), fields, json, stored: stored.clone() });
             }
             ColumnType::Other(name) => {
-                return Err(unsuitable(format!("`{}` has the type {name}, which no condition reads", prefix(path, here))));
+                return Err(unsuitable(format!("`{}` is of type {name}, which no condition reads", prefix(path, here))));
             }
             ColumnType::Boolean
             | ColumnType::Integer
@@ -75,7 +75,7 @@ fn walk(path: &PropertyPath, column: &str, column_type: &ColumnType, keys: &[Str
                 if rest.is_empty() {
                     return Ok(Access { column: column.to_owned(), fields, json: None, stored: stored.clone() });
                 }
-                return Err(unsuitable(format!("`{path}` leads into a {stored}: `{}` has no keys", prefix(path, here))));
+                return Err(unsuitable(format!("`{path}` leads nowhere: `{}` is of type {stored}", prefix(path, here))));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Definitions among each other: ids and names that stand twice, references that lead nowhere, in circles, or to broken definitions.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 
 use super::Entry;
 use crate::diagnostic::{Code, Finding, nearest};
@@ -126,8 +126,8 @@ fn shortest_cycle(start: usize, entries: &[Entry<'_>], known: &BTreeMap<SegmentI
                 way.reverse();
                 return Some(way);
             }
-            if !came_from.contains_key(&next) {
-                came_from.insert(next, at);
+            if let btree_map::Entry::Vacant(new) = came_from.entry(next) {
+                new.insert(at);
                 queue.push_back(next);
             }
         }

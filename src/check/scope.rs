@@ -94,10 +94,15 @@ impl<'a> Scope<'a> {
     ///
     /// A finding about a whole is left out when a part of it could not be read: it would only follow from that.
     pub(super) fn report(&mut self, path: &DocPath, finding: Finding) {
-        let pointer = path.to_string();
-        let inside = |fault: &String| fault.strip_prefix(&pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if !self.faults.iter().any(inside) {
+        if !self.has_fault_in(path) {
             self.findings.push(self.document.place(finding, path));
         }
+    }
+
+    /// Whether a part of what stands at a path could not be read.
+    pub(super) fn has_fault_in(&self, path: &DocPath) -> bool {
+        let pointer = path.to_string();
+        let inside = |fault: &String| fault.strip_prefix(&pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        self.faults.iter().any(inside)
     }
 }

@@ -99,7 +99,7 @@ impl Finding {
 
     /// The same with the place in the document.
     #[must_use]
-    pub fn with_path(self, path: impl ToString) -> Self {
+    pub fn with_path(self, path: &impl ToString) -> Self {
         Self { path: Some(path.to_string()), ..self }
     }
 }

@@ -175,7 +175,7 @@ mod tests {
         let finding = Finding::new(Code::UnknownKey, "unknown key `nmae`")
             .at(&source, 17..23)
             .with_help("Did you mean `name`?")
-            .with_path("/nmae");
+            .with_path(&"/nmae");
         Report { findings: vec![finding, Finding::new(Code::MissingTable, "no definition was found")] }
     }
 

@@ -90,6 +90,12 @@ impl Calendar {
         Ok(Self { as_of, zone: time_zone(timezone)? })
     }
 
+    /// The calendar of a run in a zone that was looked up before, by [`time_zone`].
+    #[must_use]
+    pub fn in_zone(as_of: Timestamp, zone: TimeZone) -> Self {
+        Self { as_of, zone }
+    }
+
     /// The instant that everything counts back from.
     #[must_use]
     pub fn as_of(&self) -> Timestamp {

@@ -333,7 +333,9 @@ mod tests {
         Table { columns, data: data.map(str::to_owned) }
     }
 
-    fn resolve(path: &str, data: Option<&str>) -> Result<(String, Vec<String>, Option<Vec<String>>, ColumnType), String> {
+    type Resolved = (String, Vec<String>, Option<Vec<String>>, ColumnType);
+
+    fn resolve(path: &str, data: Option<&str>) -> Result<Resolved, String> {
         let access = table(data).resolve(&path.parse().unwrap()).map_err(|error| error.to_string())?;
         Ok((access.column, access.fields, access.json, access.stored))
     }

@@ -120,9 +120,9 @@ enum Logic {
 #[schemars(untagged)]
 #[expect(dead_code, reason = "the type is its schema")]
 enum Condition {
-    Group(Group<Condition>),
-    AtLeast(AtLeast<Condition>),
-    Not(Not<Condition>),
+    Group(Group<Self>),
+    AtLeast(AtLeast<Self>),
+    Not(Not<Self>),
     Leaf(Leaf),
 }
 
@@ -242,9 +242,9 @@ struct AttributeTest {
 #[schemars(untagged)]
 #[expect(dead_code, reason = "the type is its schema")]
 enum EventCondition {
-    Group(Group<EventCondition>),
-    AtLeast(AtLeast<EventCondition>),
-    Not(Not<EventCondition>),
+    Group(Group<Self>),
+    AtLeast(AtLeast<Self>),
+    Not(Not<Self>),
     Test(EventProperty),
 }
 

@@ -4,6 +4,8 @@
 //! more, after a dot, when a code has several cases). What is shown for it is the snapshot of that name. `INSTA_UPDATE=always`
 //! accepts what is shown now.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -132,17 +134,14 @@ fn languages_agree() -> Result<(), Failed> {
         let trees: Option<Vec<serde_json::Value>> = json.iter().map(|(_, text)| serde_json::from_str(text).ok()).collect();
         let readable = |code: &str| !["syntax", "duplicate-key", "too-deep", "too-large"].contains(&code);
         let Some(trees) = trees.filter(|trees| readable(case.code()) && !trees.iter().any(holds_null)) else { continue };
-        let expected = essence(&findings(&json));
+        let expected = essence(&findings(&json), &trees);
         for extension in ["toml", "yaml"] {
             let translated: Vec<(String, String)> = json
                 .iter()
                 .zip(&trees)
-                .map(|((name, _), tree)| {
-                    let text = if extension == "toml" { toml::to_string(tree).unwrap() } else { yaml(tree, 0) };
-                    (name.replace(".json", &format!(".{extension}")), text)
-                })
+                .map(|((name, _), tree)| (name.replace(".json", &format!(".{extension}")), translate(tree, extension)))
                 .collect();
-            let found = essence(&findings(&translated));
+            let found = essence(&findings(&translated), &trees);
             if found != expected {
                 return Err(
                     format!("{} as {extension}:\n{found:#?}\ninstead of\n{expected:#?}\n{}", case.name, translated[0].1).into()
@@ -154,25 +153,31 @@ fn languages_agree() -> Result<(), Failed> {
     if compared < 40 { Err(format!("only {compared} cases were compared").into()) } else { Ok(()) }
 }
 
-fn essence(report: &Report) -> BTreeSet<String> {
+fn translate(tree: &serde_json::Value, extension: &str) -> String {
+    if extension == "toml" { toml::to_string(tree).unwrap() } else { yaml(tree, 0) }
+}
+
+/// What the languages have in common. The text that is marked is compared where a scalar stands: lists and objects look different.
+fn essence(report: &Report, trees: &[serde_json::Value]) -> BTreeSet<String> {
     let files = |text: &str| text.replace(".toml", ".json").replace(".yaml", ".json");
     let without_line = |text: String| text.split(" (line").next().unwrap().to_owned();
+    let is_scalar =
+        |path: &str| trees.iter().all(|tree| tree.pointer(path).is_some_and(|value| !value.is_array() && !value.is_object()));
     report
         .findings
         .iter()
         .map(|finding| {
             let source = finding.source.as_ref().unwrap();
-            // Objects and lists look different in each language; their content is what is compared.
-            let marked = source.text.get(finding.span.clone()).unwrap().trim_matches(['"', '\'']);
-            let scalar = !marked.contains(['{', '[', ':', '=', '\n', '-', ']']);
+            let path = finding.path.as_deref().unwrap();
+            let raw = source.text.get(finding.span.clone()).unwrap();
+            let marked = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.trim_matches('\'').to_owned());
             format!(
-                "{} {} {}: {} | {} | {}",
+                "{} {} {path}: {} | {} | {}",
                 files(&source.name),
                 finding.code,
-                finding.path.as_deref().unwrap_or_default(),
                 without_line(files(&finding.message)),
                 files(finding.help.as_deref().unwrap_or_default()),
-                if scalar { marked } else { "..." },
+                if is_scalar(path) { marked.as_str() } else { "..." },
             )
         })
         .collect()

@@ -1,21 +1,31 @@
 //! Every test that needs the whole library, in one binary: DataFusion links slowly. Each module builds its tests at run time, so that
 //! what cannot run here shows as ignored and never as passed.
 
+// A test with a harness of its own is no test to Clippy, so that `clippy.toml` does not reach it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod cases;
 mod command_line;
 mod diagnostics;
 mod differential;
+mod engine;
+mod evaluators;
 mod generated;
+mod generator;
 mod golden;
 mod laws;
 mod language;
 mod memory_ledger;
+mod minimize;
 mod python;
 mod real_data;
 mod reference;
+mod scenario;
+mod scenarios;
 mod scheduling;
 mod sources;
 mod store;
+mod tables;
 
 use libtest_mimic::Arguments;
 
@@ -31,6 +41,8 @@ fn main() {
         language::trials(),
         laws::trials(),
         real_data::trials(),
+        reference::trials(),
+        scenarios::trials(),
         scheduling::trials(),
         sources::trials(),
         store::trials(),

@@ -80,7 +80,7 @@ pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, 
     }
     let properties = columns.columns.iter().flat_map(|(name, stored)| {
         let mut found = Vec::new();
-        describe(&[name.clone()], stored, &pass, &sample, &mut found);
+        describe(std::slice::from_ref(name), stored, &pass, &sample, &mut found);
         found
     });
     Ok(TableProfile {

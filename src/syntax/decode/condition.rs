@@ -102,13 +102,9 @@ impl Decoder<'_> {
 
     fn no_form(&mut self, fields: &Fields<'_>, leaf_key: &str) {
         let marks = [leaf_key, "logic", "at_least", "not"];
-        let misspelled = fields.keys().find_map(|key| Some((fields.get(key)?, key, nearest(key, marks)?)));
+        let misspelled = fields.members.iter().find_map(|member| Some((member, nearest(&member.key, marks)?)));
         match misspelled {
-            Some((place, key, near)) => {
-                let finding =
-                    Finding::new(Code::UnknownKey, format!("unknown key `{key}`")).with_help(format!("Did you mean `{near}`?"));
-                self.refuse(&place, finding);
-            }
+            Some((member, near)) => self.unknown_key(fields, member, format!("Did you mean `{near}`?")),
             None => {
                 let help = format!("It needs one of the keys {}.", list_words(marks));
                 self.refuse(&fields.place, Finding::new(Code::MissingKey, "a condition does not say what it is").with_help(help));

@@ -41,7 +41,7 @@ impl<'n> Place<'n> {
 #[derive(Debug)]
 pub(in crate::syntax) struct Fields<'n> {
     pub(super) place: Place<'n>,
-    members: &'n [Member],
+    pub(super) members: &'n [Member],
 }
 
 impl<'n> Fields<'n> {
@@ -86,13 +86,17 @@ impl Decoder<'_> {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => format!("The keys here are {}.", list_words(known.iter().copied())),
             };
-            self.findings.push(
-                Finding::new(Code::UnknownKey, format!("unknown key `{key}`"))
-                    .at(self.source, member.key_span.clone())
-                    .with_help(help)
-                    .with_path(fields.place.path.key(key)),
-            );
+            self.unknown_key(fields, member, help);
         }
+    }
+
+    /// A key that means nothing here; it is marked itself, and not its value.
+    pub(super) fn unknown_key(&mut self, fields: &Fields<'_>, member: &Member, help: String) {
+        let finding = Finding::new(Code::UnknownKey, format!("unknown key `{}`", member.key))
+            .at(self.source, member.key_span.clone())
+            .with_help(help)
+            .with_path(&fields.place.path.key(&member.key));
+        self.findings.push(finding);
     }
 
     /// The value of a key that must be there. A key that nearly is the missing one is reported alone, as unknown.

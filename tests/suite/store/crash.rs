@@ -14,26 +14,21 @@ use super::faulty::{After, Effect, FaultyStore};
 use super::stage::{AT_ONCE, EVERYONE, ObjectStage, Stage, evaluated, lines, refresh, run, segment, tenant, within, write_scope};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (effect, after) in
-        [(Effect::None, After::Fails), (Effect::Done, After::Fails), (Effect::None, After::Works), (Effect::Done, After::Works)]
-    {
-        trials.push(Trial::test(
-            format!("store::crash::memory: an operation has effect {effect:?}, then everything {after:?}"),
-            move || {
-                within(every_operation(effect, after, || (Arc::new(InMemory::new()), ())));
-                Ok(())
-            },
-        ));
-    }
-    trials.push(Trial::test("store::crash::disk: an operation has effect None, then everything Fails", || {
-        within(every_operation(Effect::None, After::Fails, || {
-            let folder = tempfile::tempdir().unwrap();
-            (Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap()), folder)
-        }));
-        Ok(())
-    }));
+    let faults =
+        [(Effect::None, After::Fails), (Effect::Done, After::Fails), (Effect::None, After::Works), (Effect::Done, After::Works)];
+    let mut trials: Vec<Trial> = faults
+        .into_iter()
+        .map(|(effect, after)| trial("memory", effect, after, every_operation::<Memory>(effect, after)))
+        .collect();
+    trials.push(trial("disk", Effect::Done, After::Fails, every_operation::<Disk>(Effect::Done, After::Fails)));
     trials
+}
+
+fn trial(place: &str, effect: Effect, after: After, test: impl Future<Output = ()> + Send + 'static) -> Trial {
+    Trial::test(format!("store::crash::{place}: the operation has effect {effect:?}, then everything {after:?}"), move || {
+        within(test);
+        Ok(())
+    })
 }
 
 /// The members of every segment after each run of the script; none for a segment that the store does not know.
@@ -106,46 +101,110 @@ async fn assert_changes_give_members(stage: &ObjectStage, place: usize) {
     assert_eq!(members, expected.collect());
 }
 
-async fn every_operation<G>(effect: Effect, after: After, fresh: impl Fn() -> (Arc<dyn ObjectStore>, G)) {
-    let last = SCRIPT.len() - 1;
-    for at in 1.. {
-        let (store, _guard) = fresh();
-        let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), at, effect, after));
-        let broken = ObjectStage::new(Arc::clone(&faulty) as _);
-        let healed = ObjectStage { store, clock: Arc::clone(&broken.clock), options: broken.options };
-        let ledger = broken.open();
-        let mut reached = 0;
-        for to in 1..=last {
-            broken.clock.advance(Duration::from_secs(60));
-            let mut done = play(&broken, &ledger, to).await;
-            if done.is_err() && after == After::Works {
-                // The process goes on: its lease expires, and the run is tried again.
-                broken.clock.advance(Duration::from_secs(120));
-                done = play(&broken, &ledger, to).await;
-                assert!(done.is_ok(), "operation {at}: the run {to} fails again: {done:?}");
-            }
-            if done.is_err() {
+/// Breaks every run of the script off at every one of its operations, in copies of the store as the runs before it left it.
+async fn every_operation<P: Copies>(effect: Effect, after: After) {
+    let origin = P::new();
+    let healthy = ObjectStage::new(origin.store());
+    for to in 1..SCRIPT.len() {
+        let mut operations = 0;
+        for at in 1.. {
+            let copy = origin.copy();
+            operations = broken_off(&healthy, copy.store(), to, at, effect, after).await;
+            if operations < at {
                 break;
             }
-            reached = to;
         }
-        let found = place_in_script(&healed).await;
-        assert!(found == reached || found == reached + 1, "operation {at}: {reached} runs were done, and {found} are there");
-        assert_changes_give_members(&healed, found).await;
+        assert!(operations > 20, "the run {to} has only {operations} operations");
+        play(&healthy, &healthy.open(), to).await.unwrap();
+    }
+}
 
-        healed.clock.advance(Duration::from_secs(3600));
-        let ledger = healed.open();
-        refresh(&healed, &ledger, &[]).await.unwrap();
-        assert_eq!(place_in_script(&healed).await, found, "operation {at}: putting things in order changed them");
-        assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new(), "operation {at}");
-        for to in found + 1..=last {
-            play(&healed, &ledger, to).await.unwrap();
-        }
-        assert_eq!(place_in_script(&healed).await, last);
-        assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new(), "operation {at}");
-        if faulty.operations() < at {
-            assert!(at > 100, "the script has only {at} operations");
-            return;
+/// One run that is broken off, and what is found and put in order after it. Returns how many operations there were.
+async fn broken_off(origin: &ObjectStage, store: Arc<dyn ObjectStore>, to: usize, at: u64, effect: Effect, after: After) -> u64 {
+    let faulty = Arc::new(FaultyStore::new(Arc::clone(&store), at, effect, after));
+    let with = |store| ObjectStage { store, clock: Arc::clone(&origin.clock), options: origin.options };
+    let (broken, healed) = (with(Arc::clone(&faulty) as _), with(store));
+    let ledger = broken.open();
+    broken.clock.advance(Duration::from_secs(60));
+    let mut done = play(&broken, &ledger, to).await;
+    let operations = faulty.operations();
+    if done.is_err() && after == After::Works {
+        // The process goes on: its lease expires, and the run is tried again.
+        broken.clock.advance(Duration::from_secs(120));
+        done = play(&broken, &ledger, to).await;
+        assert!(done.is_ok(), "run {to}, operation {at}: it fails again: {done:?}");
+    }
+    let found = place_in_script(&healed).await;
+    assert!(found == to || (found == to - 1 && done.is_err()), "run {to}, operation {at}: {done:?}, and run {found} is there");
+    assert_changes_give_members(&healed, found).await;
+
+    healed.clock.advance(Duration::from_secs(3600));
+    let ledger = healed.open();
+    refresh(&healed, &ledger, &[]).await.unwrap();
+    assert_eq!(place_in_script(&healed).await, found, "run {to}, operation {at}: putting things in order changed them");
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new(), "run {to}, operation {at}");
+    assert_eq!(orphans(&healed).await, Vec::<String>::new(), "run {to}, operation {at}");
+    play(&healed, &ledger, to).await.unwrap();
+    assert_eq!(place_in_script(&healed).await, to);
+    operations
+}
+
+/// Immutable files that nothing refers to: besides the snapshots, which `verify` looks at, only superseded ones may be there.
+async fn orphans(stage: &ObjectStage) -> Vec<String> {
+    let files = stage.paths().await.into_iter().filter(|path| path.contains("log/files/") && !path.ends_with(".members.parquet"));
+    files.collect()
+}
+
+/// A store of which there can be copies.
+trait Copies {
+    fn new() -> Self;
+    fn copy(&self) -> Self;
+    fn store(&self) -> Arc<dyn ObjectStore>;
+}
+
+struct Memory(Arc<InMemory>);
+
+impl Copies for Memory {
+    fn new() -> Self {
+        Self(Arc::new(InMemory::new()))
+    }
+
+    fn copy(&self) -> Self {
+        Self(Arc::new(self.0.fork()))
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.0) as _
+    }
+}
+
+struct Disk(tempfile::TempDir);
+
+impl Copies for Disk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn copy(&self) -> Self {
+        let copy = Self::new();
+        copy_folder(self.0.path(), copy.0.path());
+        copy
+    }
+
+    fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(LocalFileSystem::new_with_prefix(self.0.path()).unwrap())
+    }
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
 }

@@ -106,6 +106,12 @@ impl ObjectStage {
         Place::new(Arc::clone(&self.store), Path::from("some/prefix"), "test")
     }
 
+    /// The paths of all files, below the prefix.
+    pub(crate) async fn paths(&self) -> Vec<String> {
+        let found: Vec<_> = self.store.list(None).try_collect().await.unwrap();
+        found.iter().map(|meta| meta.location.as_ref().trim_start_matches("some/prefix/").to_owned()).collect()
+    }
+
     pub(crate) fn open_as(&self, holder: &str) -> ObjectLedger {
         ObjectLedger::new(self.place(), Arc::clone(&self.clock) as _, Holder::named(holder), self.options)
     }

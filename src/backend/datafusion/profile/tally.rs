@@ -30,7 +30,7 @@ impl Tally {
     /// The most frequent texts, most frequent first; of equals the least first.
     pub(super) fn most_frequent(&self, many: usize) -> Vec<(String, u64)> {
         let mut counts: Vec<_> = self.counts.iter().map(|(text, count)| (text.clone(), *count)).collect();
-        counts.sort_by(|left, right| right.1.cmp(&left.1));
+        counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         counts.truncate(many);
         counts
     }

@@ -78,7 +78,8 @@ fn deliver(values: &ArrayRef, target: &DataType, zones: &Zones) -> Result<ArrayR
     }
 }
 
-fn plain_cast(values: &ArrayRef, target: &DataType) -> Result<ArrayRef, ArrowError> {
+/// A cast of the engine in which what does not fit is missing.
+pub(super) fn plain_cast(values: &ArrayRef, target: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(values, target, &CastOptions { safe: true, ..CastOptions::default() })
 }
 

@@ -53,30 +53,38 @@ pub(super) async fn inspect(
     delimiter: Option<char>,
     runtime: &RuntimeEnv,
 ) -> Result<Vec<Contents>, BackendError> {
-    let contents = futures::stream::iter(files).map(async |file| {
-        let store = runtime.object_store(&file.store).map_err(|cause| unreadable(table, file).cause(cause))?;
-        let contents = match file.format {
-            Format::Parquet => parquet(table, file, &store, runtime).await?,
-            Format::Arrow => arrow(table, file, &store).await?,
-            Format::Csv => {
-                let start = start_of(table, file, &store).await?;
-                delimited::contents(&start, delimited::separator(file, delimiter))
-                    .map_err(|cause| unreadable(table, file).cause(cause))?
-            }
-            Format::Ndjson => {
-                let start = start_of(table, file, &store).await?;
-                let whole = u64::try_from(start.len()).is_ok_and(|length| length == file.meta.size);
-                ndjson::contents(&start, whole).map_err(|cause| unreadable(table, file).cause(cause))?
-            }
-        };
-        let mut names: Vec<_> = contents.columns.iter().map(|(name, _)| name).collect();
-        names.sort_unstable();
-        match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
-            Some(twice) => Err(BackendError::from(fault(table, &file.location, format!("has two columns named `{twice}`")))),
-            None => Ok(contents),
+    // The futures are made before they are streamed: a closure in the stream would have to be one for files of any lifetime.
+    let contents: Vec<_> = files.iter().map(|file| inspect_file(table, file, delimiter, runtime)).collect();
+    futures::stream::iter(contents).buffered(AT_A_TIME).try_collect().await
+}
+
+async fn inspect_file(
+    table: TableRole,
+    file: &File,
+    delimiter: Option<char>,
+    runtime: &RuntimeEnv,
+) -> Result<Contents, BackendError> {
+    let store = runtime.object_store(&file.store).map_err(|cause| unreadable(table, file).cause(cause))?;
+    let contents = match file.format {
+        Format::Parquet => parquet(table, file, &store, runtime).await?,
+        Format::Arrow => arrow(table, file, &store).await?,
+        Format::Csv => {
+            let start = start_of(table, file, &store).await?;
+            delimited::contents(&start, delimited::separator(file, delimiter))
+                .map_err(|cause| unreadable(table, file).cause(cause))?
         }
-    });
-    contents.buffered(AT_A_TIME).try_collect().await
+        Format::Ndjson => {
+            let start = start_of(table, file, &store).await?;
+            let whole = u64::try_from(start.len()).is_ok_and(|length| length == file.meta.size);
+            ndjson::contents(&start, whole).map_err(|cause| unreadable(table, file).cause(cause))?
+        }
+    };
+    let mut names: Vec<_> = contents.columns.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
+        Some(twice) => Err(BackendError::from(fault(table, &file.location, format!("has two columns named `{twice}`")))),
+        None => Ok(contents),
+    }
 }
 
 fn unreadable(table: TableRole, file: &File) -> Fault {

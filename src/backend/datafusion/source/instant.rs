@@ -117,7 +117,7 @@ pub(crate) fn text_to_micros(text: &str, unit: Option<EpochUnit>, zones: &Zones)
         return start_of_day(day, &zones.local);
     }
     // The parser also takes other forms of ISO 8601: a text that does not begin as a full date is none of ours.
-    if !text.get(..10).is_some_and(|date| plain_date(date).is_some()) {
+    if text.get(..10).is_none_or(|date| plain_date(date).is_none()) {
         return None;
     }
     match text.parse::<Timestamp>() {
