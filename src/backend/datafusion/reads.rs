@@ -229,8 +229,9 @@ impl Reads {
 
     fn definition(&mut self, access: &Access, wanted: Wanted) -> Result<Definition> {
         let stored = access.fields.iter().try_fold(named(&access.column), |parent, field| {
-            // The child of a NULL struct or map may hold anything.
-            when(parent.clone().is_not_null(), get_field(parent, field.as_str())).end()
+            // The child of a NULL struct or map may hold anything. Keys of maps are compared in the type that they have.
+            let key = ScalarValue::Utf8View(Some(field.clone()));
+            when(parent.clone().is_not_null(), get_field(parent, key)).end()
         })?;
         let Some(keys) = &access.json else {
             return native(stored, &access.stored, wanted, &self.local);

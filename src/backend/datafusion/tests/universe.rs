@@ -198,7 +198,7 @@ async fn many_segments_scan_the_events_once() {
     let evaluation = world.evaluate(&batch).await;
     assert_eq!(
         evaluation.scans,
-        [Scan { table: TableRole::Users, passes: 1, rows: 3 }, Scan { table: TableRole::Events, passes: 1, rows: rows as u64 },]
+        [Scan { table: TableRole::Events, passes: 1, rows: rows as u64 }, Scan { table: TableRole::Users, passes: 1, rows: 3 }]
     );
     let backend = world.backend().await;
     assert_eq!(backend.show_plan(&batch).await.unwrap(), world.backend().await.show_plan(&batch).await.unwrap());
