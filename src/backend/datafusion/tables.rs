@@ -28,6 +28,7 @@ use crate::model::catalog::Catalog;
 const MEMORY: &str = "memory:///";
 
 /// One tenant's tables, and the session that reads them. What was listed and the schemas that were found do not change.
+#[derive(Debug)]
 pub struct Tables {
     catalog: Catalog,
     session: SessionContext,
