@@ -1,6 +1,7 @@
 //! One tenant's tables, opened for one run: what the configuration names, listed anew, with every column in one type.
 
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,13 +29,18 @@ use crate::model::catalog::Catalog;
 const MEMORY: &str = "memory:///";
 
 /// One tenant's tables, and the session that reads them. What was listed and the schemas that were found do not change.
-#[derive(Debug)]
 pub struct Tables {
     catalog: Catalog,
     session: SessionContext,
     users: Option<Opened>,
     events: Option<Opened>,
     products: Option<Opened>,
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
 }
 
 /// Rows in memory that take the place of a tenant's files.

@@ -69,7 +69,6 @@ pub(super) enum Empty {
 }
 
 /// A source, opened.
-#[derive(Debug)]
 pub(super) struct Opened {
     table: Arc<FileTable>,
     /// Every column, those that are not read included.
@@ -94,7 +93,6 @@ impl Opened {
 }
 
 /// Where a file is.
-#[derive(Debug)]
 pub(super) struct Placed {
     /// In its store.
     pub(super) place: object_store::path::Path,
