@@ -30,7 +30,7 @@ fn buckets() -> Outcome {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let root = root.clone();
-            std::thread::spawn(move || answer(&root, stream.unwrap()));
+            std::thread::spawn(move || answer(&root, &stream.unwrap()));
         }
     });
     for source in ["s3://data/users/", "s3://data/users/*/*.parquet"] {
@@ -47,8 +47,8 @@ fn buckets() -> Outcome {
 }
 
 /// Answers one request for a key, or for the keys below a prefix, of the bucket `data`.
-fn answer(root: &Path, stream: TcpStream) {
-    let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+fn answer(root: &Path, mut stream: &TcpStream) {
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
     let request = lines.next().unwrap();
     let headers: Vec<_> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_ascii_lowercase()).collect();
     assert!(headers.iter().any(|header| header.starts_with("authorization: aws4-hmac-sha256")), "the request is not signed");
@@ -82,7 +82,6 @@ fn answer(root: &Path, stream: TcpStream) {
     let length = body.len();
     let modified = "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nETag: \"1\"";
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{range}{modified}\r\nConnection: close\r\n\r\n");
-    let mut stream = &stream;
     stream.write_all(head.as_bytes()).unwrap();
     if !request.starts_with("HEAD") {
         stream.write_all(&body).unwrap();
