@@ -31,8 +31,11 @@ fn trial(place: &str, effect: Effect, after: After, test: impl Future<Output = (
     })
 }
 
-/// The members of every segment after each run of the script; none for a segment that the store does not know.
-const SCRIPT: [[(&str, Option<&[&str]>); 3]; 5] = [
+/// The members of every segment; none for a segment that the store does not know.
+type Members = [(&'static str, Option<&'static [&'static str]>); 3];
+
+/// What is there after each run.
+const SCRIPT: [Members; 5] = [
     [("a", None), ("b", None), ("c", None)],
     [("a", Some(&["ann", "bob"])), ("b", Some(&["cid"])), ("c", None)],
     [("a", Some(&["bob", "dan"])), ("b", Some(&["cid"])), ("c", Some(&["Ünal 🦊"]))],
@@ -75,7 +78,7 @@ async fn place_in_script(stage: &ObjectStage) -> usize {
         let members = lines(rows, &["subject_id"]).await;
         found.push(state.segments.contains_key(&segment(id)).then_some(members));
     }
-    let same = |script: &[(&str, Option<&[&str]>); 3]| {
+    let same = |script: &Members| {
         script.iter().zip(&found).all(|((_, expected), found)| match (expected, found) {
             (Some(expected), Some(found)) => expected == found,
             (None, None) => true,
