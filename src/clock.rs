@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -16,6 +17,11 @@ pub trait Clock: Send + Sync {
 
     /// A fresh UUIDv7 for an instant.
     fn run_id(&self, at: Timestamp) -> Uuid;
+
+    /// Waits this long.
+    fn pause(&self, length: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(length))
+    }
 }
 
 /// A clock that parts of the program share.

@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod diagnostic;
 pub mod model;
+pub mod generate;
 pub mod syntax;
 pub mod check;
 pub mod ir;

@@ -1,3 +1,10 @@
 //! The `segmenta` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    segmenta::cli::run(std::env::args_os())
+}

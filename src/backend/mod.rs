@@ -10,6 +10,7 @@
 mod members;
 
 pub mod datafusion;
+pub mod tables;
 
 use async_trait::async_trait;
 
@@ -180,6 +181,8 @@ pub struct TableProfile {
     pub rows: u64,
     /// How many files.
     pub files: usize,
+    /// In how many of the rows frequent values, and paths below JSON and map columns, were looked for.
+    pub sampled_rows: u64,
     /// The earliest and latest time of the events, RFC 3339.
     pub time_range: Option<(String, String)>,
     /// The event types, most frequent first.
@@ -196,9 +199,9 @@ pub struct PropertyProfile {
     /// What it holds: a column's type, or the types of the JSON values there, most frequent first.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Rows without a value.
+    /// Rows without a value; for a path below a JSON or map column, of the sampled ones.
     pub missing: u64,
-    /// The most frequent values with their rows, most frequent first.
+    /// The most frequent values with their sampled rows, most frequent first.
     pub top: Vec<(String, u64)>,
 }
 

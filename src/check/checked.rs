@@ -181,7 +181,7 @@ pub enum CheckedProperty {
 }
 
 /// What a stored value is read as. A value that does not fit is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Reading {
     /// Strings, and integers as their digits. `string` and `url`.
     Text,
@@ -198,7 +198,7 @@ pub enum Reading {
 }
 
 /// What an element of an array is read as: the type of the literal that it is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum ElementType {
     /// Text.
     Text,
@@ -226,8 +226,15 @@ pub struct Test {
 pub enum Operand {
     /// Nothing: `is_set`, `is_not_set`, `is_true`, `is_false`.
     None,
-    /// A text: `eq`, `neq`, `contains`, `does_not_contain`, `starts_with`, `ends_with`, and the pattern of `matches` as written.
+    /// A text: `eq`, `neq`, `contains`, `does_not_contain`, `starts_with`, `ends_with`.
     Text(String),
+    /// A regular expression: `matches`.
+    Pattern {
+        /// As the author wrote it; `ignore_case` of the test applies to it.
+        written: String,
+        /// In explicit code-point ranges and literals, case folding included: the same in every engine.
+        expanded: String,
+    },
     /// Texts: `in`, `not_in`. Not empty.
     Texts(Vec<String>),
     /// A number: `eq` to `lte`.
@@ -247,7 +254,7 @@ pub enum Operand {
 }
 
 /// A literal that an array may hold.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Element {
     /// A text.
     Text(String),

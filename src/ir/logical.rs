@@ -1,5 +1,7 @@
 //! The types of the logical segment.
 
+use serde::Serialize;
+
 use crate::check::{Element, ElementType, Reading};
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, Subject};
@@ -9,7 +11,7 @@ use crate::model::property::DatePart;
 use crate::model::window::{DateExpr, Window};
 
 /// What a segment means.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct LogicalSegment {
     /// The segment.
     pub id: SegmentId,
@@ -20,7 +22,7 @@ pub struct LogicalSegment {
 }
 
 /// Who a segment contains.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub enum LogicalRule {
     /// Whoever was added by hand.
     Static,
@@ -29,7 +31,7 @@ pub enum LogicalRule {
 }
 
 /// Two-valued logic over leaves of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Formula<L> {
     /// Always, or never.
     Constant(bool),
@@ -81,7 +83,7 @@ impl<L> Formula<L> {
 }
 
 /// A leaf of a segment's formula.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum SubjectTest {
     /// The feature passes the test.
     Feature(Feature, Test),
@@ -90,7 +92,7 @@ pub enum SubjectTest {
 }
 
 /// A leaf of a formula over the rows of a table.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RowTest<D = DateTest> {
     /// What is tested.
     pub value: Value,
@@ -99,7 +101,7 @@ pub struct RowTest<D = DateTest> {
 }
 
 /// One value per subject.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Feature {
     /// Read from the subject's row.
     Attribute(Value),
@@ -108,7 +110,7 @@ pub enum Feature {
 }
 
 /// One value per row of a table.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Value {
     /// The stored value, read as stated.
     Stored(Access, Reading),
@@ -123,7 +125,7 @@ pub enum Value {
 }
 
 /// A measure over the subject's events.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MeasureFeature {
     /// The event types; sorted, without repeats; `None` = any event.
     pub event_type: Option<Vec<EventTypePattern>>,
@@ -136,7 +138,7 @@ pub struct MeasureFeature {
 }
 
 /// What is computed over the events of a measure.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Aggregate {
     /// How many; an integer, 0 of none.
     Count,
@@ -165,7 +167,7 @@ pub enum Aggregate {
 }
 
 /// A local unit of time of which the distinct ones are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum DistinctUnit {
     /// Local days.
     Day,
@@ -177,7 +179,7 @@ pub enum DistinctUnit {
 
 /// A positive test of a value; false when the value is missing. `D` is how a date is tested: symbolically here, by an interval of
 /// instants once `as_of` is known.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Test<D = DateTest> {
     /// There is a value: for text not the empty one, for arrays not the empty one, for a value as stored not null, `""` or `[]`.
     IsSet,
@@ -194,7 +196,7 @@ pub enum Test<D = DateTest> {
 }
 
 /// A test of a text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct TextTest {
     /// How. With `ignore_case` its texts are folded already.
     pub matches: TextMatch,
@@ -203,7 +205,7 @@ pub struct TextTest {
 }
 
 /// How a text compares. By code points; no character is special.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TextMatch {
     /// Is one of these; sorted, without repeats, not empty.
     OneOf(Vec<String>),
@@ -219,7 +221,7 @@ pub enum TextMatch {
 }
 
 /// A test of a number. A literal compares exactly with integers and decimals, as the nearest double with floats.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum NumberTest {
     /// Compares so with this.
     Compare(Comparator, Decimal),
@@ -230,7 +232,7 @@ pub enum NumberTest {
 }
 
 /// How two values compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Comparator {
     /// Equal.
     Eq,
@@ -245,7 +247,7 @@ pub enum Comparator {
 }
 
 /// A test of an instant against dates that are resolved when `as_of` is known.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum DateTest {
     /// Compares so with this; a whole day is that day.
     Compare(Comparator, DateExpr),
@@ -254,7 +256,7 @@ pub enum DateTest {
 }
 
 /// A test of an array, whose elements are read as the type of the literals.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum ElementsTest {
     /// Holds at least one of these; sorted, without repeats, not empty. With `ignore_case` texts are folded.
     Any {

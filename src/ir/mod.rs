@@ -9,10 +9,20 @@
 //! | attribute | missing |
 //! | `count`, `active_*`, `sum`, `count_distinct` | 0 |
 //! | every other measure | missing |
+//!
+//! [`lower`] keeps the author's tree, [`normalize`] brings equal meanings to one form, [`outline`] keeps a formula per node to explain.
 
+mod fingerprint;
 mod logical;
+mod lower;
+mod normalize;
+mod outline;
 
+pub use fingerprint::fingerprint;
 pub use logical::{
     Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
     NumberTest, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
 };
+pub use lower::{fold_case, lower};
+pub use normalize::{normalize, normalize_formula};
+pub use outline::{OutlineNode, outline};

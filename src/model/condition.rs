@@ -163,7 +163,7 @@ pub struct EventMeasure {
 }
 
 /// Which event types one entry of `event_type` names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum EventTypePattern {
     /// This type.
     Exact(String),

@@ -115,7 +115,7 @@ impl fmt::Display for PropertyPath {
 }
 
 /// A part of a local date and time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum DatePart {
     /// The calendar year.
     Year,

@@ -2,5 +2,7 @@
 //! references. A batch is what a backend executes.
 
 mod batch;
+mod planner;
 
 pub use batch::{Batch, BatchFeature, BatchMeasure, BatchTest, Leaf, Output, OutputName};
+pub use planner::{PlanError, Reference, Request, plan};

@@ -1,18 +1,47 @@
 //! Text to model and back: JSON, TOML and YAML to one tree of nodes with spans, that tree to a [`Definition`], and a definition to
 //! canonical JSON.
+//!
+//! ```
+//! use segmenta::diagnostic::Source;
+//! use segmenta::syntax::{Format, parse, print_json};
+//!
+//! let text = r#"{"id": "all", "logic": "and", "conditions": [{"type": "everyone"}]}"#;
+//! let document = parse(&Source::new("all.json", text), Format::Json).unwrap();
+//! assert_eq!(document.definition().id.as_str(), "all");
+//!
+//! let again = parse(&Source::new("again.json", print_json(document.definition())), Format::Json).unwrap();
+//! assert_eq!(again.definition(), document.definition());
+//! ```
+
+pub mod date;
+mod decode;
+mod json;
+mod members;
+mod node;
+mod print;
+mod schema;
+mod toml;
+mod yaml;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::diagnostic::{Report, Source};
-use crate::model::path::DocPath;
-use crate::model::segment::Definition;
+pub use print::print_json;
+pub use schema::json_schema;
 
-/// A definition, and where its parts stand in its text.
+use crate::diagnostic::{Finding, Report, Source};
+use crate::model::path::{DocPath, Step};
+use crate::model::segment::Definition;
+use decode::{Decoder, Place};
+use node::Node;
+
+/// A definition, where its parts stand in its text, and what is wrong with its form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     source: Arc<Source>,
     definition: Arc<Definition>,
+    root: Node,
+    report: Report,
 }
 
 impl Document {
@@ -22,16 +51,38 @@ impl Document {
         &self.source
     }
 
-    /// What it says.
+    /// What it says. Where [`Document::report`] has errors, the parts that could not be read are left out.
     #[must_use]
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
     }
 
+    /// What the text alone shows to be wrong. [`check`](crate::check::check) repeats it, and refuses a definition with errors.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
     /// The bytes that stand at a path; those of the nearest place around it that was written when nothing was written there.
     #[must_use]
-    pub fn locate(&self, _path: &DocPath) -> Range<usize> {
-        0..self.source.text.len()
+    pub fn locate(&self, path: &DocPath) -> Range<usize> {
+        let mut node = &self.root;
+        for step in path.steps() {
+            let inner = match step {
+                Step::Key(key) => node.member(key).map(|member| &member.value),
+                Step::Index(index) => node.element(*index),
+            };
+            match inner {
+                Some(inner) => node = inner,
+                None => break,
+            }
+        }
+        node.span.clone()
+    }
+
+    /// The finding at a path of this document, marked in the first line of what stands there.
+    pub(crate) fn place(&self, finding: Finding, path: &DocPath) -> Finding {
+        finding.at(&self.source, decode::first_line(&self.source, self.locate(path))).with_path(path)
     }
 }
 
@@ -46,16 +97,74 @@ pub enum Format {
     Yaml,
 }
 
-/// Reads one definition.
-///
-/// # Errors
-/// The report holds every error that the text alone shows.
-pub fn parse(_source: &Arc<Source>, _format: Format) -> Result<Document, Report> {
-    Err(Report::default())
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 3] = [Self::Json, Self::Toml, Self::Yaml];
+
+    /// The format that a file's name ends in; `None` for a file that is no definition.
+    #[must_use]
+    pub fn from_file_name(name: &str) -> Option<Self> {
+        let (stem, extension) = name.rsplit_once('.')?;
+        if stem.is_empty() || stem.ends_with('/') {
+            return None;
+        }
+        match extension {
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            "yaml" | "yml" => Some(Self::Yaml),
+            _ => None,
+        }
+    }
 }
 
-/// Prints a definition as canonical JSON: keys in the order of the language reference, defaults left out, two spaces of indent.
-#[must_use]
-pub fn print_json(_definition: &Definition) -> String {
-    String::new()
+/// Reads one definition.
+///
+/// A document is returned whenever its id can be read, so that its other errors can be told of that segment, and so that what can be
+/// read of it is checked in the same pass: look at [`Document::report`].
+///
+/// # Errors
+/// The text is no tree, or the tree has no readable id. The report holds every error that the text alone shows.
+pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Report> {
+    let mut findings = Vec::new();
+    let root = match format {
+        Format::Json => json::read(source, &mut findings),
+        Format::Toml => toml::read(source, &mut findings),
+        Format::Yaml => yaml::read(source, &mut findings),
+    };
+    let Some(root) = root else { return Err(Report::of_text(findings)) };
+    let mut decoder = Decoder::new(source);
+    let definition = decode::definition(&mut decoder, &Place::root(&root));
+    findings.extend(decoder.into_findings());
+    let report = Report::of_text(findings);
+    match definition {
+        Some(definition) => Ok(Document { source: Arc::clone(source), definition: Arc::new(definition), root, report }),
+        None => Err(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_the_end_of_the_name() {
+        assert_eq!(Format::from_file_name("queries/a.json"), Some(Format::Json));
+        assert_eq!(Format::from_file_name("a.b.toml"), Some(Format::Toml));
+        assert_eq!(Format::from_file_name("a.yml"), Some(Format::Yaml));
+        assert_eq!(Format::from_file_name("a.yaml"), Some(Format::Yaml));
+        for name in ["a", "a.jsonc", ".json", "queries/.toml", "a.JSON~"] {
+            assert_eq!(Format::from_file_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_path_finds_its_text_or_the_nearest_around_it() {
+        let text = r#"{"id": "a", "logic": "and", "conditions": [{"type": "everyone"}]}"#;
+        let document = parse(&Source::new("a.json", text), Format::Json).unwrap();
+        let at = |path: &DocPath| document.source().text.get(document.locate(path)).unwrap().to_owned();
+        let leaf = DocPath::root().key("conditions").index(0);
+        assert_eq!(at(&leaf.key("type")), "\"everyone\"");
+        assert_eq!(at(&leaf.key("window").key("last")), "{\"type\": \"everyone\"}");
+        assert_eq!(at(&DocPath::root()), text);
+    }
 }

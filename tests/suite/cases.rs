@@ -1,7 +1,186 @@
-//! Published cases of other systems, restated, where they are at hand.
+//! Published cases of other projects, restated, where they are at hand: next to the repository, or where `SEGMENTA_SHARED` says.
 
-use libtest_mimic::Trial;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use segmenta::model::catalog::{Access, Catalog, ColumnType, EventTable, SubjectTable, Table, Universe};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use crate::evaluators::{self, Evaluator};
+use crate::reference::MemoryTables;
+use crate::reference::value::Row;
+use crate::scenario::{Members, Scenario};
+use crate::tables::{self, Columns};
+
+/// Leaves that definitions may hold and this version does not evaluate.
+const LATER: &[&str] = &["lifecycle", "sequence", "compare", "top", "sample", "user_behavior_signal", "ai_visibility_metric"];
+
+/// One line of a file of cases.
+#[derive(Debug, Deserialize)]
+struct Suite {
+    suite: String,
+    timezone: String,
+    /// `None` when there is no such table.
+    users: Option<Vec<Map<String, Json>>>,
+    #[serde(default)]
+    products: Vec<Map<String, Json>>,
+    #[serde(default)]
+    events: Vec<Map<String, Json>>,
+    as_of: jiff::Timestamp,
+    definitions: Vec<Json>,
+    expected: Members,
+    #[serde(default)]
+    stored: Members,
+    #[serde(default)]
+    added: BTreeMap<String, Json>,
+    #[serde(default)]
+    removed: BTreeMap<String, Json>,
+}
 
 pub(crate) fn trials() -> Vec<Trial> {
-    Vec::new()
+    let folder = shared_folder().join("cases");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    if files.is_empty() {
+        return vec![Trial::test("cases::no_folder_of_cases_is_at_hand", || Ok(())).with_ignored_flag(true)];
+    }
+    files.iter().flat_map(|file| of_file(file)).collect()
+}
+
+/// The folder of cases and data next to the repository.
+pub(crate) fn shared_folder() -> PathBuf {
+    std::env::var_os("SEGMENTA_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from)
+}
+
+fn of_file(file: &Path) -> Vec<Trial> {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut trials = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let suite = match serde_json::from_str::<Suite>(line) {
+            Ok(suite) => Arc::new(suite),
+            Err(error) => {
+                let error = error.to_string();
+                trials.push(Trial::test(format!("cases::{stem}::line_{}", number + 1), move || Err(error.into())));
+                continue;
+            }
+        };
+        let needs_more = suite.definitions.iter().any(needs_more) || !suite.added.is_empty() || !suite.removed.is_empty();
+        for evaluator in Evaluator::ALL {
+            let name = format!("cases::{stem}::{}::{}", suite.suite, evaluator.name());
+            let suite = Arc::clone(&suite);
+            trials.push(Trial::test(name, move || run(&suite, evaluator)).with_ignored_flag(needs_more));
+        }
+    }
+    trials
+}
+
+/// Whether a definition says what this version does not evaluate.
+fn needs_more(definition: &Json) -> bool {
+    match definition {
+        Json::Object(members) => {
+            let later = members.get("type").and_then(Json::as_str).is_some_and(|leaf| LATER.contains(&leaf));
+            later || members.contains_key("scoring") || members.values().any(needs_more)
+        }
+        Json::Array(elements) => elements.iter().any(needs_more),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
+    }
+}
+
+fn run(suite: &Suite, evaluator: Evaluator) -> Result<(), Failed> {
+    let scenario = to_scenario(suite);
+    let found = evaluators::members(&scenario, evaluator)?;
+    for (segment, expected) in &suite.expected {
+        let found = found.get(segment);
+        if found != Some(expected) {
+            return Err(format!("`{segment}`: expected {expected:?}, got {found:?}").into());
+        }
+    }
+    Ok(())
+}
+
+fn to_scenario(suite: &Suite) -> Scenario {
+    let mut memory = MemoryTables::default();
+    let subjects = |rows: &[Map<String, Json>], key: &str| {
+        let (columns, rows) = typed(rows, &[key]);
+        let key = Access::column(key, columns[key].clone());
+        (SubjectTable { table: Table { columns, data: None }, key, version: None, universe: Universe::Table }, rows)
+    };
+    let users = suite.users.as_ref().map(|rows| {
+        let (table, rows) = subjects(rows, "user_id");
+        memory.users = rows;
+        table
+    });
+    let products = (!suite.products.is_empty()).then(|| {
+        let (mut table, rows) = subjects(&suite.products, "product_id");
+        memory.products = rows;
+        table.table.data = table.table.columns.contains_key("data").then(|| "data".to_owned());
+        table
+    });
+    let roles = ["event_id", "user_id", "product_id", "event_type", "timestamp"];
+    let (columns, rows) = typed(&suite.events, &roles);
+    memory.events = rows;
+    let access = |name: &str| Access::column(name, columns[name].clone());
+    let events = EventTable {
+        user_key: Some(access("user_id")),
+        product_key: Some(access("product_id")),
+        event_type: Some(access("event_type")),
+        timestamp: access("timestamp"),
+        event_id: Some(access("event_id")),
+        deduplicate: false,
+        table: Table { columns: columns.clone(), data: None },
+    };
+    Scenario {
+        what: suite.suite.clone(),
+        as_of: suite.as_of,
+        catalog: Catalog { timezone: suite.timezone.clone(), users, products, events: Some(events) },
+        tables: memory,
+        stored: suite.stored.clone(),
+        segments: suite.definitions.clone(),
+        expected: suite.expected.clone(),
+    }
+}
+
+/// Rows with the columns that they have, and `required` ones; the types by the values.
+fn typed(rows: &[Map<String, Json>], required: &[&str]) -> (Columns, Vec<Row>) {
+    let names: BTreeSet<&str> = rows.iter().flat_map(Map::keys).map(String::as_str).chain(required.iter().copied()).collect();
+    let columns: Columns = names
+        .into_iter()
+        .map(|name| {
+            let values = || rows.iter().filter_map(|row| row.get(name)).filter(|value| !value.is_null());
+            (name.to_owned(), column_type(name, values))
+        })
+        .collect();
+    let cell = |(name, json): (&String, &Json)| {
+        let json = match (&columns[name], json) {
+            (ColumnType::Json, value) if !value.is_null() => Json::String(value.to_string()),
+            (_, value) => value.clone(),
+        };
+        (name.clone(), tables::from_json(&columns[name], &json))
+    };
+    let rows = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+    (columns, rows)
+}
+
+fn column_type<'a, I: Iterator<Item = &'a Json>>(name: &str, values: impl Fn() -> I) -> ColumnType {
+    if name == "timestamp" {
+        ColumnType::Timestamp
+    } else if values().next().is_none() || values().all(Json::is_string) {
+        ColumnType::Text
+    } else if values().all(Json::is_boolean) {
+        ColumnType::Boolean
+    } else if values().all(|value| value.as_i64().is_some()) {
+        ColumnType::Integer
+    } else if values().all(Json::is_number) {
+        ColumnType::Float
+    } else if values().all(|value| value.as_array().is_some_and(|elements| elements.iter().all(Json::is_string))) {
+        ColumnType::List(Box::new(ColumnType::Text))
+    } else {
+        ColumnType::Json
+    }
 }

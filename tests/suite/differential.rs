@@ -1,7 +1,131 @@
-//! Generated batches: the reference evaluator against the backends.
+//! Generated batches: the reference evaluator against the backends. `SEGMENTA_TEST_CASES` says how many, `SEGMENTA_TEST_SEED` which.
 
-use libtest_mimic::Trial;
+use std::collections::BTreeSet;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::engine::{Engine, Order};
+use crate::evaluators::{self, Evaluator, disagreements};
+use crate::generator::{self, all_combinations};
+use crate::minimize::minimize;
+use crate::scenario::{Scenario, all_valid};
+
+/// Batches of a usual run.
+const CASES: u64 = 256;
+
+/// Batches of one trial.
+const CHUNK: u64 = 16;
+
+/// Of so many batches, one is also evaluated segment by segment.
+const ONE_BY_ONE_EVERY: u64 = 8;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    Vec::new()
+    let (seed, cases) = (seed(), setting("SEGMENTA_TEST_CASES").unwrap_or(CASES));
+    let mut trials = vec![Trial::test("differential::the_generator_has_teeth", move || has_teeth(seed, cases))];
+    let mut start = 0;
+    while start < cases {
+        let end = (start + CHUNK).min(cases);
+        let name = format!("differential::batches_{start:05}_to_{:05}", end - 1);
+        trials.push(Trial::test(name, move || (start..end).try_for_each(|batch| agree(seed, batch))));
+        start = end;
+    }
+    trials
+}
+
+/// The seed of generated batches.
+pub(crate) fn seed() -> u64 {
+    setting("SEGMENTA_TEST_SEED").unwrap_or(2026)
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var_os(name)?.to_str()?.parse().ok()
+}
+
+/// Both evaluators find the same members; segments alone have the same members as together.
+fn agree(seed: u64, batch: u64) -> Result<(), Failed> {
+    let scenario = generator::generate(seed, batch).scenario;
+    let complaint = match complaint(&scenario) {
+        Ok(None) => return one_by_one(&scenario, batch),
+        Ok(Some(complaint)) | Err(complaint) => complaint,
+    };
+    let kind = |complaint: &Result<Option<String>, String>| match complaint {
+        Ok(None) => Kind::Agreement,
+        Ok(Some(_)) => Kind::Disagreement,
+        Err(_) => Kind::Failure,
+    };
+    let wanted = kind(&self::complaint(&scenario));
+    let small = minimize(scenario, &|smaller| kind(&self::complaint(smaller)) == wanted);
+    let small_complaint = match self::complaint(&small) {
+        Ok(Some(complaint)) | Err(complaint) => complaint,
+        Ok(None) => "it comes and goes".to_owned(),
+    };
+    let text = format!("seed {seed}, batch {batch}: {complaint}\n\nminimized: {small_complaint}\n{}", small.print());
+    Err(text.into())
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Agreement,
+    Disagreement,
+    Failure,
+}
+
+/// What is wrong with a scenario: how the evaluators disagree, or that one of them fails.
+fn complaint(scenario: &Scenario) -> Result<Option<String>, String> {
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let reference = evaluators::evaluate(scenario, &segments, Evaluator::Reference)?;
+    let engine = evaluators::evaluate(scenario, &segments, Evaluator::DataFusion)?;
+    let found = disagreements(&reference, &engine);
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let line = |(id, (reference, engine))| format!("`{id}`: only the reference has {reference:?}, only DataFusion has {engine:?}");
+    Ok(Some(found.into_iter().map(line).collect::<Vec<_>>().join("\n")))
+}
+
+fn one_by_one(scenario: &Scenario, batch: u64) -> Result<(), Failed> {
+    if !batch.is_multiple_of(ONE_BY_ONE_EVERY) {
+        return Ok(());
+    }
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let engine = Engine::over_rows(scenario, 2)?;
+    let order = Order { segments: &segments, as_of: scenario.as_of, stored: &scenario.stored };
+    let all = evaluators::asked(&segments);
+    let together = engine.members(order, &all)?;
+    for id in all {
+        let alone = engine.members(order, &BTreeSet::from([id.clone()]))?;
+        if alone.get(&id) != together.get(&id) {
+            let text = format!("`{id}` alone: {:?}, in the batch: {:?}\n{}", alone.get(&id), together.get(&id), scenario.print());
+            return Err(text.into());
+        }
+    }
+    Ok(())
+}
+
+/// The batches say everything that can be said, and most of them tell subjects apart.
+fn has_teeth(seed: u64, cases: u64) -> Result<(), Failed> {
+    let mut missing: BTreeSet<_> = all_combinations().into_iter().collect();
+    let mut telling = 0;
+    for batch in 0..cases {
+        let generated = generator::generate(seed, batch);
+        missing.retain(|combination| !generated.combinations.contains(combination));
+        let checked = generated.scenario.check()?;
+        let segments = all_valid(&checked)?;
+        let members = generated.scenario.reference(&segments);
+        let tells = |segment: &&segmenta::check::CheckedSegment| {
+            let universe = crate::reference::universe(segment.subject(), &generated.scenario.tables, generated.scenario.context());
+            let count = members.get(segment.id()).map_or(0, BTreeSet::len);
+            count > 0 && count < universe.len()
+        };
+        telling += u64::from(segments.iter().any(tells));
+    }
+    if cases >= CASES && !missing.is_empty() {
+        return Err(format!("never generated: {missing:?}").into());
+    }
+    if telling * 100 < cases * 60 {
+        return Err(format!("only {telling} of {cases} batches have a segment that is neither empty nor full").into());
+    }
+    Ok(())
 }

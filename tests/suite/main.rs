@@ -8,17 +8,24 @@ mod cases;
 mod command_line;
 mod diagnostics;
 mod differential;
+mod engine;
+mod evaluators;
 mod generated;
+mod generator;
 mod golden;
 mod laws;
 mod language;
 mod memory_ledger;
+mod minimize;
 mod python;
 mod real_data;
 mod reference;
+mod scenario;
+mod scenarios;
 mod scheduling;
 mod sources;
 mod store;
+mod tables;
 
 use libtest_mimic::Arguments;
 
@@ -34,6 +41,8 @@ fn main() {
         language::trials(),
         laws::trials(),
         real_data::trials(),
+        reference::trials(),
+        scenarios::trials(),
         scheduling::trials(),
         sources::trials(),
         store::trials(),

@@ -28,6 +28,11 @@ pub(super) fn history(tenant: &TenantId, date: Date, commit: u64, run_id: Uuid) 
     Path::from(format!("history/{tenant}/{date}/{commit:012}-{run_id}.parquet"))
 }
 
+/// The catalog of a tenant that its last run saw.
+pub(super) fn catalog(tenant: &TenantId) -> Path {
+    Path::from(format!("state/{tenant}/catalog.json"))
+}
+
 /// The record of one commit.
 pub(super) fn commit(number: u64) -> Path {
     Path::from(format!("log/commits/{number:012}.json"))

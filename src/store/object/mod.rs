@@ -20,6 +20,7 @@
 //! anew. Rows of changes and history are read at their public path, or where they were staged until they are published.
 
 mod builders;
+mod catalog;
 mod delay;
 mod holder;
 mod layout;

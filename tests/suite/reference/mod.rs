@@ -1,3 +1,248 @@
 //! The naive evaluator: the executable form of the language's meaning, over rows in memory.
 //!
 //! It reads the checked definition before any lowering, and shares no value reading, date, JSON, number or regex code with the product.
+//! Speed does not matter here; that each line can be compared with the language reference does.
+
+pub(crate) mod compare;
+pub(crate) mod dates;
+mod examples;
+pub(crate) mod events;
+pub(crate) mod json;
+pub(crate) mod read;
+pub(crate) mod value;
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use segmenta::check::{CheckedCondition, CheckedLeaf, CheckedRule, CheckedSegment};
+use segmenta::model::catalog::{Catalog, SubjectTable, Universe};
+use segmenta::model::condition::{Logic, Subject};
+use segmenta::model::id::SegmentId;
+use segmenta::model::path::DocPath;
+use segmenta::model::segment::Status;
+
+use dates::Calendar;
+use events::Event;
+pub(crate) use examples::trials;
+use value::Row;
+
+/// The rows of a tenant's tables.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct MemoryTables {
+    pub(crate) users: Vec<Row>,
+    pub(crate) products: Vec<Row>,
+    pub(crate) events: Vec<Row>,
+}
+
+impl MemoryTables {
+    fn subjects(&self, subject: Subject) -> &[Row] {
+        match subject {
+            Subject::User => &self.users,
+            Subject::Product => &self.products,
+        }
+    }
+}
+
+/// What besides rows decides who is in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    /// Which tables there are, with which roles.
+    pub(crate) catalog: &'a Catalog,
+    /// When.
+    pub(crate) as_of: Timestamp,
+    /// The stored members of static and paused segments.
+    pub(crate) stored: &'a BTreeMap<SegmentId, BTreeSet<String>>,
+}
+
+/// The members of each segment. What a segment refers to is among `segments`, or stored.
+pub(crate) fn evaluate(
+    segments: &[&CheckedSegment],
+    tables: &MemoryTables,
+    context: Context<'_>,
+) -> BTreeMap<SegmentId, BTreeSet<String>> {
+    let evaluator = Evaluator::new(segments, tables, context);
+    segments.iter().map(|segment| (segment.id().clone(), evaluator.members(segment))).collect()
+}
+
+/// The subjects for which each node of a segment's definition holds.
+pub(crate) fn evaluate_nodes(
+    segment: &CheckedSegment,
+    segments: &[&CheckedSegment],
+    tables: &MemoryTables,
+    context: Context<'_>,
+) -> BTreeMap<DocPath, BTreeSet<String>> {
+    let evaluator = Evaluator::new(segments, tables, context);
+    let mut found = BTreeMap::new();
+    if let CheckedRule::Conditions(condition) = segment.rule() {
+        let mut waiting = vec![condition];
+        while let Some(node) = waiting.pop() {
+            found.insert(node.path().clone(), evaluator.matching(segment.subject(), node));
+            match node {
+                CheckedCondition::Group { conditions, .. } | CheckedCondition::AtLeast { of: conditions, .. } => {
+                    waiting.extend(conditions);
+                }
+                CheckedCondition::Not { condition, .. } => waiting.push(condition),
+                CheckedCondition::Leaf { .. } => {}
+            }
+        }
+    }
+    found
+}
+
+/// The subjects that a segment can contain.
+pub(crate) fn universe(subject: Subject, tables: &MemoryTables, context: Context<'_>) -> BTreeSet<String> {
+    Evaluator::new(&[], tables, context).population(subject).subjects.keys().cloned().collect()
+}
+
+struct Evaluator<'a> {
+    segments: BTreeMap<&'a SegmentId, &'a CheckedSegment>,
+    calendar: Calendar,
+    users: Population,
+    products: Population,
+    stored: &'a BTreeMap<SegmentId, BTreeSet<String>>,
+}
+
+/// The subjects of one kind, each with its row and its events.
+struct Population {
+    subjects: BTreeMap<String, Individual>,
+}
+
+struct Individual {
+    row: Row,
+    events: Vec<Event>,
+}
+
+impl<'a> Evaluator<'a> {
+    fn new(segments: &[&'a CheckedSegment], tables: &MemoryTables, context: Context<'a>) -> Self {
+        let zone = context.catalog.timezone.parse().expect("a timezone");
+        let calendar = Calendar { zone, as_of: context.as_of.as_microsecond() };
+        Self {
+            segments: segments.iter().map(|segment| (segment.id(), *segment)).collect(),
+            users: populate(Subject::User, tables, context.catalog, &calendar),
+            products: populate(Subject::Product, tables, context.catalog, &calendar),
+            calendar,
+            stored: context.stored,
+        }
+    }
+
+    fn population(&self, subject: Subject) -> &Population {
+        match subject {
+            Subject::User => &self.users,
+            Subject::Product => &self.products,
+        }
+    }
+
+    fn members(&self, segment: &CheckedSegment) -> BTreeSet<String> {
+        match segment.rule() {
+            CheckedRule::Static => self.stored_members(segment.id(), segment.subject()),
+            CheckedRule::Conditions(condition) => self.matching(segment.subject(), condition),
+        }
+    }
+
+    /// The members that a reference to a segment means.
+    fn referenced(&self, id: &SegmentId, subject: Subject) -> BTreeSet<String> {
+        match self.segments.get(id) {
+            Some(segment) if segment.definition().status == Status::Active => self.members(segment),
+            Some(_) | None => self.stored_members(id, subject),
+        }
+    }
+
+    fn stored_members(&self, id: &SegmentId, subject: Subject) -> BTreeSet<String> {
+        let population = self.population(subject);
+        let stored = self.stored.get(id).into_iter().flatten();
+        stored.filter(|subject_id| population.subjects.contains_key(*subject_id)).cloned().collect()
+    }
+
+    /// The subjects of the universe for which a condition holds.
+    fn matching(&self, subject: Subject, condition: &CheckedCondition) -> BTreeSet<String> {
+        let everyone = || self.population(subject).subjects.iter();
+        let sets = |conditions: &[CheckedCondition]| -> Vec<BTreeSet<String>> {
+            conditions.iter().map(|condition| self.matching(subject, condition)).collect()
+        };
+        let in_at_least = |count: usize, sets: &[BTreeSet<String>]| -> BTreeSet<String> {
+            let ids = everyone().map(|(id, _)| id);
+            ids.filter(|id| sets.iter().filter(|set| set.contains(*id)).count() >= count).cloned().collect()
+        };
+        match condition {
+            CheckedCondition::Group { logic: Logic::And, conditions, .. } => in_at_least(conditions.len(), &sets(conditions)),
+            CheckedCondition::Group { logic: Logic::Or, conditions, .. } => in_at_least(1, &sets(conditions)),
+            CheckedCondition::AtLeast { count, of, .. } => in_at_least(*count, &sets(of)),
+            CheckedCondition::Not { condition, .. } => {
+                let inside = self.matching(subject, condition);
+                everyone().map(|(id, _)| id).filter(|id| !inside.contains(*id)).cloned().collect()
+            }
+            CheckedCondition::Leaf { leaf, .. } => match leaf {
+                CheckedLeaf::Segment { segment_id, negated } => {
+                    let members = self.referenced(segment_id, subject);
+                    everyone().map(|(id, _)| id).filter(|id| members.contains(*id) != *negated).cloned().collect()
+                }
+                CheckedLeaf::Everyone | CheckedLeaf::Attribute(_) | CheckedLeaf::Events(_) => {
+                    everyone().filter(|(_, individual)| self.leaf_holds(individual, leaf)).map(|(id, _)| id.clone()).collect()
+                }
+            },
+        }
+    }
+
+    fn leaf_holds(&self, individual: &Individual, leaf: &CheckedLeaf) -> bool {
+        match leaf {
+            CheckedLeaf::Everyone => true,
+            CheckedLeaf::Attribute(attribute) => {
+                let seen = read::property(&individual.row, &attribute.property, attribute.reading, &self.calendar);
+                compare::holds(seen.as_ref(), &attribute.test, &self.calendar)
+            }
+            CheckedLeaf::Events(condition) => {
+                let seen = events::measure(&individual.events, condition, &self.calendar);
+                compare::holds(seen.as_ref(), &condition.test, &self.calendar)
+            }
+            CheckedLeaf::Segment { .. } => unreachable!("references are sets"),
+        }
+    }
+}
+
+/// The universe of one kind of subjects.
+fn populate(subject: Subject, tables: &MemoryTables, catalog: &Catalog, calendar: &Calendar) -> Population {
+    let mut events = match &catalog.events {
+        Some(table) => events::by_subject(&tables.events, table, subject, calendar),
+        None => BTreeMap::new(),
+    };
+    let table = catalog.subjects(subject);
+    let rows = table.map(|table| rows_by_key(tables.subjects(subject), table)).unwrap_or_default();
+    let ids: BTreeSet<String> = match table.map_or(Universe::Events, |table| table.universe) {
+        Universe::Table => rows.keys().cloned().collect(),
+        Universe::Events => events.keys().cloned().collect(),
+        Universe::Union => rows.keys().chain(events.keys()).cloned().collect(),
+    };
+    let subjects = ids.into_iter().map(|id| {
+        let individual =
+            Individual { row: rows.get(&id).cloned().unwrap_or_default(), events: events.remove(&id).unwrap_or_default() };
+        (id, individual)
+    });
+    Population { subjects: subjects.collect() }
+}
+
+/// The row of each subject: of several the one of the greatest version.
+fn rows_by_key(rows: &[Row], table: &SubjectTable) -> BTreeMap<String, Row> {
+    let mut found: BTreeMap<String, Row> = BTreeMap::new();
+    for row in rows {
+        let Some(key) = read::stored(row, &table.key).and_then(|value| read::text(&value)).filter(|key| !key.is_empty()) else {
+            continue;
+        };
+        let wins = match (found.get(&key), &table.version) {
+            (None, _) => true,
+            (Some(_), None) => panic!("two rows of the subject {key}"),
+            (Some(other), Some(version)) => {
+                let value = |row| read::stored(row, version).unwrap_or(value::Value::Null);
+                match events::compare_stored(&value(row), &value(other)) {
+                    Ordering::Less => false,
+                    Ordering::Equal => panic!("two rows of the subject {key} with one version"),
+                    Ordering::Greater => true,
+                }
+            }
+        };
+        if wins {
+            found.insert(key, row.clone());
+        }
+    }
+    found
+}

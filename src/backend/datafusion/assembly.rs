@@ -1,0 +1,233 @@
+//! The whole plan of a batch: subjects and events joined, tests, outputs, sorted by subject.
+//!
+//! Tests are computed before the join, so that it carries booleans and no values. The join is full: a subject without events must
+//! appear, and so must what was counted of events whose subject is not in the table, to be counted and left out.
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{JoinType, Result, ScalarValue, plan_err};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, and, cast, lit, or};
+
+use super::events::{self, EventSide, Measured};
+use super::form::{Form, Typed};
+use super::outputs::outputs;
+use super::predicate::test;
+use super::reads::named;
+use super::subjects::{self, SubjectSide};
+use crate::backend::{LocalMembers, ObservationKind, TableRole};
+use crate::model::catalog::Universe;
+use crate::plan::{Batch, BatchTest};
+
+/// The column with the subject; NULL in rows that only carry counts.
+pub(super) const SUBJECT: &str = "subject_id";
+
+/// The column that is true for the subjects that a segment can contain.
+pub(super) const IN_UNIVERSE: &str = "in_universe";
+
+/// A plan and what its columns are.
+#[derive(Debug)]
+pub(super) struct Assembled {
+    /// One row per subject, by ascending [`SUBJECT`], and rows that only carry counts.
+    pub(super) plan: LogicalPlan,
+    /// What the columns [`observation_column`] count.
+    pub(super) observations: Vec<(TableRole, ObservationKind)>,
+    /// How the columns [`value_column`] store the features; empty unless they were asked for.
+    pub(super) values: Vec<Form>,
+}
+
+/// Whether the values of features are columns of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Only outputs.
+    Outputs,
+    /// Values and tests as well.
+    Values,
+}
+
+/// The column of an output of the batch.
+pub(super) fn output_column(index: usize) -> String {
+    format!("output {index}")
+}
+
+/// The column of a test of the batch.
+pub(super) fn test_column(index: usize) -> String {
+    format!("test {index}")
+}
+
+/// The column of a feature of the batch.
+pub(super) fn value_column(index: usize) -> String {
+    format!("value {index}")
+}
+
+/// The column with the count that an average divides by.
+pub(super) fn count_column(index: usize) -> String {
+    format!("count {index}")
+}
+
+/// The column with a count of what was left out or did not fit.
+pub(super) fn observation_column(index: usize) -> String {
+    format!("observed {index}")
+}
+
+/// The two tables of a batch, as far as it needs them.
+#[derive(Debug)]
+pub(super) struct Sides {
+    /// The subjects table and its role.
+    pub(super) subjects: Option<(TableRole, SubjectSide)>,
+    /// The events.
+    pub(super) events: Option<EventSide>,
+    /// Who is in the universe.
+    pub(super) universe: Universe,
+}
+
+/// Joins the sides and computes the outputs. `stored` are the members of the batch's stored segments.
+pub(super) fn assemble(batch: &Batch, sides: Sides, stored: &[LocalMembers], detail: Detail) -> Result<Assembled> {
+    let mut features: Vec<Option<Feature>> = vec![None; batch.features.len()];
+    if let Some((_, side)) = &sides.subjects {
+        for (index, value) in &side.attributes {
+            features[*index] = Some(Feature { value: value.clone(), of_none: None });
+        }
+    }
+    if let Some(side) = &sides.events {
+        for (index, Measured { value, of_none }) in &side.measures {
+            features[*index] = Some(Feature { value: value.clone(), of_none: Some(of_none.clone()) });
+        }
+    }
+    let Some(features) = features.into_iter().collect::<Option<Vec<Feature>>>() else {
+        return plan_err!("a feature of the batch has no table");
+    };
+    let mut columns = Columns { batch, features: &features, detail, observations: Vec::new(), joined: Vec::new() };
+
+    let in_table = named(subjects::KEY).is_not_null();
+    let has_events = || coalesce(vec![named(events::EXISTS), lit(false)]);
+    let (plan, subject, in_universe) = match (sides.subjects, sides.events) {
+        (Some((role, subjects)), Some(events)) => {
+            let subjects = columns.of_subjects(role, subjects)?;
+            let events = columns.of_events(events)?;
+            let on = (vec![subjects::KEY], vec![events::KEY]);
+            let plan = subjects.join(events.build()?, JoinType::Full, on, None)?;
+            let subject = coalesce(vec![named(subjects::KEY), named(events::KEY)]);
+            let in_universe = match sides.universe {
+                Universe::Table => in_table,
+                Universe::Events => has_events(),
+                Universe::Union => or(in_table, has_events()),
+            };
+            (plan, subject, in_universe)
+        }
+        (Some((role, subjects)), None) => (columns.of_subjects(role, subjects)?, named(subjects::KEY), in_table),
+        (None, Some(events)) => (columns.of_events(events)?, named(events::KEY), has_events()),
+        (None, None) => return plan_err!("a batch without tables"),
+    };
+    let Columns { observations, mut joined, .. } = columns;
+    let in_universe = and(in_universe, subject.clone().is_not_null());
+    joined.splice(0..0, [subject.alias(SUBJECT), in_universe.alias(IN_UNIVERSE)]);
+    let plan = plan.project(joined)?;
+    let kept = kept_columns(batch, &features, detail, observations.len());
+    let plan = outputs(plan, batch, stored)?.project(kept)?;
+    let plan = plan.sort([named(SUBJECT).sort(true, true)])?.build()?;
+    let values = match detail {
+        Detail::Outputs => Vec::new(),
+        Detail::Values => features.into_iter().map(|feature| feature.value.form).collect(),
+    };
+    Ok(Assembled { plan, observations, values })
+}
+
+/// A feature in one of the tables.
+#[derive(Debug, Clone)]
+struct Feature {
+    value: Typed,
+    /// Of a measure, its value without events.
+    of_none: Option<ScalarValue>,
+}
+
+/// The columns of the sides, and those made of them after the join.
+struct Columns<'a> {
+    batch: &'a Batch,
+    features: &'a [Feature],
+    detail: Detail,
+    observations: Vec<(TableRole, ObservationKind)>,
+    joined: Vec<Expr>,
+}
+
+impl Columns<'_> {
+    fn of_subjects(&mut self, role: TableRole, side: SubjectSide) -> Result<LogicalPlanBuilder> {
+        let mut columns = vec![named(subjects::KEY)];
+        for (kind, occurs) in side.observations {
+            let count = cast(coalesce(vec![occurs, lit(false)]), DataType::Int64);
+            self.observe(role, kind, count, &mut columns);
+        }
+        self.tests_and_values(&mut columns, |feature| feature.of_none.is_none())?;
+        side.plan.project(columns)
+    }
+
+    fn of_events(&mut self, side: EventSide) -> Result<LogicalPlanBuilder> {
+        let mut columns = vec![named(events::KEY), named(events::EXISTS)];
+        for (kind, count) in side.observations {
+            self.observe(TableRole::Events, kind, count, &mut columns);
+        }
+        self.tests_and_values(&mut columns, |feature| feature.of_none.is_some())?;
+        side.plan.project(columns)
+    }
+
+    fn observe(&mut self, role: TableRole, kind: ObservationKind, count: Expr, columns: &mut Vec<Expr>) {
+        let name = observation_column(self.observations.len());
+        self.observations.push((role, kind));
+        columns.push(count.alias(&name));
+        self.joined.push(coalesce(vec![named(&name), lit(0i64)]).alias(name));
+    }
+
+    fn tests_and_values(&mut self, columns: &mut Vec<Expr>, of_this_side: impl Fn(&Feature) -> bool) -> Result<()> {
+        for (index, BatchTest { feature, test: condition }) in self.batch.tests.iter().enumerate() {
+            let Some(feature) = self.features.get(*feature).filter(|feature| of_this_side(feature)) else {
+                continue;
+            };
+            let name = test_column(index);
+            columns.push(test(&feature.value, condition)?.alias(&name));
+            let without_row = match &feature.of_none {
+                Some(of_none) => test(&Typed { expr: lit(of_none.clone()), form: of_none_form(&feature.value.form) }, condition)?,
+                None => lit(false),
+            };
+            self.joined.push(coalesce(vec![named(&name), without_row]).alias(name));
+        }
+        if self.detail == Detail::Outputs {
+            return Ok(());
+        }
+        for (index, feature) in self.features.iter().enumerate().filter(|(_, feature)| of_this_side(feature)) {
+            let name = value_column(index);
+            columns.push(feature.value.expr.clone().alias(&name));
+            let of_none = feature.of_none.iter().filter(|value| !value.is_null()).cloned().map(lit);
+            self.joined.push(coalesce(std::iter::once(named(&name)).chain(of_none).collect()).alias(&name));
+            if let Form::Average { count } = &feature.value.form {
+                let name = count_column(index);
+                columns.push(count.as_ref().clone().alias(&name));
+                self.joined.push(named(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The form of the value of a measure without events: no average has a count there.
+fn of_none_form(form: &Form) -> Form {
+    match form {
+        Form::Average { .. } => Form::Average { count: Box::new(lit(0i64)) },
+        other => other.clone(),
+    }
+}
+
+/// The columns that are read from the result.
+fn kept_columns(batch: &Batch, features: &[Feature], detail: Detail, observations: usize) -> Vec<Expr> {
+    let outputs = (0..batch.outputs.len()).map(output_column);
+    let mut names: Vec<String> = [SUBJECT.to_owned(), IN_UNIVERSE.to_owned()].into_iter().chain(outputs).collect();
+    names.extend((0..observations).map(observation_column));
+    if detail == Detail::Values {
+        names.extend((0..batch.tests.len()).map(test_column));
+        for (index, feature) in features.iter().enumerate() {
+            names.push(value_column(index));
+            if matches!(feature.value.form, Form::Average { .. }) {
+                names.push(count_column(index));
+            }
+        }
+    }
+    names.into_iter().map(named).collect()
+}

@@ -1,0 +1,163 @@
+//! [`DataFusionBackend`]: a batch to a plan, a plan to members.
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result as DataFusionResult;
+
+use super::assembly::{Assembled, Detail, Sides, assemble, count_column, output_column, test_column, value_column};
+use super::assembly::{IN_UNIVERSE, SUBJECT};
+use super::collect::{Collected, booleans, column, members, rows, state};
+use super::date::Local;
+use super::events::{EventsInUniverse, Scope, events};
+use super::subjects::subjects;
+use super::tables::Tables;
+use crate::backend::{Backend, BackendError, Datum, Evaluation, Inspection, LocalMembers, TableProfile, TableRole};
+use crate::model::calendar::Calendar;
+use crate::model::catalog::{Catalog, Universe};
+use crate::model::condition::Subject;
+use crate::plan::{Batch, BatchFeature};
+
+/// Evaluates batches over files, in this process.
+pub struct DataFusionBackend {
+    tables: Tables,
+}
+
+impl DataFusionBackend {
+    /// The backend of these tables.
+    #[must_use]
+    pub fn new(tables: Tables) -> Self {
+        Self { tables }
+    }
+
+    /// The plan of a batch, of one subject or of all.
+    fn plan(
+        &self,
+        batch: &Batch,
+        stored: &[LocalMembers],
+        subject_id: Option<&str>,
+        detail: Detail,
+    ) -> Result<Assembled, BackendError> {
+        let catalog = self.tables.catalog();
+        let role = role_of(batch.subject);
+        let table = catalog.subjects(batch.subject);
+        let universe = table.map_or(Universe::Events, |table| table.universe);
+        let measured = batch.features.iter().any(|feature| matches!(feature, BatchFeature::Measure(_)));
+        let in_universe = match universe {
+            Universe::Table => EventsInUniverse::No,
+            Universe::Events | Universe::Union => EventsInUniverse::Yes,
+        };
+        let needs_events = measured || in_universe == EventsInUniverse::Yes;
+        let needs_table =
+            universe != Universe::Events || batch.features.iter().any(|feature| matches!(feature, BatchFeature::Attribute(_)));
+
+        let calendar = Calendar::new(batch.as_of, &batch.timezone)
+            .map_err(|error| BackendError::Engine { operation: "looking up the timezone", source: Box::new(error) })?;
+        let local = Local { timezone: batch.timezone.clone(), calendar };
+        let planning = |error| self.tables.failure("planning", error);
+        let mut sides = Sides { subjects: None, events: None, universe };
+        if let Some(table) = table.filter(|_| needs_table) {
+            let scan = self.tables.scan(role)?;
+            sides.subjects = Some((role, subjects(scan, table, batch, &local, subject_id).map_err(planning)?));
+        }
+        if needs_events {
+            let (table, key) = self.events_of(batch.subject)?;
+            let scan = self.tables.scan(TableRole::Events)?;
+            let scope = Scope { subject_id, universe: in_universe };
+            sides.events = Some(events(scan, table, key, batch, &local, scope).map_err(planning)?);
+        }
+        assemble(batch, sides, stored, detail).map_err(planning)
+    }
+
+    fn events_of(
+        &self,
+        subject: Subject,
+    ) -> Result<(&crate::model::catalog::EventTable, &crate::model::catalog::Access), BackendError> {
+        let missing = |problem: String| BackendError::Mapping { table: TableRole::Events, problem, help: None };
+        let table = self.tables.catalog().events.as_ref().ok_or_else(|| missing("there is no table of events".to_owned()))?;
+        let key = table.key(subject).ok_or_else(|| missing(format!("no column names the {} of an event", subject.keyword())))?;
+        Ok((table, key))
+    }
+}
+
+#[async_trait]
+impl Backend for DataFusionBackend {
+    type Members = LocalMembers;
+
+    fn catalog(&self) -> &Catalog {
+        self.tables.catalog()
+    }
+
+    async fn evaluate(&self, batch: &Batch, stored: &[LocalMembers]) -> Result<Evaluation<LocalMembers>, BackendError> {
+        let assembled = self.plan(batch, stored, None, Detail::Outputs)?;
+        let collected = members(&self.tables, &assembled, batch.outputs.len()).await;
+        match collected.map_err(|error| self.tables.failure("evaluating segments", error))? {
+            Collected::Evaluation(evaluation) => Ok(evaluation),
+            Collected::Duplicates { count, examples } => Err(duplicates(role_of(batch.subject), count, &examples)),
+        }
+    }
+
+    async fn inspect(&self, batch: &Batch, stored: &[LocalMembers], subject_id: &str) -> Result<Inspection, BackendError> {
+        let assembled = self.plan(batch, stored, Some(subject_id), Detail::Values)?;
+        let failure = |error| self.tables.failure("inspecting a subject", error);
+        let found = rows(&self.tables, &assembled).await.map_err(failure)?;
+        let mut inspection = None;
+        for batch_of_rows in &found {
+            let subjects = column(batch_of_rows, SUBJECT).map_err(failure)?;
+            for row in (0..batch_of_rows.num_rows()).filter(|row| subjects.is_valid(*row)) {
+                let row = inspected(batch, &assembled, batch_of_rows, row).map_err(failure)?;
+                if inspection.replace(row).is_some() {
+                    return Err(duplicates(role_of(batch.subject), 1, &[subject_id.to_owned()]));
+                }
+            }
+        }
+        Ok(inspection.filter(|inspection| inspection.in_universe).unwrap_or_else(|| outside(batch)))
+    }
+
+    async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
+        let assembled = self.plan(batch, &[], None, Detail::Outputs)?;
+        let optimized = state(&self.tables).optimize(&assembled.plan);
+        Ok(optimized.map_err(|error| self.tables.failure("planning", error))?.display_indent().to_string())
+    }
+
+    async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
+        super::profile::profile(&self.tables, table).await
+    }
+}
+
+fn role_of(subject: Subject) -> TableRole {
+    match subject {
+        Subject::User => TableRole::Users,
+        Subject::Product => TableRole::Products,
+    }
+}
+
+fn duplicates(table: TableRole, count: u64, examples: &[String]) -> BackendError {
+    let examples: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
+    BackendError::DuplicateKeys { table, count, examples: examples.join(", ") }
+}
+
+/// What a subject outside the universe looks like.
+fn outside(batch: &Batch) -> Inspection {
+    Inspection {
+        in_universe: false,
+        values: vec![Datum::Missing; batch.features.len()],
+        tests: vec![false; batch.tests.len()],
+        outputs: vec![false; batch.outputs.len()],
+    }
+}
+
+fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, row: usize) -> DataFusionResult<Inspection> {
+    let holds = |name: String| booleans(rows, &name).map(|column| column.is_valid(row) && column.value(row));
+    let values = assembled.values.iter().enumerate().map(|(index, form)| {
+        let count = rows.column_by_name(&count_column(index)).map(|counts| counts.as_primitive::<Int64Type>().value(row));
+        form.show(column(rows, &value_column(index))?, row, count)
+    });
+    Ok(Inspection {
+        in_universe: holds(IN_UNIVERSE.to_owned())?,
+        values: values.collect::<DataFusionResult<_>>()?,
+        tests: (0..batch.tests.len()).map(|index| holds(test_column(index))).collect::<DataFusionResult<_>>()?,
+        outputs: (0..batch.outputs.len()).map(|index| holds(output_column(index))).collect::<DataFusionResult<_>>()?,
+    })
+}

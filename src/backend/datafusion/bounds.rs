@@ -1,0 +1,316 @@
+//! Tests of numbers as comparisons of a column with constants, exact whatever the column stores.
+//!
+//! A test is a list of ranges of decimals. Each range becomes a range of what the column holds: of integers, where a bound of 2.5 is
+//! one of 2 or 3; of doubles, where it is the nearest double; of keys, where it is both.
+
+use std::ops::Bound;
+use std::str::FromStr;
+
+use bigdecimal::num_bigint::BigInt;
+use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
+use datafusion::arrow::datatypes::i256;
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{Expr, and, is_true, lit, not, or};
+
+use super::form::{DAY_MICROS, Form, Typed};
+use super::number::{double_of_key, key_of_double, key_of_integer};
+use super::quotient::compare_quotient;
+use crate::ir::{Comparator, NumberTest};
+use crate::model::decimal::Decimal;
+
+/// Whether a number passes the test: two-valued.
+///
+/// # Errors
+/// When the value is no number.
+pub(super) fn number_test(value: &Typed, test: &NumberTest) -> Result<Expr> {
+    let ranges = ranges(test);
+    let expr = &value.expr;
+    Ok(match &value.form {
+        Form::Integer => {
+            let (least, greatest) = (BigInt::from(i64::MIN), BigInt::from(i64::MAX));
+            let literal = |bound: &BigInt| bound.to_i64().map(|value| ScalarValue::Int64(Some(value)));
+            integers(expr, &ranges, &BigDecimal::from(1), &(least, greatest), &literal)
+        }
+        Form::Unsigned => {
+            let literal = |bound: &BigInt| bound.to_u64().map(|value| ScalarValue::UInt64(Some(value)));
+            integers(expr, &ranges, &BigDecimal::from(1), &(BigInt::from(0), BigInt::from(u64::MAX)), &literal)
+        }
+        Form::Decimal { precision, scale } => {
+            let greatest: BigInt = BigInt::from(10).pow(u32::from(*precision)) - 1;
+            let unit = BigDecimal::new(BigInt::from(1), -i64::from(*scale));
+            let literal = |bound: &BigInt| decimal_literal(bound, *precision, *scale);
+            integers(expr, &ranges, &unit, &(-greatest.clone(), greatest), &literal)
+        }
+        Form::Age { as_of } => {
+            // The age grows as the instant falls: as_of - t >= age is t <= as_of - age.
+            let end = BigInt::from(as_of.as_microsecond());
+            let ages = ranges.iter().map(|range| scaled(range, &BigDecimal::from(DAY_MICROS)));
+            let instants =
+                ages.map(|Range { low, high }| Range { low: high.map(|age| &end - age), high: low.map(|age| &end - age) });
+            let literal =
+                |bound: &BigInt| bound.to_i64().map(|value| ScalarValue::TimestampMicrosecond(Some(value), Some("UTC".into())));
+            let limits = (BigInt::from(i64::MIN), BigInt::from(i64::MAX));
+            any_range(expr, instants.filter_map(|range| within(range, &limits)).collect(), &literal)
+        }
+        Form::Float => {
+            let doubles =
+                ranges.iter().map(|range| Range { low: range.low.as_ref().map(nearest), high: range.high.as_ref().map(nearest) });
+            any_range(expr, doubles.collect(), &|bound: &f64| Some(ScalarValue::Float64(Some(*bound))))
+        }
+        Form::Mixed => disjunction(ranges.iter().map(|range| mixed(expr, range)).collect()),
+        Form::Average { count } => disjunction(ranges.iter().map(|range| average(expr, count, range)).collect()),
+        Form::Text | Form::Boolean | Form::Instant | Form::List(_) | Form::Stored => {
+            return plan_err!("a test of a number on {:?}", value.form);
+        }
+    })
+}
+
+/// The keys of the mixed numbers that equal a literal: at most an integer and a double.
+pub(super) fn keys_equal_to(literal: &Decimal) -> Vec<i128> {
+    let integer = literal.to_i64().map(i128::from).or_else(|| unsigned_equal_to(literal).map(i128::from));
+    let double = literal.to_f64() + 0.0;
+    let double = double.is_finite().then(|| key_of_double(double));
+    integer.map(key_of_integer).into_iter().chain(double).collect()
+}
+
+/// The unsigned integer that a literal is.
+pub(super) fn unsigned_equal_to(literal: &Decimal) -> Option<u64> {
+    let (floor, exact) = literal.scaled_floor(0);
+    if exact { floor.to_u64() } else { None }
+}
+
+/// The digits of a literal as a DECIMAL of that type; `None` when it has more.
+pub(super) fn decimal_equal_to(literal: &Decimal, precision: u8, scale: i8) -> Option<ScalarValue> {
+    let (digits, exact) = literal.scaled_floor(i64::from(scale));
+    let fits = digits.magnitude() < BigInt::from(10).pow(u32::from(precision)).magnitude();
+    if exact && fits { decimal_literal(&digits, precision, scale) } else { None }
+}
+
+/// At least one holds; balanced, so that long lists do not nest deeply.
+pub(super) fn disjunction(of: Vec<Expr>) -> Expr {
+    balanced(of, or).unwrap_or_else(|| lit(false))
+}
+
+/// All hold.
+pub(super) fn conjunction(of: Vec<Expr>) -> Expr {
+    balanced(of, and).unwrap_or_else(|| lit(true))
+}
+
+fn balanced(mut of: Vec<Expr>, join: fn(Expr, Expr) -> Expr) -> Option<Expr> {
+    if of.len() > 1 {
+        let rest = of.split_off(of.len() / 2);
+        return Some(join(balanced(of, join)?, balanced(rest, join)?));
+    }
+    of.pop()
+}
+
+#[derive(Debug, Clone)]
+struct Range<T> {
+    low: Bound<T>,
+    high: Bound<T>,
+}
+
+fn ranges(test: &NumberTest) -> Vec<Range<Decimal>> {
+    let point = |value: &Decimal| Range { low: Bound::Included(value.clone()), high: Bound::Included(value.clone()) };
+    match test {
+        NumberTest::Compare(comparator, value) => {
+            let value = value.clone();
+            vec![match comparator {
+                Comparator::Eq => point(&value),
+                Comparator::Gt => Range { low: Bound::Excluded(value), high: Bound::Unbounded },
+                Comparator::Gte => Range { low: Bound::Included(value), high: Bound::Unbounded },
+                Comparator::Lt => Range { low: Bound::Unbounded, high: Bound::Excluded(value) },
+                Comparator::Lte => Range { low: Bound::Unbounded, high: Bound::Included(value) },
+            }]
+        }
+        NumberTest::Between(low, high) => vec![Range { low: Bound::Included(low.clone()), high: Bound::Included(high.clone()) }],
+        NumberTest::OneOf(values) => values.iter().map(point).collect(),
+    }
+}
+
+fn nearest(value: &Decimal) -> f64 {
+    value.to_f64() + 0.0
+}
+
+fn decimal_literal(digits: &BigInt, precision: u8, scale: i8) -> Option<ScalarValue> {
+    if precision <= 38 {
+        return digits.to_i128().map(|digits| ScalarValue::Decimal128(Some(digits), precision, scale));
+    }
+    i256::from_str(&digits.to_string()).ok().map(|digits| ScalarValue::Decimal256(Some(digits), precision, scale))
+}
+
+/// The range in whole units of which a number has `unit`.
+fn scaled(range: &Range<Decimal>, unit: &BigDecimal) -> Range<BigInt> {
+    let round = |value: &Decimal, mode| (value.as_big() * unit).with_scale_round(0, mode).into_bigint_and_exponent().0;
+    Range {
+        low: match &range.low {
+            Bound::Included(value) => Bound::Included(round(value, RoundingMode::Ceiling)),
+            Bound::Excluded(value) => Bound::Excluded(round(value, RoundingMode::Floor)),
+            Bound::Unbounded => Bound::Unbounded,
+        },
+        high: match &range.high {
+            Bound::Included(value) => Bound::Included(round(value, RoundingMode::Floor)),
+            Bound::Excluded(value) => Bound::Excluded(round(value, RoundingMode::Ceiling)),
+            Bound::Unbounded => Bound::Unbounded,
+        },
+    }
+}
+
+/// The part of a range that a column can hold: bounds that it cannot reach are none, a range that it cannot reach is `None`.
+fn within(range: Range<BigInt>, (least, greatest): &(BigInt, BigInt)) -> Option<Range<BigInt>> {
+    let low = match range.low {
+        Bound::Included(low) if low > *greatest => return None,
+        Bound::Excluded(low) if low >= *greatest => return None,
+        Bound::Included(low) if low <= *least => Bound::Unbounded,
+        Bound::Excluded(low) if low < *least => Bound::Unbounded,
+        low => low,
+    };
+    let high = match range.high {
+        Bound::Included(high) if high < *least => return None,
+        Bound::Excluded(high) if high <= *least => return None,
+        Bound::Included(high) if high >= *greatest => Bound::Unbounded,
+        Bound::Excluded(high) if high > *greatest => Bound::Unbounded,
+        high => high,
+    };
+    Some(Range { low, high })
+}
+
+fn integers(
+    expr: &Expr,
+    ranges: &[Range<Decimal>],
+    unit: &BigDecimal,
+    limits: &(BigInt, BigInt),
+    literal: &impl Fn(&BigInt) -> Option<ScalarValue>,
+) -> Expr {
+    any_range(expr, ranges.iter().filter_map(|range| within(scaled(range, unit), limits)).collect(), literal)
+}
+
+/// Whether the column lies in one of the ranges; single values become one list.
+fn any_range<T: PartialOrd>(expr: &Expr, ranges: Vec<Range<T>>, literal: &impl Fn(&T) -> Option<ScalarValue>) -> Expr {
+    let mut points = Vec::new();
+    let mut tests = Vec::new();
+    for range in ranges {
+        match (&range.low, &range.high) {
+            (Bound::Included(low), Bound::Included(high)) if low > high => {}
+            (Bound::Included(low), Bound::Included(high)) if low == high => points.extend(literal(low).map(lit)),
+            (Bound::Unbounded, Bound::Unbounded) => tests.push(expr.clone().is_not_null()),
+            _ => {
+                let low = match &range.low {
+                    Bound::Included(low) => literal(low).map(|low| expr.clone().gt_eq(lit(low))),
+                    Bound::Excluded(low) => literal(low).map(|low| expr.clone().gt(lit(low))),
+                    Bound::Unbounded => None,
+                };
+                let high = match &range.high {
+                    Bound::Included(high) => literal(high).map(|high| expr.clone().lt_eq(lit(high))),
+                    Bound::Excluded(high) => literal(high).map(|high| expr.clone().lt(lit(high))),
+                    Bound::Unbounded => None,
+                };
+                tests.push(is_true(conjunction(low.into_iter().chain(high).collect())));
+            }
+        }
+    }
+    match points.len() {
+        0 => {}
+        1 => tests.extend(points.pop().map(|point| is_true(expr.clone().eq(point)))),
+        _ => tests.push(is_true(expr.clone().in_list(points, false))),
+    }
+    disjunction(tests)
+}
+
+/// Whether a key lies in the range: integers compare exactly, doubles with the nearest doubles of the bounds.
+fn mixed(expr: &Expr, range: &Range<Decimal>) -> Expr {
+    let limits = (BigInt::from(i64::MIN), BigInt::from(u64::MAX));
+    let integers = within(scaled(range, &BigDecimal::from(1)), &limits).and_then(|range| {
+        let low = match range.low {
+            Bound::Included(low) => low.to_i128()?,
+            Bound::Excluded(low) => low.to_i128()? + 1,
+            Bound::Unbounded => i128::from(i64::MIN),
+        };
+        let high = match range.high {
+            Bound::Included(high) => high.to_i128()?,
+            Bound::Excluded(high) => high.to_i128()? - 1,
+            Bound::Unbounded => i128::from(u64::MAX),
+        };
+        (low <= high).then(|| (key_of_integer(low), key_of_integer(high)))
+    });
+    let low = match &range.low {
+        Bound::Included(low) => nearest(low),
+        Bound::Excluded(low) => nearest(low).next_up(),
+        Bound::Unbounded => f64::MIN,
+    };
+    let high = match &range.high {
+        Bound::Included(high) => nearest(high),
+        Bound::Excluded(high) => nearest(high).next_down(),
+        Bound::Unbounded => f64::MAX,
+    };
+    let (low, high) = (low.max(f64::MIN), high.min(f64::MAX));
+    let doubles = (low <= high).then(|| (key_of_double(low), key_of_double(high)));
+    let between = |(low, high): (i128, i128)| {
+        let key = |key| lit(ScalarValue::Decimal128(Some(key), 38, 0));
+        if low == high { expr.clone().eq(key(low)) } else { expr.clone().between(key(low), key(high)) }
+    };
+    if let Some(hull) = hull(integers, doubles)
+        && integers_within(hull) == integers
+        && doubles_within(hull) == doubles
+    {
+        return is_true(between(hull));
+    }
+    let flag = expr.clone() % lit(ScalarValue::Decimal128(Some(2), 38, 0));
+    let is_integer = flag.eq(lit(ScalarValue::Decimal128(Some(0), 38, 0)));
+    let integers = integers.map(|keys| is_true(and(is_integer.clone(), between(keys))));
+    let doubles = doubles.map(|keys| is_true(and(not(is_integer), between(keys))));
+    disjunction(integers.into_iter().chain(doubles).collect())
+}
+
+fn hull(integers: Option<(i128, i128)>, doubles: Option<(i128, i128)>) -> Option<(i128, i128)> {
+    match (integers, doubles) {
+        (Some((low, high)), Some((other_low, other_high))) => Some((low.min(other_low), high.max(other_high))),
+        (Some(keys), None) | (None, Some(keys)) => Some(keys),
+        (None, None) => None,
+    }
+}
+
+/// The keys of the least and the greatest integer of 64 bits whose keys lie in the range.
+fn integers_within((low, high): (i128, i128)) -> Option<(i128, i128)> {
+    let (least, greatest) = (i128::from(i64::MIN), i128::from(u64::MAX));
+    // The number of integers below a key: keys ascend with the integers.
+    let below = |key: i128| {
+        let (mut from, mut to) = (least, greatest + 1);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if key_of_integer(middle) < key { from = middle + 1 } else { to = middle }
+        }
+        from
+    };
+    let (first, last) = (below(low), below(high + 1) - 1);
+    (first <= last).then(|| (key_of_integer(first), key_of_integer(last)))
+}
+
+/// The keys of the least and the greatest double whose keys lie in the range.
+fn doubles_within((low, high): (i128, i128)) -> Option<(i128, i128)> {
+    let at = |key| double_of_key(key);
+    let first = if key_of_double(at(low)) < low { at(low).next_up() } else { at(low) };
+    let last = if key_of_double(at(high)) > high { at(high).next_down() } else { at(high) };
+    (first <= last && first.is_finite() && last.is_finite()).then(|| (key_of_double(first), key_of_double(last)))
+}
+
+/// Whether sum / count lies in the range.
+fn average(sum: &Expr, count: &Expr, range: &Range<Decimal>) -> Expr {
+    let compared = |bound: &Decimal| compare_quotient(sum.clone(), count.clone(), bound);
+    if let (Bound::Included(low), Bound::Included(high)) = (&range.low, &range.high)
+        && low == high
+    {
+        return is_true(compared(low).eq(lit(0i8)));
+    }
+    let low = match &range.low {
+        Bound::Included(low) => Some(compared(low).gt_eq(lit(0i8))),
+        Bound::Excluded(low) => Some(compared(low).gt(lit(0i8))),
+        Bound::Unbounded => None,
+    };
+    let high = match &range.high {
+        Bound::Included(high) => Some(compared(high).lt_eq(lit(0i8))),
+        Bound::Excluded(high) => Some(compared(high).lt(lit(0i8))),
+        Bound::Unbounded => None,
+    };
+    is_true(conjunction(low.into_iter().chain(high).collect()))
+}

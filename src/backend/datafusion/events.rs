@@ -1,0 +1,433 @@
+//! The events of a batch: one scan, one aggregate by subject, every measure a filtered aggregate in it.
+//!
+//! No row is dropped after the scan's own filter: an event without a key falls into the group of NULL, one without a time into no
+//! window, and both are counted there.
+
+use std::collections::BTreeMap;
+
+use datafusion::common::{Result, ScalarValue};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::expr_fn::{count, first_value, last_value, max, min, sum};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, SortExpr, and, lit, or, when};
+use indexmap::IndexSet;
+
+use super::bounds::{conjunction, disjunction};
+use super::date::{Local, LocalUnit};
+use super::form::{Form, Typed};
+use super::frequent::most_frequent;
+use super::function::call;
+use super::json::Wanted;
+use super::number::Canonical;
+use super::order::OrderText;
+use super::predicate::{formula, in_interval, instant_literal, test};
+use super::reads::{Reads, named, plain_column};
+use super::text::{text_literal, text_test};
+use crate::backend::ObservationKind;
+use crate::check::Reading;
+use crate::ir::{Aggregate, DistinctUnit, TextMatch, TextTest};
+use crate::model::catalog::{Access, ColumnType, EventTable};
+use crate::model::condition::EventTypePattern;
+use crate::model::window::Interval;
+use crate::plan::{Batch, BatchFeature, BatchMeasure};
+
+/// The subject of the events of a group.
+pub(super) const KEY: &str = "subject of events";
+
+/// Whether the group has an event before `as_of`.
+pub(super) const EXISTS: &str = "has events";
+
+/// Which events a plan needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    /// Those of one subject, or of all.
+    pub(super) subject_id: Option<&'a str>,
+    /// Whether a subject is in the universe for its events, so that every event counts.
+    pub(super) universe: EventsInUniverse,
+}
+
+/// Whether events make subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EventsInUniverse {
+    /// A subject with an event is in the universe.
+    Yes,
+    /// Only a row of the subjects table is.
+    No,
+}
+
+/// One row per subject of the events.
+#[derive(Debug)]
+pub(super) struct EventSide {
+    /// With the columns [`KEY`], [`EXISTS`], those of `measures` and of `observations`.
+    pub(super) plan: LogicalPlanBuilder,
+    /// The value of each measure, by its index among the features of the batch.
+    pub(super) measures: BTreeMap<usize, Measured>,
+    /// What was counted, and the column with the count of each subject.
+    pub(super) observations: Vec<(ObservationKind, Expr)>,
+}
+
+/// The value of a measure.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// Its column.
+    pub(super) value: Typed,
+    /// Its value for a subject without events.
+    pub(super) of_none: ScalarValue,
+}
+
+/// Plans the events of a batch over a scan of their table.
+pub(super) fn events(
+    scan: LogicalPlanBuilder,
+    table: &EventTable,
+    key: &Access,
+    batch: &Batch,
+    local: &Local,
+    scope: Scope<'_>,
+) -> Result<EventSide> {
+    let scan = prune(scan, table, key, batch, scope)?;
+    let mut reads = Reads::new(local.clone());
+    let mut rows = Rows {
+        key: reads.key(key)?,
+        time: reads.stored(&table.timestamp, Wanted::As(Reading::Date))?.expr,
+        event_type: table.event_type.as_ref().map(|access| reads.text(access)).transpose()?,
+        event_id: table.event_id.as_ref().map(|access| reads.text(access)).transpose()?,
+        timestamp: &table.timestamp,
+        local,
+        reads,
+        conditions: IndexSet::new(),
+    };
+    let mut measures = Vec::new();
+    for (index, feature) in batch.features.iter().enumerate() {
+        if let BatchFeature::Measure(measure) = feature {
+            measures.push((index, rows.measure(index, measure)?));
+        }
+    }
+    let order = if table.deduplicate { rows.order_of_duplicates(table) } else { Vec::new() };
+    let Rows { key, time, event_type, event_id, reads, conditions, .. } = rows;
+
+    let (mut plan, misfits) = reads.project(scan)?;
+    if let Some(event_id) = event_id.filter(|_| table.deduplicate) {
+        plan = deduplicate(plan, &key, &time, event_type, &event_id, order)?;
+    }
+    if let Some(subject_id) = scope.subject_id {
+        plan = plan.filter(key.clone().eq(text_literal(subject_id)))?;
+    }
+    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    columns.extend(conditions.into_iter().enumerate().map(|(index, condition)| condition.alias(condition_name(index))));
+    plan = plan.project(columns)?;
+
+    let before = in_interval(&time, Interval { from: None, to: Some(batch.as_of) });
+    let mut aggregates =
+        vec![count(lit(1)).alias("rows"), count_where(before)?.alias("existing"), count_where(time.is_null())?.alias("timeless")];
+    for (index, (_, occurs)) in misfits.iter().enumerate() {
+        aggregates.push(count_where(occurs.clone())?.alias(format!("count of observation {index}")));
+    }
+    for (_, measured) in &measures {
+        aggregates.extend(measured.aggregates.iter().cloned());
+    }
+    plan = plan.aggregate(vec![key.clone()], aggregates)?;
+
+    let keyless = when(key.clone().is_null(), named("rows")).otherwise(lit(0i64))?;
+    let mut observations =
+        vec![(ObservationKind::MissingKey, named("rows without key")), (ObservationKind::MissingTime, named("timeless"))];
+    let mut columns =
+        vec![key.alias(KEY), named("existing").gt(lit(0i64)).alias(EXISTS), keyless.alias("rows without key"), named("timeless")];
+    for (index, (kind, _)) in misfits.into_iter().enumerate() {
+        let name = format!("count of observation {index}");
+        columns.push(named(&name));
+        observations.push((kind, named(name)));
+    }
+    let mut values = BTreeMap::new();
+    for (index, measured) in measures {
+        columns.extend(measured.columns);
+        values.insert(index, measured.result);
+    }
+    Ok(EventSide { plan: plan.project(columns)?, measures: values, observations })
+}
+
+/// Keeps what cannot matter out of the scan, by what files can be pruned by: times and types in columns of their own.
+fn prune(
+    scan: LogicalPlanBuilder,
+    table: &EventTable,
+    key: &Access,
+    batch: &Batch,
+    scope: Scope<'_>,
+) -> Result<LogicalPlanBuilder> {
+    let measures: Vec<&BatchMeasure> = batch
+        .features
+        .iter()
+        .filter_map(|feature| match feature {
+            BatchFeature::Measure(measure) => Some(measure),
+            BatchFeature::Attribute(_) => None,
+        })
+        .collect();
+    let only_measured = scope.universe == EventsInUniverse::No;
+    let mut filters = Vec::new();
+    if let (Some(time), ColumnType::Timestamp) = (plain_column(&table.timestamp), &table.timestamp.stored) {
+        // The first of duplicates may lie before every window, and then hides the others.
+        let from = if only_measured && !table.deduplicate {
+            measures.iter().map(|measure| measure.window.from).min().flatten()
+        } else {
+            None
+        };
+        let mut bounds = vec![time.clone().lt(instant_literal(batch.as_of))];
+        bounds.extend(from.map(|from| time.clone().gt_eq(instant_literal(from))));
+        filters.push(or(conjunction(bounds), time.is_null()));
+    }
+    if only_measured
+        && let Some(event_type) =
+            table.event_type.as_ref().filter(|access| access.stored == ColumnType::Text).and_then(plain_column)
+        && let Some(types) = exact_types(&measures)
+    {
+        filters.push(text_test(&event_type, &TextTest { matches: TextMatch::OneOf(types), ignore_case: false }));
+    }
+    if let (Some(subject_id), Some(column)) = (scope.subject_id, plain_column(key)) {
+        match key.stored {
+            ColumnType::Text => filters.push(column.eq(text_literal(subject_id))),
+            ColumnType::Integer => filters.extend(subject_id.parse::<i64>().map(|id| column.eq(lit(id)))),
+            _ => {}
+        }
+    }
+    if filters.is_empty() { Ok(scan) } else { scan.filter(conjunction(filters)) }
+}
+
+/// Every event type of the measures, when all of them name theirs exactly.
+fn exact_types(measures: &[&BatchMeasure]) -> Option<Vec<String>> {
+    let mut types = std::collections::BTreeSet::new();
+    for measure in measures {
+        for pattern in measure.event_type.as_ref()? {
+            match pattern {
+                EventTypePattern::Exact(name) => types.insert(name.clone()),
+                EventTypePattern::Prefix(_) => return None,
+            };
+        }
+    }
+    (!types.is_empty()).then(|| types.into_iter().collect())
+}
+
+/// Keeps the first of the events of one subject, type and id.
+fn deduplicate(
+    plan: LogicalPlanBuilder,
+    key: &Expr,
+    time: &Expr,
+    event_type: Option<Expr>,
+    event_id: &Expr,
+    order: Vec<SortExpr>,
+) -> Result<LogicalPlanBuilder> {
+    let same = [key.clone(), event_id.clone()].into_iter().chain(event_type).collect();
+    // An event without a time does not exist, so that it hides no other.
+    let first = std::iter::once(time.clone().sort(true, false)).chain(order).collect();
+    let occurrence = row_number().partition_by(same).order_by(first).build()?.alias("occurrence");
+    let unique = disjunction(vec![
+        named("occurrence").eq(lit(1u64)),
+        event_id.clone().is_null(),
+        time.clone().is_null(),
+        key.clone().is_null(),
+    ]);
+    plan.window(vec![occurrence])?.filter(unique)
+}
+
+/// A measure on its way through the plan.
+struct Planned {
+    aggregates: Vec<Expr>,
+    columns: Vec<Expr>,
+    result: Measured,
+}
+
+/// The rows of the events: what is read from them, and the conditions on them.
+struct Rows<'a> {
+    key: Expr,
+    time: Expr,
+    event_type: Option<Expr>,
+    event_id: Option<Expr>,
+    timestamp: &'a Access,
+    local: &'a Local,
+    reads: Reads,
+    conditions: IndexSet<Expr>,
+}
+
+impl Rows<'_> {
+    fn measure(&mut self, index: usize, measure: &BatchMeasure) -> Result<Planned> {
+        let mut conditions = vec![self.condition(in_interval(&self.time, measure.window))];
+        if let Some(patterns) = &measure.event_type {
+            conditions.push(self.condition(is_of_type(self.event_type.as_ref(), patterns)));
+        }
+        conditions.push(formula(&measure.filter, &mut |row| {
+            let holds = test(&self.reads.value(&row.value)?, &row.test)?;
+            Ok(self.condition(holds))
+        })?);
+        self.aggregate(index, conjunction(conditions), &measure.aggregate)
+    }
+
+    /// A column with a condition, one for all that are the same.
+    fn condition(&mut self, condition: Expr) -> Expr {
+        if matches!(condition, Expr::Literal(..)) {
+            return condition;
+        }
+        let (index, _) = self.conditions.insert_full(condition);
+        named(condition_name(index))
+    }
+
+    fn aggregate(&mut self, index: usize, matches: Expr, aggregate: &Aggregate) -> Result<Planned> {
+        let name = format!("measure {index}");
+        let age = Form::Age { as_of: self.local.calendar.as_of() };
+        match aggregate {
+            Aggregate::Count => plain(name, count(lit(1)), matches, Form::Integer, Some(ScalarValue::Int64(Some(0)))),
+            Aggregate::Active(unit) => {
+                let units = count(self.unit(*unit)?).distinct();
+                plain(name, units, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
+            }
+            Aggregate::DaysSinceFirst => plain(name, min(self.time.clone()), matches, age, None),
+            Aggregate::DaysSinceLast => plain(name, max(self.time.clone()), matches, age, None),
+            Aggregate::Sum(access) => {
+                let addend = self.reads.addend(access)?;
+                let form = sum_form(&addend.form);
+                let zero = ScalarValue::new_zero(&form.data_type())?;
+                let mut planned = plain(name.clone(), sum(addend.expr), matches, form, Some(zero.clone()))?;
+                // The sum over events of which none has a number is 0 as well.
+                planned.columns = vec![coalesce(vec![named(&name), lit(zero)]).alias(&name)];
+                Ok(planned)
+            }
+            Aggregate::Avg(access) => {
+                let addend = self.reads.addend(access)?;
+                let counted = format!("{name} count");
+                let form = Form::Average { count: Box::new(named(&counted)) };
+                let of_none = ScalarValue::try_new_null(&sum_form(&addend.form).data_type())?;
+                let mut planned = plain(name, sum(addend.expr.clone()), matches.clone(), form, Some(of_none))?;
+                planned.aggregates.push(count(addend.expr).filter(matches).build()?.alias(&counted));
+                planned.columns.push(named(counted));
+                Ok(planned)
+            }
+            Aggregate::Min(access) => {
+                let Typed { expr, form } = self.reads.stored(access, Wanted::As(Reading::Number))?;
+                plain(name, min(expr), matches, form, None)
+            }
+            Aggregate::Max(access) => {
+                let Typed { expr, form } = self.reads.stored(access, Wanted::As(Reading::Number))?;
+                plain(name, max(expr), matches, form, None)
+            }
+            Aggregate::CountDistinct(access) => {
+                let values = count(self.reads.stored(access, Wanted::Identity)?.expr).distinct();
+                plain(name, values, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
+            }
+            Aggregate::First(access, reading) => {
+                let Carried { value, form, order } = self.carried(access, *reading)?;
+                let carries = and(matches, value.clone().is_not_null());
+                plain(name, first_value(value, Vec::new()).order_by(order), carries, form, None)
+            }
+            Aggregate::Last(access, reading) => {
+                let Carried { value, form, order } = self.carried(access, *reading)?;
+                let carries = and(matches, value.clone().is_not_null());
+                plain(name, last_value(value, Vec::new()).order_by(order), carries, form, None)
+            }
+            Aggregate::MostFrequent(access, reading) => {
+                let Typed { expr, form } = self.reads.stored(access, Wanted::As(*reading))?;
+                let value = if form == Form::Mixed { call(Canonical, vec![expr]) } else { expr };
+                plain(name, most_frequent(value), matches, form, None)
+            }
+        }
+    }
+
+    /// A value in the order of the events that carry it. Arrays order element by element, a missing element first.
+    fn carried(&mut self, access: &Access, reading: Reading) -> Result<Carried> {
+        let Typed { expr, form } = self.reads.stored(access, Wanted::As(reading))?;
+        let order = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]);
+        let order = order.map(|key| key.sort(true, true)).collect();
+        Ok(Carried { value: expr, form, order })
+    }
+
+    fn unit(&mut self, unit: DistinctUnit) -> Result<Expr> {
+        let name = match unit {
+            DistinctUnit::Day => "local day",
+            DistinctUnit::Week => "local week",
+            DistinctUnit::Month => "local month",
+        };
+        let number = |time| call(LocalUnit { local: self.local.clone(), unit }, vec![time]);
+        Ok(self.reads.derived(name.to_owned(), self.timestamp, number, Form::Integer)?.expr)
+    }
+
+    /// Every column of the source by name, least first: what tells the first of duplicates of one time.
+    fn order_of_duplicates(&mut self, table: &EventTable) -> Vec<SortExpr> {
+        let columns: BTreeMap<&String, &ColumnType> = table.table.columns.iter().collect();
+        let keys = columns.into_iter().map(|(name, column_type)| {
+            let column = named(name);
+            let key = match column_type {
+                ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => {
+                    call(OrderText, vec![column])
+                }
+                ColumnType::Boolean
+                | ColumnType::Integer
+                | ColumnType::Unsigned
+                | ColumnType::Float
+                | ColumnType::Decimal { .. }
+                | ColumnType::Text
+                | ColumnType::Date
+                | ColumnType::Timestamp
+                | ColumnType::Json => column,
+            };
+            self.reads.raw(format!("column {name}"), key).sort(true, true)
+        });
+        keys.collect()
+    }
+}
+
+/// A value of events, in their order.
+struct Carried {
+    value: Expr,
+    form: Form,
+    order: Vec<SortExpr>,
+}
+
+/// A measure of one aggregate over the rows that match. `of_none` is its value for a subject without events, when there is one.
+fn plain(
+    name: String,
+    aggregate: impl ExprFunctionExt,
+    matches: Expr,
+    form: Form,
+    of_none: Option<ScalarValue>,
+) -> Result<Planned> {
+    let of_none = of_none.map_or_else(|| ScalarValue::try_new_null(&form.data_type()), Ok)?;
+    Ok(Planned {
+        aggregates: vec![aggregate.filter(matches).build()?.alias(&name)],
+        columns: vec![named(&name)],
+        result: Measured { value: Typed { expr: named(name), form }, of_none },
+    })
+}
+
+fn condition_name(index: usize) -> String {
+    format!("condition {index}")
+}
+
+fn count_where(holds: Expr) -> Result<Expr> {
+    count(lit(1)).filter(holds).build()
+}
+
+/// Whether an event is of one of the types: two-valued. One without a type is of none.
+fn is_of_type(event_type: Option<&Expr>, patterns: &[EventTypePattern]) -> Expr {
+    let Some(event_type) = event_type else {
+        return lit(false);
+    };
+    let mut exact = Vec::new();
+    let mut tests = Vec::new();
+    for pattern in patterns {
+        match pattern {
+            EventTypePattern::Exact(name) => exact.push(name.clone()),
+            EventTypePattern::Prefix(start) => tests.push(TextMatch::StartsWith(start.clone())),
+        }
+    }
+    if !exact.is_empty() {
+        tests.push(TextMatch::OneOf(exact));
+    }
+    disjunction(tests.into_iter().map(|matches| text_test(event_type, &TextTest { matches, ignore_case: false })).collect())
+}
+
+/// The form of a sum: DataFusion widens a DECIMAL by ten digits.
+fn sum_form(addend: &Form) -> Form {
+    match addend {
+        Form::Decimal { precision, scale } if *precision <= 38 => {
+            Form::Decimal { precision: (precision + 10).min(38), scale: *scale }
+        }
+        Form::Decimal { precision, scale } => Form::Decimal { precision: (precision + 10).min(76), scale: *scale },
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,244 @@
+//! What a table holds, for authors: one pass over all rows, and a closer look at a sample.
+//!
+//! Rows, missing values, event types and the range of times are exact. Frequent values, and the paths below JSON and map columns, are
+//! looked for in at most [`SAMPLE_ROWS`] rows: the first ones of up to [`SAMPLE_FILES`] files, evenly spread. Memory is bounded
+//! whatever the table holds, and the same files give the same profile.
+
+mod paths;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use datafusion::arrow::buffer::NullBuffer;
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::DataFrame;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use self::paths::Sample;
+use self::tally::Tally;
+use super::source::{Zones, count_to_micros, text_to_micros, times};
+use super::tables::Tables;
+use crate::backend::tables::EpochUnit;
+use crate::backend::{BackendError, PropertyProfile, TableProfile, TableRole};
+use crate::model::catalog::{Access, ColumnType, Table};
+use crate::model::property::PropertyPath;
+
+/// Rows of the sample.
+pub const SAMPLE_ROWS: usize = 100_000;
+
+/// Files that the sample is spread over.
+pub const SAMPLE_FILES: usize = 50;
+
+/// Event types that are counted; in a table with more, the first of them.
+const EVENT_TYPES: usize = 10_000;
+
+/// What a table holds.
+///
+/// # Errors
+/// When there is no such table, or it cannot be read.
+pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, BackendError> {
+    let opened = tables.opened(table)?;
+    let (columns, time, event_type) = parts(tables, table)?;
+    let read = |failure| tables.failure("looking at a table", failure);
+    let mut pass = Pass {
+        rows: 0,
+        present: BTreeMap::new(),
+        times: None,
+        event_types: Tally::new(EVENT_TYPES),
+        zones: Arc::clone(&opened.zones),
+    };
+    let plan = tables.scan(table)?.build().map_err(read)?;
+    let frame = DataFrame::new(tables.session().state(), plan);
+    let mut batches = frame.execute_stream().await.map_err(read)?;
+    while let Some(batch) = batches.try_next().await.map_err(read)? {
+        pass.add(&batch, columns, time, event_type).map_err(|error| read(error.into()))?;
+    }
+    let mut sample = Sample::default();
+    let files = opened.files.len();
+    let chosen = files.min(SAMPLE_FILES);
+    for number in 0..chosen {
+        let position = number * files / chosen;
+        let Some(file) = opened.file(position) else { continue };
+        let plan = LogicalPlanBuilder::scan(table.keyword(), provider_as_source(file), None)
+            .and_then(|scan| scan.limit(0, Some(SAMPLE_ROWS / chosen)))
+            .and_then(LogicalPlanBuilder::build);
+        let batches = in_order(tables, plan.map_err(read)?).await.map_err(read)?;
+        for batch in batches {
+            sample.add(&batch, columns).map_err(|error| read(error.into()))?;
+        }
+    }
+    let properties = columns.columns.iter().flat_map(|(name, stored)| {
+        let mut found = Vec::new();
+        describe(std::slice::from_ref(name), stored, &pass, &sample, &mut found);
+        found
+    });
+    Ok(TableProfile {
+        table,
+        rows: pass.rows,
+        files,
+        sampled_rows: sample.rows(),
+        time_range: pass.times.and_then(|(first, last)| Some((instant(first)?, instant(last)?))),
+        event_types: pass.event_types.most_frequent(EVENT_TYPES),
+        properties: properties.collect(),
+    })
+}
+
+/// The columns of a table, and what says when and what its events are.
+fn parts(tables: &Tables, table: TableRole) -> Result<(&Table, Option<&Access>, Option<&Access>), BackendError> {
+    let catalog = tables.catalog();
+    let found = match table {
+        TableRole::Users => catalog.users.as_ref().map(|users| (&users.table, None, None)),
+        TableRole::Products => catalog.products.as_ref().map(|products| (&products.table, None, None)),
+        TableRole::Events => {
+            catalog.events.as_ref().map(|events| (&events.table, Some(&events.timestamp), events.event_type.as_ref()))
+        }
+    };
+    found.ok_or_else(|| BackendError::Mapping { table, problem: "the tenant has no such table".to_owned(), help: None })
+}
+
+/// The rows of a plan on one thread, so that a limit takes the first ones.
+async fn in_order(tables: &Tables, plan: LogicalPlan) -> Result<Vec<RecordBatch>, DataFusionError> {
+    let state = tables.session().state();
+    let config = state.config().clone().with_target_partitions(1);
+    DataFrame::new(SessionStateBuilder::new_from_existing(state).with_config(config).build(), plan).collect().await
+}
+
+/// What is counted over all rows.
+struct Pass {
+    rows: u64,
+    /// Rows with a value, by the path of a column or of a field in a struct.
+    present: BTreeMap<Vec<String>, u64>,
+    times: Option<(i64, i64)>,
+    event_types: Tally,
+    zones: Arc<Zones>,
+}
+
+impl Pass {
+    fn add(
+        &mut self,
+        batch: &RecordBatch,
+        table: &Table,
+        time: Option<&Access>,
+        event_type: Option<&Access>,
+    ) -> Result<(), ArrowError> {
+        self.rows += count(batch.num_rows());
+        for name in table.columns.keys() {
+            if let Some(column) = batch.column_by_name(name) {
+                self.count_present(&mut vec![name.clone()], column, None);
+            }
+        }
+        if let Some((access, values)) = time.and_then(|access| Some((access, reach(batch, access)?))) {
+            for at in times_of(&values, access, &self.zones)? {
+                let (first, last) = self.times.unwrap_or((at, at));
+                self.times = Some((first.min(at), last.max(at)));
+            }
+        }
+        if let Some((access, values)) = event_type.and_then(|access| Some((access, reach(batch, access)?))) {
+            for name in names_of(&values, access)? {
+                self.event_types.add(&name);
+            }
+        }
+        Ok(())
+    }
+
+    fn count_present(&mut self, path: &mut Vec<String>, values: &ArrayRef, above: Option<&NullBuffer>) {
+        let nulls = NullBuffer::union(above, values.logical_nulls().as_ref());
+        let present = values.len() - nulls.as_ref().map_or(0, NullBuffer::null_count);
+        *self.present.entry(path.clone()).or_default() += count(present);
+        let Some(fields) = values.as_struct_opt() else { return };
+        for (field, column) in fields.fields().iter().zip(fields.columns()) {
+            path.push(field.name().clone());
+            self.count_present(path, column, nulls.as_ref());
+            path.pop();
+        }
+    }
+}
+
+/// The values at the end of the column and the fields of structs, NULL where one above is.
+fn reach(batch: &RecordBatch, access: &Access) -> Option<ArrayRef> {
+    let mut values = batch.column_by_name(&access.column)?.clone();
+    for field in &access.fields {
+        let inner = values.as_struct_opt()?;
+        let nulls = NullBuffer::union(inner.nulls(), inner.column_by_name(field)?.nulls());
+        let data = inner.column_by_name(field)?.to_data().into_builder().nulls(nulls);
+        values = datafusion::arrow::array::make_array(data.build().ok()?);
+    }
+    Some(values)
+}
+
+/// The times that are there, as microseconds.
+fn times_of(values: &ArrayRef, access: &Access, zones: &Zones) -> Result<Vec<i64>, ArrowError> {
+    let Some(keys) = &access.json else {
+        return Ok(times(values, zones)?.as_primitive::<TimestampMicrosecondType>().iter().flatten().collect());
+    };
+    let read = |value: Value| match value {
+        Value::String(text) => text_to_micros(&text, None, zones),
+        Value::Number(number) => number.as_i64().and_then(|count| count_to_micros(count, EpochUnit::Millisecond)),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    Ok(json_values(values, keys).filter_map(read).collect())
+}
+
+/// The texts and integers that are there, as text.
+fn names_of(values: &ArrayRef, access: &Access) -> Result<Vec<String>, ArrowError> {
+    let Some(keys) = &access.json else {
+        let formatter = ArrayFormatter::try_new(values, &FormatOptions::default())?;
+        return (0..values.len()).filter(|&row| values.is_valid(row)).map(|row| formatter.value(row).try_to_string()).collect();
+    };
+    let read = |value: Value| match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
+        Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    Ok(json_values(values, keys).filter_map(read).collect())
+}
+
+fn json_values(values: &ArrayRef, keys: &[String]) -> impl Iterator<Item = Value> {
+    values.as_string_view_opt().into_iter().flatten().flatten().filter_map(move |text| {
+        let mut value: Value = serde_json::from_str(text).ok()?;
+        for key in keys {
+            value = value.get_mut(key)?.take();
+        }
+        Some(value)
+    })
+}
+
+/// The property at a path, and those below it.
+fn describe(path: &[String], stored: &ColumnType, pass: &Pass, sample: &Sample, found: &mut Vec<PropertyProfile>) {
+    if let ColumnType::Struct(fields) = stored {
+        for (name, field) in fields {
+            let path: Vec<String> = path.iter().cloned().chain([name.clone()]).collect();
+            describe(&path, field, pass, sample, found);
+        }
+        return;
+    }
+    let missing = pass.rows - pass.present.get(path).copied().unwrap_or(0);
+    let top = sample.top(path);
+    found.push(PropertyProfile { property: written(path), type_name: stored.to_string(), missing, top });
+    for (below, type_name, missing, top) in sample.below(path) {
+        found.push(PropertyProfile { property: written(below), type_name, missing, top });
+    }
+}
+
+fn written(path: &[String]) -> String {
+    PropertyPath::from_keys(path.to_vec()).map(|path| path.to_string()).unwrap_or_default()
+}
+
+fn instant(micros: i64) -> Option<String> {
+    Timestamp::from_microsecond(micros).ok().map(|at| at.to_string())
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}

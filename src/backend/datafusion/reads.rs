@@ -1,0 +1,336 @@
+//! [`Reads`]: the values that a batch reads from the rows of one table, each once, whoever asks for it.
+//!
+//! They become two projections over the scan: one that reads each JSON text, and one with a column per value, named for what it is.
+//! Values that do not fit are counted from columns of the same plan. A function with a counter inside would be cheaper, but the
+//! optimiser may run a function twice, or not for rows that a filter drops first, and such counts would not be exact.
+
+use std::collections::BTreeMap;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, and, cast, lit, or, when};
+use indexmap::IndexMap;
+
+use super::date::{DaysToAnniversary, InstantInText, InstantOfMillis, Local, LocalPart, StartOfDay};
+use super::elements::{Conversion, ReadElements};
+use super::form::{Form, Typed};
+use super::function::call;
+use super::json::{INVALID, JsonRead, ReadJson, Wanted, misfit_field, value_field};
+use super::number::{Addend, ExactSum, Finite, NumberInText, SUM_SCALE};
+use super::text::{BooleanInText, text_literal};
+use crate::backend::ObservationKind;
+use crate::check::{ElementType, Reading};
+use crate::ir::Value;
+use crate::model::catalog::{Access, ColumnType};
+
+/// Digits up to which a DECIMAL is summed in 128 bits: the sum of 10^10 such values fits.
+const NARROW_SUM: u8 = 28;
+
+/// The values read from the rows of one table.
+#[derive(Debug)]
+pub(super) struct Reads {
+    local: Local,
+    /// JSON texts, by where they are, with what is read from each.
+    json: IndexMap<String, JsonText>,
+    /// The columns of the second projection.
+    columns: IndexMap<String, Expr>,
+    /// Where a value is there and does not fit.
+    misfits: BTreeMap<ObservationKind, Expr>,
+}
+
+#[derive(Debug)]
+struct JsonText {
+    text: Expr,
+    reads: Vec<JsonRead>,
+}
+
+/// What a value is before it has a column: an expression over the scan and the JSON that was read.
+struct Definition {
+    expr: Expr,
+    form: Form,
+    /// True where a value is there and does not fit; `None` when that cannot be.
+    misfit: Option<Expr>,
+}
+
+/// The column of that name.
+pub(super) fn named(name: impl Into<String>) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+/// The stored value when it is a whole column of the source, which a scan can prune by.
+pub(super) fn plain_column(access: &Access) -> Option<Expr> {
+    (access.json.is_none() && access.fields.is_empty()).then(|| named(&access.column))
+}
+
+impl Reads {
+    /// Nothing yet.
+    pub(super) fn new(local: Local) -> Self {
+        Self { local, json: IndexMap::new(), columns: IndexMap::new(), misfits: BTreeMap::new() }
+    }
+
+    /// The column of a value.
+    pub(super) fn value(&mut self, value: &Value) -> Result<Typed> {
+        match value {
+            Value::Stored(access, reading) => self.stored(access, Wanted::As(*reading)),
+            Value::DaysSince(access) => {
+                let Typed { expr, .. } = self.stored(access, Wanted::As(Reading::Date))?;
+                Ok(Typed { expr, form: Form::Age { as_of: self.local.calendar.as_of() } })
+            }
+            Value::DaysToAnniversary(access) => {
+                let instant = self.counted(access, Wanted::As(Reading::Date))?.expr;
+                let days = call(DaysToAnniversary(self.local.clone()), vec![instant]);
+                Ok(self.column(format!("days to anniversary of {access}"), days, Form::Integer))
+            }
+            Value::Part(part, access) => {
+                let instant = self.counted(access, Wanted::As(Reading::Date))?.expr;
+                let value = call(LocalPart { local: self.local.clone(), part: *part }, vec![instant]);
+                Ok(self.column(format!("{} of {access}", part.keyword()), value, Form::Integer))
+            }
+            Value::Mean(paths) => {
+                let terms = paths.iter().map(|access| self.addend_definition(access)).collect::<Result<Vec<_>>>()?;
+                let scale = terms.iter().map(|(_, _, scale)| *scale).max().unwrap_or(0);
+                let sum = call(ExactSum { scale }, terms.into_iter().map(|(expr, _, _)| expr).collect());
+                let count = lit(i64::try_from(paths.len()).unwrap_or(i64::MAX));
+                let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+                Ok(self.column(format!("sum of {}", names.join(", ")), sum, Form::Average { count: Box::new(count) }))
+            }
+        }
+    }
+
+    /// The column of a stored value.
+    pub(super) fn stored(&mut self, access: &Access, wanted: Wanted) -> Result<Typed> {
+        let Definition { expr, form, .. } = self.counted(access, wanted)?;
+        let noun = match wanted {
+            Wanted::As(Reading::Text) => "text",
+            Wanted::As(Reading::Number) => "number",
+            Wanted::As(Reading::Boolean) => "boolean",
+            Wanted::As(Reading::Date) => "instant",
+            Wanted::As(Reading::Elements(ElementType::Text)) => "texts",
+            Wanted::As(Reading::Elements(ElementType::Number)) => "numbers",
+            Wanted::As(Reading::Elements(ElementType::Boolean)) => "booleans",
+            Wanted::As(Reading::Elements(ElementType::Any)) => "elements",
+            Wanted::As(Reading::Stored) => "stored",
+            Wanted::Identity => "identity",
+        };
+        Ok(self.column(format!("{access} as {noun}"), expr, form))
+    }
+
+    /// The column of a stored value read as text.
+    pub(super) fn text(&mut self, access: &Access) -> Result<Expr> {
+        Ok(self.stored(access, Wanted::As(Reading::Text))?.expr)
+    }
+
+    /// The column of what a number adds to a sum: a DECIMAL.
+    pub(super) fn addend(&mut self, access: &Access) -> Result<Typed> {
+        let (expr, precision, scale) = self.addend_definition(access)?;
+        Ok(self.column(format!("{access} as addend"), expr, Form::Decimal { precision, scale }))
+    }
+
+    /// The column of a subject's key: text, NULL when there is none.
+    pub(super) fn key(&mut self, access: &Access) -> Result<Expr> {
+        let text = self.definition(access, Wanted::As(Reading::Text))?.expr;
+        let key = when(text.clone().not_eq(text_literal("")), text).end()?;
+        Ok(self.column(format!("key {access}"), key, Form::Text).expr)
+    }
+
+    /// The column of something derived from an instant that was read.
+    pub(super) fn derived(
+        &mut self,
+        name: String,
+        access: &Access,
+        derive: impl FnOnce(Expr) -> Expr,
+        form: Form,
+    ) -> Result<Typed> {
+        let instant = self.definition(access, Wanted::As(Reading::Date))?.expr;
+        Ok(self.column(name, derive(instant), form))
+    }
+
+    /// The column of a source's column, as it is or changed.
+    pub(super) fn raw(&mut self, name: String, expr: Expr) -> Expr {
+        self.columns.insert(name.clone(), expr);
+        named(name)
+    }
+
+    /// Projects the values over the scan. Returns, with the plan, what is counted and the boolean column that is true where it occurs.
+    pub(super) fn project(self, scan: LogicalPlanBuilder) -> Result<(LogicalPlanBuilder, Vec<(ObservationKind, Expr)>)> {
+        let mut observations = Vec::new();
+        let mut columns: Vec<Expr> = self.columns.into_iter().map(|(name, expr)| expr.alias(name)).collect();
+        let invalid = self.json.keys().map(|source| {
+            let kind = ObservationKind::InvalidJson { column: source.clone() };
+            (kind, get_field(named(json_column(source)), INVALID))
+        });
+        for (index, (kind, occurs)) in invalid.chain(self.misfits).enumerate() {
+            let name = format!("observation {index}");
+            columns.push(occurs.alias(&name));
+            observations.push((kind, named(name)));
+        }
+        let mut json: Vec<Expr> = scan.schema().columns().into_iter().map(Expr::Column).collect();
+        for (source, JsonText { text, reads }) in self.json {
+            let read = call(ReadJson { reads, local: self.local.clone() }, vec![text]);
+            json.push(read.alias(json_column(&source)));
+        }
+        Ok((scan.project(json)?.project(columns)?, observations))
+    }
+
+    fn column(&mut self, name: String, expr: Expr, form: Form) -> Typed {
+        self.columns.insert(name.clone(), expr);
+        Typed { expr: named(name), form }
+    }
+
+    /// The definition of a value whose misfits are counted.
+    fn counted(&mut self, access: &Access, wanted: Wanted) -> Result<Definition> {
+        let definition = self.definition(access, wanted)?;
+        if let (Some(misfit), Wanted::As(reading)) = (&definition.misfit, wanted) {
+            let kind = ObservationKind::Misfit { property: access.to_string(), reading };
+            self.misfits.entry(kind).or_insert_with(|| misfit.clone());
+        }
+        Ok(definition)
+    }
+
+    /// What a number adds to a sum, with its digits in all and after the point.
+    fn addend_definition(&mut self, access: &Access) -> Result<(Expr, u8, i8)> {
+        let Definition { expr, form, misfit } = self.definition(access, Wanted::As(Reading::Number))?;
+        let kind = ObservationKind::Misfit { property: access.to_string(), reading: Reading::Number };
+        match form {
+            Form::Decimal { precision, scale } => {
+                if let Some(misfit) = misfit {
+                    self.misfits.entry(kind).or_insert(misfit);
+                }
+                if precision <= NARROW_SUM {
+                    return Ok((expr, precision, scale));
+                }
+                let wide = precision.max(39);
+                Ok((cast(expr, DataType::Decimal256(wide, scale)), wide, scale))
+            }
+            Form::Integer | Form::Unsigned => {
+                if let Some(misfit) = misfit {
+                    self.misfits.entry(kind).or_insert(misfit);
+                }
+                Ok((cast(expr, DataType::Decimal128(NARROW_SUM, 0)), NARROW_SUM, 0))
+            }
+            Form::Float
+            | Form::Mixed
+            | Form::Text
+            | Form::Boolean
+            | Form::Instant
+            | Form::List(_)
+            | Form::Stored
+            | Form::Age { .. }
+            | Form::Average { .. } => {
+                let addend = call(Addend, vec![expr.clone()]);
+                // A number that is too large for a sum does not fit either, whoever else reads it.
+                let too_large = and(expr.is_not_null(), addend.clone().is_null());
+                self.misfits.insert(kind, misfit.map_or(too_large.clone(), |misfit| or(misfit, too_large)));
+                Ok((addend, 38, SUM_SCALE))
+            }
+        }
+    }
+
+    fn definition(&mut self, access: &Access, wanted: Wanted) -> Result<Definition> {
+        let stored = access.fields.iter().try_fold(named(&access.column), |parent, field| {
+            // The child of a NULL struct or map may hold anything.
+            when(parent.clone().is_not_null(), get_field(parent, field.as_str())).end()
+        })?;
+        let Some(keys) = &access.json else {
+            return native(stored, &access.stored, wanted, &self.local);
+        };
+        let source = Access { json: None, ..access.clone() }.to_string();
+        let text = self.json.entry(source.clone()).or_insert_with(|| JsonText { text: stored, reads: Vec::new() });
+        let read = JsonRead { keys: keys.clone(), wanted };
+        let index = text.reads.iter().position(|other| *other == read).unwrap_or_else(|| {
+            text.reads.push(read);
+            text.reads.len() - 1
+        });
+        let json = named(json_column(&source));
+        Ok(Definition {
+            expr: get_field(json.clone(), value_field(index)),
+            form: wanted.form(),
+            misfit: Some(get_field(json, misfit_field(index))),
+        })
+    }
+}
+
+fn json_column(source: &str) -> String {
+    format!("json in {source}")
+}
+
+/// A value of a typed column.
+fn native(stored: Expr, column_type: &ColumnType, wanted: Wanted, local: &Local) -> Result<Definition> {
+    let always = |expr, form| Definition { expr, form, misfit: None };
+    let sometimes = |expr: Expr, form| {
+        let misfit = and(stored.clone().is_not_null(), expr.clone().is_null());
+        Definition { expr, form, misfit: Some(misfit) }
+    };
+    let never = |form: Form| -> Result<Definition> {
+        let null = lit(ScalarValue::try_new_null(&form.data_type())?);
+        Ok(Definition { expr: null, form, misfit: Some(stored.clone().is_not_null()) })
+    };
+    let reading = match wanted {
+        Wanted::Identity | Wanted::As(Reading::Stored) => match natural(column_type) {
+            Some(reading) => reading,
+            None => return Ok(always(when(stored.clone().is_not_null(), text_literal("{}")).end()?, Form::Stored)),
+        },
+        Wanted::As(reading) => reading,
+    };
+    Ok(match (reading, column_type) {
+        (Reading::Text, ColumnType::Text) => always(stored.clone(), Form::Text),
+        (Reading::Text, ColumnType::Integer | ColumnType::Unsigned) => always(cast(stored.clone(), DataType::Utf8View), Form::Text),
+        (Reading::Number, ColumnType::Integer) => always(stored.clone(), Form::Integer),
+        (Reading::Number, ColumnType::Unsigned) => always(stored.clone(), Form::Unsigned),
+        (Reading::Number, ColumnType::Decimal { precision, scale }) => {
+            always(stored.clone(), Form::Decimal { precision: *precision, scale: *scale })
+        }
+        (Reading::Number, ColumnType::Float) => sometimes(call(Finite, vec![stored.clone()]), Form::Float),
+        (Reading::Number, ColumnType::Text) => sometimes(call(NumberInText, vec![stored.clone()]), Form::Mixed),
+        (Reading::Boolean, ColumnType::Boolean) => always(stored.clone(), Form::Boolean),
+        (Reading::Boolean, ColumnType::Text) => sometimes(call(BooleanInText, vec![stored.clone()]), Form::Boolean),
+        (Reading::Date, ColumnType::Timestamp) => always(stored.clone(), Form::Instant),
+        (Reading::Date, ColumnType::Date) => sometimes(call(StartOfDay(local.clone()), vec![stored.clone()]), Form::Instant),
+        (Reading::Date, ColumnType::Text) => sometimes(call(InstantInText(local.clone()), vec![stored.clone()]), Form::Instant),
+        (Reading::Date, ColumnType::Integer | ColumnType::Unsigned) => {
+            sometimes(call(InstantOfMillis, vec![stored.clone()]), Form::Instant)
+        }
+        (Reading::Elements(element), ColumnType::List(inner)) => {
+            let (conversion, form) = Conversion::of(inner, element);
+            always(call(ReadElements { conversion, element: form.data_type() }, vec![stored.clone()]), Form::List(Box::new(form)))
+        }
+        (Reading::Elements(element), ColumnType::Float) => {
+            let (conversion, form) = Conversion::of(column_type, element);
+            let finite = call(Finite, vec![stored.clone()]);
+            let read = ReadElements { conversion, element: form.data_type() };
+            sometimes(call(read, vec![finite]), Form::List(Box::new(form)))
+        }
+        (
+            Reading::Elements(element),
+            ColumnType::Boolean
+            | ColumnType::Integer
+            | ColumnType::Unsigned
+            | ColumnType::Decimal { .. }
+            | ColumnType::Text
+            | ColumnType::Date
+            | ColumnType::Timestamp,
+        ) => {
+            let (conversion, form) = Conversion::of(column_type, element);
+            always(call(ReadElements { conversion, element: form.data_type() }, vec![stored.clone()]), Form::List(Box::new(form)))
+        }
+        (Reading::Text, _) => never(Form::Text)?,
+        (Reading::Number, _) => never(Form::Integer)?,
+        (Reading::Boolean, _) => never(Form::Boolean)?,
+        (Reading::Date, _) => never(Form::Instant)?,
+        (Reading::Elements(_), _) => never(Form::List(Box::new(Form::Text)))?,
+        (Reading::Stored, _) => never(Form::Stored)?,
+    })
+}
+
+/// What a column's values are read as when nothing else is asked for; `None` for what only is there or not.
+fn natural(column_type: &ColumnType) -> Option<Reading> {
+    match column_type {
+        ColumnType::Text => Some(Reading::Text),
+        ColumnType::Boolean => Some(Reading::Boolean),
+        ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => Some(Reading::Number),
+        ColumnType::Date | ColumnType::Timestamp => Some(Reading::Date),
+        ColumnType::List(_) => Some(Reading::Elements(ElementType::Any)),
+        ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => None,
+    }
+}

@@ -1,0 +1,70 @@
+//! The one maker of sessions: threads, memory, spilling, and the few options of the engine that differ from its own defaults.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::backend::BackendError;
+use crate::backend::tables::EngineSettings;
+
+/// How many of the largest consumers an error about memory names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+
+/// Files below this many bytes are not split between threads.
+const SPLIT_FILES_FROM: usize = 1024 * 1024;
+
+/// A session of the embedded engine; one serves one run.
+///
+/// # Errors
+/// When there is no place to spill to.
+pub fn session(settings: &EngineSettings) -> Result<SessionContext, BackendError> {
+    let spill = match &settings.spill {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let mut runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(DiskManagerBuilder::default().with_mode(spill));
+    if let Some(limit) = settings.memory_limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), NAMED_CONSUMERS)));
+    }
+    let runtime = runtime
+        .build_arc()
+        .map_err(|source| BackendError::Engine { operation: "preparing its memory and spill folder", source: source.into() })?;
+    let state = SessionStateBuilder::new_with_default_features().with_config(config(settings)).with_runtime_env(runtime).build();
+    Ok(SessionContext::new_with_state(state))
+}
+
+fn config(settings: &EngineSettings) -> SessionConfig {
+    let threads = match settings.threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        threads => threads,
+    };
+    let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(false);
+    let options = config.options_mut();
+    options.optimizer.repartition_file_min_size = SPLIT_FILES_FROM;
+    // The oldest form of timestamps in Parquet counts nanoseconds, which overflow on dates that are merely far away, and its
+    // writers mean instants.
+    options.execution.parquet.coerce_int96 = Some("us".to_owned());
+    options.execution.parquet.coerce_int96_tz = Some("UTC".to_owned());
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_reach_the_session() {
+        let settings = EngineSettings { memory_limit: Some(1 << 20), threads: 3, spill: None };
+        let context = session(&settings).unwrap();
+        assert_eq!(context.state().config().target_partitions(), 3);
+        let limit = context.runtime_env().memory_pool.memory_limit();
+        assert!(matches!(limit, datafusion::execution::memory_pool::MemoryLimit::Finite(1_048_576)));
+        assert!(!context.state().config_options().execution.parquet.pushdown_filters);
+    }
+}

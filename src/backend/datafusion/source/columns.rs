@@ -1,0 +1,134 @@
+//! The columns of a table: what its files hold, unified by name, and what the configuration declares.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use indexmap::IndexMap;
+
+use super::convert::Conversion;
+use super::declare::can_read;
+use super::fault::fault;
+use super::inspect::Contents;
+use super::instant::Zones;
+use super::locate::File;
+use super::types::{Clash, arrow_type, settle, unify};
+use crate::backend::tables::{Declared, Format};
+use crate::backend::{BackendError, TableRole};
+use crate::diagnostic::nearest;
+use crate::model::catalog::ColumnType;
+use crate::model::property::PropertyPath;
+
+/// The columns of a table and how each becomes what is delivered.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    /// Every column, those that are not read included: of files in the order of their first appearance, then of folders.
+    pub(super) types: IndexMap<String, ColumnType>,
+    /// The columns of files that are read.
+    pub(super) file_schema: SchemaRef,
+    /// The columns that the names of folders hold.
+    pub(super) partitions: Vec<FieldRef>,
+    conversions: BTreeMap<String, Conversion>,
+}
+
+impl Columns {
+    /// How a column that is read becomes what is delivered.
+    pub(super) fn conversion(&self, name: &str) -> Option<&Conversion> {
+        self.conversions.get(name)
+    }
+}
+
+/// Unifies what the files hold under each name.
+pub(super) fn columns(
+    table: TableRole,
+    files: &[(File, Contents)],
+    declared: &IndexMap<String, Declared>,
+    zones: &Arc<Zones>,
+) -> Result<Columns, BackendError> {
+    let mut found: IndexMap<&str, (ColumnType, &File)> = IndexMap::new();
+    for (file, contents) in files {
+        for (name, stored) in &contents.columns {
+            if let Some(&declared) = declared.get(name) {
+                if !can_read(&settle(stored.clone()), declared) {
+                    return Err(unreadable(table, file, name, stored, declared));
+                }
+                found.entry(name).or_insert_with(|| (declared.column_type(), file));
+                continue;
+            }
+            match found.get_mut(name.as_str()) {
+                Some((known, first)) => {
+                    *known = unify(known, stored).map_err(|clash| conflict(table, name, &clash, first, file))?
+                }
+                None => {
+                    found.insert(name, (stored.clone(), file));
+                }
+            }
+        }
+    }
+    let mut types: IndexMap<String, ColumnType> =
+        found.into_iter().map(|(name, (stored, _))| (name.to_owned(), settle(stored))).collect();
+    let folders = folder_columns(files, &types);
+    // Lines of NDJSON need not name every column, nor does a table without files: a declaration there says that the column exists.
+    let open = files.iter().all(|(file, _)| file.format == Format::Ndjson);
+    for (name, declared) in declared {
+        if types.contains_key(name) || folders.contains(name) {
+            continue;
+        }
+        if !open {
+            return Err(unknown(table, name, types.keys().chain(&folders)));
+        }
+        types.insert(name.clone(), declared.column_type());
+    }
+    let mut conversions = BTreeMap::new();
+    let mut field = |name: &String, stored: &ColumnType| {
+        let target = arrow_type(stored)?;
+        let conversion = Conversion { target: target.clone(), declared: declared.get(name).copied(), zones: Arc::clone(zones) };
+        conversions.insert(name.clone(), conversion);
+        Some(Arc::new(Field::new(name, target, true)))
+    };
+    let file_fields: Vec<FieldRef> = types.iter().filter_map(|(name, stored)| field(name, stored)).collect();
+    let folders = folders.into_iter().map(|name| {
+        let stored = declared.get(&name).map_or(ColumnType::Text, |declared| declared.column_type());
+        (name, stored)
+    });
+    let folders: Vec<_> = folders.collect();
+    let partitions = folders.iter().filter_map(|(name, stored)| field(name, stored)).collect();
+    types.extend(folders);
+    Ok(Columns { types, file_schema: Arc::new(Schema::new(file_fields)), partitions, conversions })
+}
+
+/// The columns that only the names of folders hold.
+fn folder_columns(files: &[(File, Contents)], in_files: &IndexMap<String, ColumnType>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in files.iter().flat_map(|(file, _)| &file.partitions) {
+        if !in_files.contains_key(name) && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+fn conflict(table: TableRole, name: &str, clash: &Clash, first: &File, other: &File) -> BackendError {
+    let keys = std::iter::once(name.to_owned()).chain(clash.keys.iter().cloned()).collect();
+    let path = PropertyPath::from_keys(keys).map(|path| path.to_string()).unwrap_or_default();
+    let (Clash { left, right, .. }, first) = (clash, &first.location);
+    let conflict = fault(table, &other.location, format!("holds `{path}` as {right}, where `{first}` holds it as {left}"));
+    conflict.help("Write one of the files again, or declare a type for the column under `columns`.").into()
+}
+
+fn unreadable(table: TableRole, file: &File, name: &str, stored: &ColumnType, declared: Declared) -> BackendError {
+    let declared = declared.column_type();
+    BackendError::Mapping {
+        table,
+        problem: format!("`{}` holds `{name}` as {stored}, which cannot be declared as {declared}", file.location),
+        help: Some("Take the column out of `columns`, or declare a type that its values can be read as.".to_owned()),
+    }
+}
+
+fn unknown<'a>(table: TableRole, name: &str, columns: impl Iterator<Item = &'a String>) -> BackendError {
+    let help = match nearest(name, columns.map(String::as_str)) {
+        Some(meant) => format!("Did you mean `{meant}`?"),
+        None => "Take it out of `columns`.".to_owned(),
+    };
+    BackendError::Mapping { table, problem: format!("there is no column `{name}` to declare a type for"), help: Some(help) }
+}

@@ -1,0 +1,206 @@
+//! Whole batches over small tables in memory.
+
+mod attributes;
+mod measures;
+mod universe;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringViewArray, TimestampMicrosecondArray,
+    UInt64Array,
+};
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::record_batch::RecordBatch;
+use jiff::Timestamp;
+
+use super::DataFusionBackend;
+use super::tables::Tables;
+use crate::backend::{Backend, Evaluation, LocalMembers, TableRole};
+use crate::check::Reading;
+use crate::ir::{Comparator, Formula, NumberTest, Test, TextMatch, TextTest, Value};
+use crate::model::catalog::{Access, Catalog, ColumnType, EventTable, SubjectTable, Table, Universe};
+use crate::model::condition::Subject;
+use crate::model::decimal::Decimal;
+use crate::model::path::DocPath;
+use crate::model::window::Interval;
+use crate::plan::{Batch, BatchFeature, BatchTest, Leaf, Output, OutputName};
+
+/// The instant of all tests.
+pub(super) const AS_OF: &str = "2026-03-30T10:00:00Z";
+
+/// A column of a test's table.
+pub(super) type TestColumn = (&'static str, ColumnType, ArrayRef);
+
+/// The tables of a test. The first column of the users is `id`; events have `user`, `at`, `type` and `event_id` as far as they are
+/// given.
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) users: Vec<TestColumn>,
+    pub(super) events: Vec<TestColumn>,
+    pub(super) universe: Universe,
+    pub(super) version: Option<&'static str>,
+    pub(super) deduplicate: bool,
+    pub(super) timezone: Option<&'static str>,
+}
+
+impl World {
+    pub(super) fn backend(&self) -> DataFusionBackend {
+        let mut catalog = Catalog { timezone: self.timezone().to_owned(), users: None, products: None, events: None };
+        let mut batches = Vec::new();
+        if !self.users.is_empty() {
+            let (table, rows) = table(&self.users);
+            let version = self.version.map(|name| plain(&table, name));
+            catalog.users = Some(SubjectTable { key: plain(&table, "id"), table, version, universe: self.universe });
+            batches.push((TableRole::Users, rows));
+        }
+        if !self.events.is_empty() {
+            let (table, rows) = table(&self.events);
+            let optional = |name: &str| table.columns.contains_key(name).then(|| plain(&table, name));
+            catalog.events = Some(EventTable {
+                user_key: Some(plain(&table, "user")),
+                product_key: None,
+                event_type: optional("type"),
+                timestamp: plain(&table, "at"),
+                event_id: optional("event_id"),
+                deduplicate: self.deduplicate,
+                table,
+            });
+            batches.push((TableRole::Events, rows));
+        }
+        DataFusionBackend::new(Tables::of_rows(catalog, batches))
+    }
+
+    pub(super) fn timezone(&self) -> &'static str {
+        self.timezone.unwrap_or("UTC")
+    }
+
+    /// The members of one output per test, each as `a b c`.
+    pub(super) async fn members(&self, tests: Vec<(BatchFeature, Test<Interval>)>) -> Vec<String> {
+        shown(&self.evaluate(&self.batch(tests)).await)
+    }
+
+    pub(super) async fn evaluate(&self, batch: &Batch) -> Evaluation<LocalMembers> {
+        self.backend().evaluate(batch, &[]).await.unwrap()
+    }
+
+    /// A batch of one output per test.
+    pub(super) fn batch(&self, tests: Vec<(BatchFeature, Test<Interval>)>) -> Batch {
+        let outputs = (0..tests.len()).map(|test| output(Formula::Leaf(Leaf::Test(test)))).collect();
+        let (features, tests): (Vec<_>, Vec<_>) = tests.into_iter().unzip();
+        let tests = tests.into_iter().enumerate().map(|(feature, test)| BatchTest { feature, test }).collect();
+        Batch {
+            subject: Subject::User,
+            as_of: instant(AS_OF),
+            timezone: self.timezone().to_owned(),
+            features,
+            tests,
+            stored: Vec::new(),
+            outputs,
+        }
+    }
+}
+
+pub(super) fn output(formula: Formula<Leaf>) -> Output {
+    Output { name: OutputName::Node("s".parse().unwrap(), DocPath::root()), formula }
+}
+
+pub(super) fn shown(evaluation: &Evaluation<LocalMembers>) -> Vec<String> {
+    evaluation.outputs.iter().map(|members| members.iter().collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn plain(table: &Table, name: &str) -> Access {
+    Access::column(name, table.columns[name].clone())
+}
+
+fn table(columns: &[TestColumn]) -> (Table, Vec<RecordBatch>) {
+    let fields: Vec<Field> = columns.iter().map(|(name, _, values)| Field::new(*name, values.data_type().clone(), true)).collect();
+    let values = columns.iter().map(|(_, _, values)| Arc::clone(values)).collect();
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), values).unwrap();
+    let half = rows.num_rows() / 2;
+    let types = columns.iter().map(|(name, column_type, _)| ((*name).to_owned(), column_type.clone())).collect();
+    (Table { columns: types, data: None }, vec![rows.slice(0, half), rows.slice(half, rows.num_rows() - half)])
+}
+
+pub(super) fn instant(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(super) fn texts(name: &'static str, values: &[Option<&str>]) -> TestColumn {
+    (name, ColumnType::Text, Arc::new(values.iter().copied().collect::<StringViewArray>()))
+}
+
+pub(super) fn json(name: &'static str, values: &[Option<&str>]) -> TestColumn {
+    (name, ColumnType::Json, texts(name, values).2)
+}
+
+/// A text column of one letter per row: `a`, `b`, ...
+pub(super) fn letters(name: &'static str, rows: usize) -> TestColumn {
+    let values: StringViewArray = ('a'..='z').take(rows).map(|letter| Some(letter.to_string())).collect();
+    (name, ColumnType::Text, Arc::new(values))
+}
+
+pub(super) fn integers(name: &'static str, values: &[Option<i64>]) -> TestColumn {
+    (name, ColumnType::Integer, Arc::new(values.iter().copied().collect::<Int64Array>()))
+}
+
+pub(super) fn unsigned(name: &'static str, values: &[Option<u64>]) -> TestColumn {
+    (name, ColumnType::Unsigned, Arc::new(values.iter().copied().collect::<UInt64Array>()))
+}
+
+pub(super) fn floats(name: &'static str, values: &[Option<f64>]) -> TestColumn {
+    (name, ColumnType::Float, Arc::new(values.iter().copied().collect::<Float64Array>()))
+}
+
+pub(super) fn decimals(name: &'static str, precision: u8, scale: i8, values: &[Option<i128>]) -> TestColumn {
+    let values: Decimal128Array = values.iter().copied().collect();
+    (name, ColumnType::Decimal { precision, scale }, Arc::new(values.with_precision_and_scale(precision, scale).unwrap()))
+}
+
+pub(super) fn booleans(name: &'static str, values: &[Option<bool>]) -> TestColumn {
+    (name, ColumnType::Boolean, Arc::new(values.iter().copied().collect::<BooleanArray>()))
+}
+
+pub(super) fn instants(name: &'static str, values: &[Option<&str>]) -> TestColumn {
+    let micros: TimestampMicrosecondArray = values.iter().map(|value| value.map(|value| instant(value).as_microsecond())).collect();
+    (name, ColumnType::Timestamp, Arc::new(micros.with_timezone("UTC")))
+}
+
+pub(super) fn dates(name: &'static str, values: &[Option<i32>]) -> TestColumn {
+    (name, ColumnType::Date, Arc::new(values.iter().copied().collect::<Date32Array>()))
+}
+
+/// The attribute in a column, read as stated.
+pub(super) fn attribute(column: &TestColumn, reading: Reading) -> BatchFeature {
+    BatchFeature::Attribute(Value::Stored(Access { json: None, ..Access::column(column.0, column.1.clone()) }, reading))
+}
+
+/// The attribute at a path of a JSON or text column.
+pub(super) fn at_path(column: &str, path: &str, reading: Reading) -> BatchFeature {
+    BatchFeature::Attribute(Value::Stored(json_access(column, path), reading))
+}
+
+pub(super) fn json_access(column: &str, path: &str) -> Access {
+    let keys = path.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+    Access { column: column.to_owned(), fields: Vec::new(), json: Some(keys), stored: ColumnType::Json }
+}
+
+pub(super) fn decimal(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+pub(super) fn compare(comparator: Comparator, value: &str) -> Test<Interval> {
+    Test::Number(NumberTest::Compare(comparator, decimal(value)))
+}
+
+pub(super) fn equals(value: &str) -> Test<Interval> {
+    compare(Comparator::Eq, value)
+}
+
+pub(super) fn text(matches: TextMatch) -> Test<Interval> {
+    Test::Text(TextTest { matches, ignore_case: false })
+}
+
+pub(super) fn is(value: &str) -> Test<Interval> {
+    text(TextMatch::OneOf(vec![value.to_owned()]))
+}

@@ -1,0 +1,249 @@
+//! The rule tree: groups, and the leaves that are no events.
+
+use super::comparison::Compared;
+use super::property::resolve;
+use super::scope::Scope;
+use super::{CheckedAttribute, CheckedCondition, CheckedLeaf, CheckedProperty, Reading};
+use crate::diagnostic::{Code, Finding};
+use crate::model::catalog::{Access, ColumnType, Table};
+use crate::model::condition::{AttributeTest, Condition, Leaf, Logic, Node, SegmentLeaf, Subject};
+use crate::model::path::DocPath;
+use crate::model::property::{Property, PropertyPath};
+
+impl Scope<'_> {
+    /// The conditions of a group whose object stands at `path`.
+    pub(super) fn group(
+        &mut self,
+        logic: Logic,
+        conditions: &[Condition],
+        path: &DocPath,
+        depth: usize,
+    ) -> Option<CheckedCondition> {
+        let conditions = self.conditions(conditions, path, "conditions", depth)?;
+        Some(CheckedCondition::Group { path: path.clone(), logic, conditions })
+    }
+
+    fn conditions(&mut self, conditions: &[Condition], group: &DocPath, key: &str, depth: usize) -> Option<Vec<CheckedCondition>> {
+        self.not_empty(conditions.len(), group, key)?;
+        let place = group.key(key);
+        let checked: Vec<_> = conditions
+            .iter()
+            .enumerate()
+            .map(|(index, condition)| self.condition(condition, &place.index(index), depth + 1))
+            .collect();
+        checked.into_iter().collect()
+    }
+
+    fn condition(&mut self, condition: &Condition, path: &DocPath, depth: usize) -> Option<CheckedCondition> {
+        match &condition.node {
+            Node::Group { logic, conditions } => {
+                self.not_too_deep(path, depth)?;
+                self.group(*logic, conditions, path, depth)
+            }
+            Node::AtLeast { count, of } => {
+                self.not_too_deep(path, depth)?;
+                let checked = self.conditions(of, path, "of", depth);
+                let count = self.at_least(*count, of.len(), path);
+                Some(CheckedCondition::AtLeast { path: path.clone(), count: count?, of: checked? })
+            }
+            Node::Not(inner) => {
+                self.not_too_deep(path, depth)?;
+                let condition = self.condition(inner, &path.key("not"), depth + 1)?;
+                Some(CheckedCondition::Not { path: path.clone(), condition: Box::new(condition) })
+            }
+            Node::Leaf(leaf) => {
+                self.leaves += 1;
+                let leaf = self.leaf(leaf, path, depth)?;
+                Some(CheckedCondition::Leaf { path: path.clone(), leaf })
+            }
+        }
+    }
+
+    /// The conditions under `key` of a group are some. A node that could not be read is an empty group, and was reported.
+    pub(super) fn not_empty(&mut self, conditions: usize, group: &DocPath, key: &str) -> Option<()> {
+        if conditions > 0 {
+            return Some(());
+        }
+        if !self.has_fault_in(group) {
+            let finding = Finding::new(Code::EmptyGroup, "a group has no conditions")
+                .with_help("Add a condition; `{\"type\": \"everyone\"}` holds for every subject.");
+            self.report(&group.key(key), finding);
+        }
+        None
+    }
+
+    pub(super) fn not_too_deep(&mut self, path: &DocPath, depth: usize) -> Option<()> {
+        if depth <= self.limits.depth {
+            return Some(());
+        }
+        let message = format!("conditions are nested more than {} levels deep", self.limits.depth);
+        self.report(path, Finding::new(Code::TooDeep, message));
+        None
+    }
+
+    /// How many of `of` conditions must hold.
+    pub(super) fn at_least(&mut self, count: u64, of: usize, path: &DocPath) -> Option<usize> {
+        let wanted = usize::try_from(count).ok().filter(|wanted| (1..=of).contains(wanted));
+        // Without conditions the group is empty, and that was said.
+        if wanted.is_none() && of > 0 {
+            let message = format!("at least {count} conditions must hold, of {of}");
+            self.report(&path.key("at_least"), Finding::new(Code::CountOutOfRange, message));
+        }
+        wanted
+    }
+
+    fn leaf(&mut self, leaf: &Leaf, path: &DocPath, depth: usize) -> Option<CheckedLeaf> {
+        match leaf {
+            Leaf::Everyone => Some(CheckedLeaf::Everyone),
+            Leaf::Attribute { subject, test } => self.subject_attribute(*subject, test, path),
+            Leaf::Event(event) => self.event(event, path, depth).map(CheckedLeaf::Events),
+            Leaf::Segment(SegmentLeaf { segment_id, negated }) => {
+                self.references.push((segment_id.clone(), path.key("segment_id")));
+                Some(CheckedLeaf::Segment { segment_id: segment_id.clone(), negated: *negated })
+            }
+            Leaf::Lifecycle(_) => self.not_yet_supported("lifecycle", path),
+            Leaf::Sequence(_) => self.not_yet_supported("sequence", path),
+            Leaf::Compare(_) => self.not_yet_supported("compare", path),
+            Leaf::Top(_) => self.not_yet_supported("top", path),
+            Leaf::Sample(_) => self.not_yet_supported("sample", path),
+            Leaf::UserBehaviorSignal(_) => self.not_yet_supported("user_behavior_signal", path),
+            Leaf::AiVisibilityMetric(_) => self.not_yet_supported("ai_visibility_metric", path),
+        }
+    }
+
+    fn not_yet_supported(&mut self, word: &str, path: &DocPath) -> Option<CheckedLeaf> {
+        let finding = Finding::new(Code::NotYetSupported, format!("conditions of type `{word}` are not yet supported"));
+        self.report(&path.key("type"), finding);
+        None
+    }
+
+    fn subject_attribute(&mut self, subject: Subject, test: &AttributeTest, path: &DocPath) -> Option<CheckedLeaf> {
+        let catalog = self.catalog;
+        if subject != self.subject {
+            let (asked, own) = (subject.keyword(), self.subject.keyword());
+            let finding = Finding::new(Code::WrongSubject, format!("a segment of {own}s has no `{asked}_attribute`"))
+                .with_help(format!("Use `{own}_attribute`, or set `\"subject\": \"{asked}\"`."));
+            self.report(&path.key("type"), finding);
+            return None;
+        }
+        let Some(subjects) = catalog.subjects(subject) else {
+            let word = subject.keyword();
+            let finding =
+                Finding::new(Code::MissingTable, format!("the tenant has no table of {word}s, so that they have no attributes"))
+                    .with_help(format!("Configure `{word}s`, or use conditions of type `event`."));
+            self.report(&path.key("type"), finding);
+            return None;
+        };
+        let noun = match subject {
+            Subject::User => "users",
+            Subject::Product => "products",
+        };
+        self.attribute(test, &subjects.table, noun, path).map(CheckedLeaf::Attribute)
+    }
+
+    /// A property of a table's row, and the test on it. `noun` names what a row of the table is, in the plural.
+    pub(super) fn attribute(
+        &mut self,
+        test: &AttributeTest,
+        table: &Table,
+        noun: &str,
+        path: &DocPath,
+    ) -> Option<CheckedAttribute> {
+        let property = self.property(&test.property, table, noun, &path.key("property"))?;
+        let (reading, test) = match &property {
+            CheckedProperty::Stored(access) => self.comparison(&test.comparison, Compared::Stored(access), path)?,
+            CheckedProperty::DaysSince(_)
+            | CheckedProperty::DaysToAnniversary(_)
+            | CheckedProperty::Part(..)
+            | CheckedProperty::Mean(_) => {
+                let test = self.comparison(&test.comparison, Compared::Number, path)?.1;
+                (Reading::Number, test)
+            }
+        };
+        Some(CheckedAttribute { property, reading, test })
+    }
+
+    fn property(&mut self, property: &Property, table: &Table, noun: &str, place: &DocPath) -> Option<CheckedProperty> {
+        match property {
+            Property::Path(path) => self.access(path, table, noun, place).map(CheckedProperty::Stored),
+            Property::DaysSince(path) => {
+                self.date_access(path, table, noun, &place.key("days_since")).map(CheckedProperty::DaysSince)
+            }
+            Property::DaysToAnniversary(path) => {
+                self.date_access(path, table, noun, &place.key("days_to_anniversary")).map(CheckedProperty::DaysToAnniversary)
+            }
+            Property::Part(part, path) => {
+                let access = self.date_access(path, table, noun, &place.key(part.keyword()))?;
+                Some(CheckedProperty::Part(*part, access))
+            }
+            Property::Mean(paths) => {
+                let place = place.key("mean");
+                let accesses: Vec<_> = paths
+                    .iter()
+                    .enumerate()
+                    .map(|(index, path)| self.number_access(path, table, noun, &place.index(index)))
+                    .collect();
+                accesses.into_iter().collect::<Option<Vec<_>>>().map(CheckedProperty::Mean)
+            }
+        }
+    }
+
+    /// Where the value at a path is stored.
+    pub(super) fn access(&mut self, path: &PropertyPath, table: &Table, noun: &str, place: &DocPath) -> Option<Access> {
+        match resolve(path, table, noun) {
+            Ok(access) => Some(access),
+            Err(finding) => {
+                self.report(place, finding);
+                None
+            }
+        }
+    }
+
+    /// The same of a value that can be a number.
+    pub(super) fn number_access(&mut self, path: &PropertyPath, table: &Table, noun: &str, place: &DocPath) -> Option<Access> {
+        let access = self.access(path, table, noun, place)?;
+        match &access.stored {
+            ColumnType::Integer
+            | ColumnType::Unsigned
+            | ColumnType::Float
+            | ColumnType::Decimal { .. }
+            | ColumnType::Text
+            | ColumnType::Json => Some(access),
+            other @ (ColumnType::Boolean
+            | ColumnType::Date
+            | ColumnType::Timestamp
+            | ColumnType::List(_)
+            | ColumnType::Struct(_)
+            | ColumnType::Map(_)
+            | ColumnType::Other(_)) => {
+                let message = format!("`{path}` holds no numbers: it is of type {other}");
+                self.report(place, Finding::new(Code::UnsuitableProperty, message));
+                None
+            }
+        }
+    }
+
+    /// The same of a value that can be a date.
+    fn date_access(&mut self, path: &PropertyPath, table: &Table, noun: &str, place: &DocPath) -> Option<Access> {
+        let access = self.access(path, table, noun, place)?;
+        match &access.stored {
+            ColumnType::Integer
+            | ColumnType::Unsigned
+            | ColumnType::Text
+            | ColumnType::Json
+            | ColumnType::Date
+            | ColumnType::Timestamp => Some(access),
+            other @ (ColumnType::Boolean
+            | ColumnType::Float
+            | ColumnType::Decimal { .. }
+            | ColumnType::List(_)
+            | ColumnType::Struct(_)
+            | ColumnType::Map(_)
+            | ColumnType::Other(_)) => {
+                let message = format!("`{path}` holds no dates: it is of type {other}");
+                self.report(place, Finding::new(Code::UnsuitableProperty, message));
+                None
+            }
+        }
+    }
+}

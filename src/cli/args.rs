@@ -1,0 +1,409 @@
+//! What may stand on the command line, as near the flags as can be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use crate::backend::TableRole;
+use crate::clock::floor_to_micros;
+use crate::model::id::SegmentId;
+use crate::refresh::config::parse_wait;
+
+/// Who is in which segment, since when, and why.
+#[derive(Debug, Parser)]
+#[command(
+    name = "segmenta",
+    version,
+    about = "Who is in which segment, since when, and why",
+    long_about = "segmenta evaluates audience segments over Parquet, Arrow, CSV and NDJSON tables, and keeps their members, \
+                  their entries and exits and their history as plain Parquet.\n\nIt reads `scheduler.toml` in the working folder: \
+                  where the tables, the definitions and the store are.",
+    after_help = "Examples:\n  segmenta validate                          check every definition\n  segmenta refresh --all                     \
+                  compute every segment and print a table\n  segmenta preview lapsed-buyers --sample 5  look before you write\n  \
+                  segmenta explain lapsed-buyers --subject u42\n  segmenta members lapsed-buyers --format csv > members.csv\n  \
+                  segmenta run                               keep everything fresh until a signal comes\n\nExit codes: 0 done, \
+                  1 failed, 2 wrong usage, 3 invalid definition.",
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GlobalArguments {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", default_value = "scheduler.toml", env = "SEGMENTA_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// The tenant; may be left out when there is one
+    #[arg(long, global = true, value_name = "ID", env = "SEGMENTA_TENANT")]
+    pub(crate) tenant: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) format: OutputFormat,
+    /// Print nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more on standard error; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON value
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// Comma-separated values with a header
+    Csv,
+    /// A Parquet file
+    Parquet,
+    /// An Arrow IPC stream
+    Arrow,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check definitions: every error and warning, with its place and help
+    #[command(after_help = "Examples:\n  segmenta validate\n  segmenta validate queries/vip.json --offline\n  \
+                            segmenta validate --format json | jq '.[].message'")]
+    Validate(ValidateArguments),
+    /// Show what definitions can be written about: columns, JSON paths, event types, frequent values
+    #[command(after_help = "Examples:\n  segmenta describe\n  segmenta describe events")]
+    Describe(DescribeArguments),
+    /// Count and sample who would be in a segment, without writing anything
+    #[command(
+        after_help = "Examples:\n  segmenta preview lapsed-buyers\n  segmenta preview draft.json --sample all --format json\n  \
+                            segmenta preview lapsed-buyers --breakdown --as-of 2026-01-01T00:00:00Z"
+    )]
+    Preview(PreviewArguments),
+    /// Show why a subject is or is not in a segment: every condition with the actual value
+    #[command(after_help = "Example:\n  segmenta explain lapsed-buyers --subject u42")]
+    Explain(ExplainArguments),
+    /// Evaluate one subject against all, or the named, segments
+    #[command(after_help = "Examples:\n  segmenta evaluate --subject u42\n  segmenta evaluate --subject u42 lapsed-buyers vip")]
+    Evaluate(EvaluateArguments),
+    /// Show what a refresh would execute
+    #[command(after_help = "Examples:\n  segmenta plan lapsed-buyers\n  segmenta plan lapsed-buyers vip draft.json")]
+    Plan(PlanArguments),
+    /// Compute segments once and commit what changed
+    #[command(
+        long_about = "Compute segments once and commit what changed.\n\nWithout ids, the segments that are due are computed; \
+                      with --all, every active one. A segment that cannot be computed keeps its members, the others go on, and \
+                      the exit code is 1. When a definition is invalid, nothing is run and the exit code is 3, unless \
+                      --skip-invalid is given.",
+        after_help = "Examples:\n  segmenta refresh --all\n  segmenta refresh lapsed-buyers vip\n  segmenta refresh --due --format json"
+    )]
+    Refresh(RefreshArguments),
+    /// Keep segments fresh until a signal comes
+    #[command(
+        long_about = "Keep segments fresh until a signal comes.\n\nDefinitions are read again when their files change, every \
+                      segment is computed when it is due, and the jobs of `[scheduler]` are done. On SIGTERM or SIGINT the run in \
+                      progress is finished; a second signal abandons it. A second scheduler on the same store refuses to start.",
+        after_help = "Examples:\n  segmenta run\n  segmenta run --log-format json"
+    )]
+    Run(RunArguments),
+    /// List segments with status, count, last computed, next due and last error
+    List(ListArguments),
+    /// Show one segment: its definition and its state
+    #[command(after_help = "Example:\n  segmenta show lapsed-buyers")]
+    Show(ShowArguments),
+    /// Print the members of a segment
+    #[command(
+        after_help = "Examples:\n  segmenta members vip --limit 10\n  segmenta members vip --format parquet > vip.parquet\n  \
+                            segmenta members vip --limit 1000 --after u42    the next page"
+    )]
+    Members(MembersArguments),
+    /// Print who entered and left, when and why
+    #[command(after_help = "Examples:\n  segmenta changes\n  segmenta changes vip --from 2026-01-01T00:00:00Z --format ndjson")]
+    Changes(ChangesArguments),
+    /// Print the figures of every run; one segment in a terminal is drawn as a chart
+    #[command(after_help = "Examples:\n  segmenta history vip\n  segmenta history vip --format csv")]
+    History(HistoryArguments),
+    /// Print the segments that a subject is in
+    #[command(name = "segments-of", after_help = "Example:\n  segmenta segments-of u42")]
+    SegmentsOf(SegmentsOfArguments),
+    /// End a segment: everyone leaves, with the reason `segment_deleted`
+    #[command(after_help = "Example:\n  rm queries/old.json && segmenta delete old")]
+    Delete(DeleteArguments),
+    /// Make a deterministic demonstration data set
+    #[command(
+        after_help = "Example:\n  segmenta generate --users 1000 --events 20000 --days 90 --products 200 --seed 7 --out data"
+    )]
+    Generate(GenerateArguments),
+    /// Print the JSON Schema of definitions
+    Schema,
+    /// Print a script of completions for a shell
+    #[command(after_help = "Example:\n  segmenta completions bash > ~/.local/share/bash-completion/completions/segmenta")]
+    Completions(CompletionsArguments),
+}
+
+/// An instant on the command line.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse().map(floor_to_micros).map_err(|_| "write RFC 3339, such as 2026-01-01T00:00:00Z".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArguments {
+    /// Files or folders to check; all configured definitions when left out
+    pub(crate) paths: Vec<PathBuf>,
+    /// Use the catalog that the last refresh kept, and open no table
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArguments {
+    /// The table; all of them when left out
+    #[arg(value_parser = table_role)]
+    pub(crate) table: Option<TableRole>,
+}
+
+fn table_role(text: &str) -> Result<TableRole, String> {
+    let known = [TableRole::Users, TableRole::Events, TableRole::Products];
+    known.into_iter().find(|role| role.keyword() == text).ok_or_else(|| "use users, events or products".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewArguments {
+    /// The id of a segment, or a definition file
+    #[arg(value_name = "ID or FILE")]
+    pub(crate) segment: String,
+    /// How many subjects to show, or `all`
+    #[arg(long, value_name = "N", default_value = "10", value_parser = sample)]
+    pub(crate) sample: Sample,
+    /// The instant to evaluate at; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+    /// Show the count of every condition
+    #[arg(long)]
+    pub(crate) breakdown: bool,
+}
+
+/// How many subjects a sample shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sample {
+    /// At most this many.
+    First(usize),
+    /// Every one.
+    All,
+}
+
+fn sample(text: &str) -> Result<Sample, String> {
+    match text {
+        "all" => Ok(Sample::All),
+        number => number.parse().map(Sample::First).map_err(|_| "give a number, or `all`".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The id of a segment, or a definition file
+    #[arg(value_name = "ID or FILE")]
+    pub(crate) segment: String,
+    /// The subject's id
+    #[arg(long, value_name = "ID")]
+    pub(crate) subject: String,
+    /// The instant to evaluate at; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvaluateArguments {
+    /// The segments; all when left out
+    #[arg(value_name = "ID")]
+    pub(crate) segments: Vec<SegmentId>,
+    /// The subject's id
+    #[arg(long, value_name = "ID")]
+    pub(crate) subject: String,
+    /// The instant to evaluate at; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Ids of segments, or definition files
+    #[arg(value_name = "ID or FILE", required = true)]
+    pub(crate) segments: Vec<String>,
+    /// The backend to plan for
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: BackendName,
+    /// The instant to plan for; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+}
+
+/// What evaluates segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum BackendName {
+    /// In this process, over files
+    #[default]
+    Datafusion,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RefreshArguments {
+    /// The segments; those that are due when left out
+    #[arg(value_name = "ID", conflicts_with_all = ["due", "all"])]
+    pub(crate) segments: Vec<SegmentId>,
+    /// Compute what is due: new, changed, or its time has come (the default)
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) due: bool,
+    /// Compute every active segment
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The instant to evaluate at; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+    /// Compute from all data, using nothing that earlier runs kept, which is what this version always does
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Go on with the last valid forms of invalid definitions
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
+    /// How long to wait for another writer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// How the log on standard error is written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// List archived segments as well
+    #[arg(long)]
+    pub(crate) archived: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The segment
+    #[arg(value_name = "ID")]
+    pub(crate) segment: SegmentId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MembersArguments {
+    /// The segment
+    #[arg(value_name = "ID")]
+    pub(crate) segment: SegmentId,
+    /// At most this many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Only those whose id comes after this one
+    #[arg(long, value_name = "SUBJECT")]
+    pub(crate) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangesArguments {
+    /// The segment; all when left out
+    #[arg(value_name = "ID")]
+    pub(crate) segment: Option<SegmentId>,
+    /// Only of this subject
+    #[arg(long, value_name = "ID")]
+    pub(crate) subject: Option<String>,
+    #[command(flatten)]
+    pub(crate) range: RangeArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// The segment; all when left out
+    #[arg(value_name = "ID")]
+    pub(crate) segment: Option<SegmentId>,
+    #[command(flatten)]
+    pub(crate) range: RangeArguments,
+}
+
+/// Which rows of a log to read.
+#[derive(Debug, Args)]
+pub(crate) struct RangeArguments {
+    /// Only at or after this instant
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) from: Option<Timestamp>,
+    /// Only before this instant
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) to: Option<Timestamp>,
+    /// At most this many rows, the latest
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SegmentsOfArguments {
+    /// The subject's id
+    #[arg(value_name = "SUBJECT")]
+    pub(crate) subject: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArguments {
+    /// The segment
+    #[arg(value_name = "ID")]
+    pub(crate) segment: SegmentId,
+    /// How long to wait for another writer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    /// How many users
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) users: u64,
+    /// How many events
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) events: u64,
+    /// Over how many days
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) days: u32,
+    /// How many products
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) products: u64,
+    /// Equal seeds make equal data
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The day after the last day of events
+    #[arg(long, value_name = "DATE", default_value = "2026-01-01")]
+    pub(crate) end: Date,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}

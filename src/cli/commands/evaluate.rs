@@ -1,0 +1,77 @@
+//! `evaluate`: one subject against all, or the named, segments.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::backend::Backend as _;
+use crate::cli::args::EvaluateArguments;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::render::{Column, Listing};
+use crate::model::condition::Subject;
+use crate::model::id::SegmentId;
+use crate::model::segment::Status;
+use crate::plan::{OutputName, Request};
+use crate::refresh::Error;
+use crate::refresh::definitions::{Definitions, Form};
+use crate::refresh::place::{calendar_of, request_for};
+
+#[derive(Debug, Serialize)]
+struct Row {
+    segment_id: String,
+    subject: &'static str,
+    matches: bool,
+    score: Option<f64>,
+}
+
+/// Evaluates segments for one subject and prints which match.
+pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) -> Result<(), CliError> {
+    let tenant = context.tenant()?;
+    let as_of = context.as_of(tenant, arguments.as_of);
+    let names: Vec<String> = arguments.segments.iter().map(ToString::to_string).collect();
+    let named = context.open_named(tenant, &names).await?;
+    let asked: Option<BTreeSet<SegmentId>> = (!named.ids.is_empty()).then(|| named.ids.iter().cloned().collect());
+    let mut rows = Vec::new();
+    let mut is_known = false;
+    for subject in [Subject::User, Subject::Product] {
+        let requests = requests_of(&named.opened.definitions, subject, asked.as_ref());
+        if requests.is_empty() {
+            continue;
+        }
+        let batch = named.opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
+        let stored = named.opened.stored(&context.place, tenant, &batch).await?;
+        let inspected = named.opened.backend.inspect(&batch, &stored, &arguments.subject).await;
+        let inspection = inspected.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
+        is_known |= inspection.in_universe;
+        if !inspection.in_universe && asked.is_none() {
+            continue;
+        }
+        let wanted: BTreeSet<&OutputName> = requests.iter().map(|request| &request.name).collect();
+        for (output, matches) in batch.outputs.iter().zip(inspection.outputs) {
+            if let (true, OutputName::Segment(segment)) = (wanted.contains(&output.name), &output.name) {
+                rows.push(Row { segment_id: segment.to_string(), subject: subject.keyword(), matches, score: None });
+            }
+        }
+    }
+    if !is_known {
+        context.screen.note(&format!("`{}` is not in the universe of these segments", arguments.subject));
+    }
+    rows.sort_by(|a, b| a.segment_id.cmp(&b.segment_id));
+    let columns =
+        vec![("segment_id", Column::Text), ("subject", Column::Text), ("matches", Column::Flag), ("score", Column::Number)];
+    context.screen.listing(&Listing { columns, rows })
+}
+
+/// The segments of a kind of subject that a rule decides: those that were asked for, or all that are active.
+fn requests_of(definitions: &Definitions, subject: Subject, asked: Option<&BTreeSet<SegmentId>>) -> Vec<Request> {
+    let mut requests = Vec::new();
+    for (id, known) in &definitions.segments {
+        let Form::Ready(ready) = &known.form else { continue };
+        let is_asked = asked.map_or(ready.record.status == Status::Active, |asked| asked.contains(id));
+        if is_asked && ready.record.subject == subject {
+            requests.extend(request_for(ready));
+        }
+    }
+    requests
+}

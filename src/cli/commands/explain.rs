@@ -1,0 +1,167 @@
+//! `explain`: why a subject is or is not in a segment.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::preview::{evaluated_request, node_request};
+use crate::backend::{Backend as _, Datum, Inspection};
+use crate::cli::args::ExplainArguments;
+use crate::cli::context::{Context, only_ready};
+use crate::cli::error::CliError;
+use crate::cli::render::{Column, Document, Listing};
+use crate::ir::{OutlineNode, outline};
+use crate::model::id::SegmentId;
+use crate::plan::{Batch, Leaf, Output, OutputName};
+use crate::refresh::Error;
+use crate::refresh::place::calendar_of;
+
+/// A node with what it came to for the subject.
+#[derive(Debug, Serialize)]
+struct Explained {
+    path: String,
+    label: String,
+    holds: bool,
+    /// The value that a leaf compares; a node that compares none has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Datum>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    true_because_missing: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    children: Vec<Self>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    path: &'a str,
+    label: &'a str,
+    holds: bool,
+    value: Option<String>,
+    true_because_missing: bool,
+}
+
+/// Evaluates every node of a segment for one subject and prints the tree.
+pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> Result<(), CliError> {
+    let tenant = context.tenant()?;
+    let as_of = context.as_of(tenant, arguments.as_of);
+    let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?;
+    let ready = only_ready(&named, tenant)?;
+    let mut requests = vec![evaluated_request(ready)?];
+    let tree = outline(&ready.checked);
+    if let Some(tree) = &tree {
+        tree.walk(&mut |node| requests.push(node_request(ready, node)));
+    }
+    let batch = named.opened.plan(ready.record.subject, &requests, &calendar_of(tenant, as_of))?;
+    let stored = named.opened.stored(&context.place, tenant, &batch).await?;
+    let inspected = named.opened.backend.inspect(&batch, &stored, &arguments.subject).await;
+    let inspection = inspected.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
+    let segment_id = &ready.logical.id;
+    let found = Found { batch: &batch, inspection: &inspection, segment_id };
+    let member = found.output(&OutputName::Segment(segment_id.clone())).is_some_and(|(_, holds)| holds);
+    let tree = tree.as_ref().map(|tree| found.explain(tree));
+    let subject_id = &arguments.subject;
+    let in_universe = inspection.in_universe;
+    let verdict = match (in_universe, member) {
+        (false, _) => format!("is not in the universe, so not in `{segment_id}`"),
+        (true, true) => format!("is in `{segment_id}`"),
+        (true, false) => format!("is not in `{segment_id}`"),
+    };
+    let mut text = format!("{} `{subject_id}` {verdict} as of {as_of}\n", ready.record.subject.keyword());
+    let mut rows = Vec::new();
+    if let Some(tree) = &tree {
+        write_tree(tree, 0, &mut text);
+        collect_rows(tree, &mut rows);
+    }
+    let columns = vec![
+        ("path", Column::Text),
+        ("label", Column::Text),
+        ("holds", Column::Flag),
+        ("value", Column::Text),
+        ("true_because_missing", Column::Flag),
+    ];
+    let rows = Listing { columns, rows }.batch()?;
+    let json = json!({
+        "segment_id": segment_id,
+        "subject_id": subject_id,
+        "as_of": as_of,
+        "in_universe": in_universe,
+        "member": member,
+        "rule": tree,
+    });
+    context.screen.document(&Document { text, json, rows })
+}
+
+/// A batch and what it came to for the subject.
+struct Found<'a> {
+    batch: &'a Batch,
+    inspection: &'a Inspection,
+    segment_id: &'a SegmentId,
+}
+
+impl<'a> Found<'a> {
+    fn output(&self, name: &OutputName) -> Option<(&'a Output, bool)> {
+        let index = self.batch.outputs.iter().position(|output| output.name == *name)?;
+        Some((self.batch.outputs.get(index)?, *self.inspection.outputs.get(index)?))
+    }
+
+    fn explain(&self, node: &OutlineNode) -> Explained {
+        let found = self.output(&OutputName::Node(self.segment_id.clone(), node.path.clone()));
+        let holds = found.is_some_and(|(_, holds)| holds);
+        let value = found.filter(|_| node.children.is_empty()).and_then(|(output, _)| self.value(output));
+        Explained {
+            path: node.path.to_string(),
+            label: node.label.clone(),
+            holds,
+            true_because_missing: holds && value == Some(Datum::Missing),
+            value,
+            children: node.children.iter().map(|child| self.explain(child)).collect(),
+        }
+    }
+
+    /// The value of the feature that a leaf tests. All tests of a leaf are of one feature.
+    fn value(&self, output: &Output) -> Option<Datum> {
+        let mut feature = None;
+        output.formula.for_each_leaf(&mut |leaf| {
+            if let Leaf::Test(test) = leaf {
+                feature = self.batch.tests.get(*test).map(|test| test.feature);
+            }
+        });
+        self.inspection.values.get(feature?).cloned()
+    }
+}
+
+fn write_tree(node: &Explained, depth: usize, text: &mut String) {
+    let mark = if node.holds { "yes" } else { " no" };
+    let value = match (&node.value, node.true_because_missing) {
+        (None, _) => String::new(),
+        (Some(_), true) => "   true because missing".to_owned(),
+        (Some(value), false) => format!("   {}", in_words(value)),
+    };
+    text.push_str(&format!("{mark}  {}{}{value}\n", "  ".repeat(depth), node.label));
+    for child in &node.children {
+        write_tree(child, depth + 1, text);
+    }
+}
+
+fn in_words(value: &Datum) -> String {
+    match value {
+        Datum::Missing => "missing".to_owned(),
+        Datum::Boolean(value) => format!("is {value}"),
+        Datum::Number(value) | Datum::Instant(value) => format!("is {value}"),
+        Datum::Text(value) => format!("is {value:?}"),
+        Datum::List(values) => format!("is {values:?}"),
+    }
+}
+
+fn collect_rows<'a>(node: &'a Explained, rows: &mut Vec<Row<'a>>) {
+    let value = node.value.as_ref().and_then(|value| serde_json::to_value(value).ok());
+    rows.push(Row {
+        path: &node.path,
+        label: &node.label,
+        holds: node.holds,
+        value: value.filter(|value| !value.is_null()).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
+        true_because_missing: node.true_because_missing,
+    });
+    for child in &node.children {
+        collect_rows(child, rows);
+    }
+}

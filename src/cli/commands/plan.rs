@@ -1,0 +1,45 @@
+//! `plan`: what a refresh would execute.
+
+use serde::Serialize;
+
+use crate::backend::Backend as _;
+use crate::cli::args::PlanArguments;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::render::{Column, Document, Listing};
+use crate::model::condition::Subject;
+use crate::plan::Request;
+use crate::refresh::Error;
+use crate::refresh::place::{calendar_of, request_for};
+
+#[derive(Debug, Serialize)]
+struct Row {
+    subject: &'static str,
+    segments: String,
+    plan: String,
+}
+
+/// Plans segments together and prints the plan of each kind of subject.
+pub(crate) async fn execute(context: &Context, arguments: &PlanArguments) -> Result<(), CliError> {
+    let tenant = context.tenant()?;
+    let as_of = context.as_of(tenant, arguments.as_of);
+    let named = context.open_named(tenant, &arguments.segments).await?;
+    let mut rows = Vec::new();
+    for subject in [Subject::User, Subject::Product] {
+        let of_subject = || named.ready().filter(|ready| ready.record.subject == subject);
+        let requests: Vec<Request> = of_subject().filter_map(request_for).collect();
+        if requests.is_empty() {
+            continue;
+        }
+        let batch = named.opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
+        let shown = named.opened.backend.show_plan(&batch).await;
+        let plan = shown.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
+        let segments = of_subject().map(|ready| ready.logical.id.to_string()).collect::<Vec<_>>().join(", ");
+        rows.push(Row { subject: subject.keyword(), segments, plan });
+    }
+    let text = rows.iter().map(|row| format!("{}: {}\n{}\n", row.subject, row.segments, row.plan.trim_end()));
+    let text = text.collect::<Vec<_>>().join("\n");
+    let listing = Listing { columns: vec![("subject", Column::Text), ("segments", Column::Text), ("plan", Column::Text)], rows };
+    let json = serde_json::json!({ "as_of": as_of, "plans": listing.rows });
+    context.screen.document(&Document { text, json, rows: listing.batch()? })
+}

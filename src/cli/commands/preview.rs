@@ -1,0 +1,132 @@
+//! `preview`: who would be in a segment, without writing anything.
+
+use std::collections::BinaryHeap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::json;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::backend::{LocalMembers, MemberSet as _};
+use crate::cli::args::{PreviewArguments, Sample};
+use crate::cli::context::{Context, only_ready};
+use crate::cli::error::CliError;
+use crate::cli::observations;
+use crate::cli::progress::Bar;
+use crate::cli::render::{Column, Document, Listing};
+use crate::ir::{OutlineNode, normalize_formula, outline};
+use crate::plan::{OutputName, Request};
+use crate::refresh::definitions::ReadySegment;
+use crate::refresh::place::{calendar_of, request_for};
+
+#[derive(Debug, Serialize)]
+struct Subject<'a> {
+    subject_id: &'a str,
+}
+
+/// The count of a node.
+#[derive(Debug, Serialize)]
+struct Node {
+    path: String,
+    label: String,
+    count: u64,
+    #[serde(skip)]
+    depth: usize,
+}
+
+/// Evaluates a segment and prints its count, its share and a sample.
+pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> Result<(), CliError> {
+    let tenant = context.tenant()?;
+    let as_of = context.as_of(tenant, arguments.as_of);
+    let bar = Bar::new(context.screen);
+    bar.say("evaluating");
+    let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?;
+    let ready = only_ready(&named, tenant)?;
+    let mut requests = vec![evaluated_request(ready)?];
+    let tree = arguments.breakdown.then(|| outline(&ready.checked)).flatten();
+    if let Some(tree) = &tree {
+        tree.walk(&mut |node| requests.push(node_request(ready, node)));
+    }
+    let batch = named.opened.plan(ready.record.subject, &requests, &calendar_of(tenant, as_of))?;
+    let evaluation = named.opened.evaluate(&context.place, tenant, &batch).await?;
+    drop(bar);
+    observations::note_all(context.screen, &evaluation.observations);
+    let members_of = |name: &OutputName| {
+        let index = batch.outputs.iter().position(|output| output.name == *name)?;
+        evaluation.outputs.get(index)
+    };
+    let segment_id = &ready.logical.id;
+    let members = members_of(&OutputName::Segment(segment_id.clone()));
+    let (count, universe) = (members.map_or(0, LocalMembers::count), evaluation.universe.count());
+    let sample = members.map_or_else(Vec::new, |members| sample_of(members, arguments.sample));
+    let nodes = tree.as_ref().map(|tree| {
+        let mut nodes = Vec::new();
+        collect_nodes(tree, 0, &mut nodes, &|node| {
+            members_of(&OutputName::Node(segment_id.clone(), node.path.clone())).map_or(0, LocalMembers::count)
+        });
+        nodes
+    });
+    let rows: Vec<Subject<'_>> = sample.into_iter().map(|subject_id| Subject { subject_id }).collect();
+    let mut json = json!({ "segment_id": segment_id, "as_of": as_of, "count": count, "universe": universe, "sample": rows });
+    if let (Some(nodes), Some(object)) = (&nodes, json.as_object_mut()) {
+        object.insert("breakdown".to_owned(), json!(nodes));
+    }
+    let share = super::share(count, universe).unwrap_or_default() * 100.0;
+    let mut text =
+        format!("{segment_id}: {count} of {universe} {}s ({share:.1} %) as of {as_of}\n", ready.record.subject.keyword());
+    // Writing to a text does not fail.
+    for node in nodes.iter().flatten() {
+        writeln!(text, "{:>10}  {}{}", node.count, "  ".repeat(node.depth), node.label).ok();
+    }
+    if !rows.is_empty() {
+        writeln!(text, "{}:", if rows.len() as u64 == count { "members" } else { "sample" }).ok();
+        rows.iter().for_each(|row| writeln!(text, "  {}", row.subject_id).unwrap_or_default());
+    }
+    let rows = match &nodes {
+        Some(nodes) => {
+            let columns = vec![("path", Column::Text), ("label", Column::Text), ("count", Column::Count)];
+            Listing { columns, rows: nodes.iter().collect() }.batch()?
+        }
+        None => Listing { columns: vec![("subject_id", Column::Text)], rows }.batch()?,
+    };
+    context.screen.document(&Document { text, json, rows })
+}
+
+/// The request for a segment that is not static.
+pub(crate) fn evaluated_request(ready: &ReadySegment) -> Result<Request, CliError> {
+    let problem = "is static: its members are added by hand, there is nothing to evaluate".to_owned();
+    let is_static = || crate::refresh::Error::Segment { segment: ready.logical.id.clone(), problem };
+    Ok(request_for(ready).ok_or_else(is_static)?)
+}
+
+/// The request for the subjects for which a node holds.
+pub(crate) fn node_request(ready: &ReadySegment, node: &OutlineNode) -> Request {
+    let name = OutputName::Node(ready.logical.id.clone(), node.path.clone());
+    Request { name, formula: normalize_formula(&node.formula) }
+}
+
+fn collect_nodes(node: &OutlineNode, depth: usize, nodes: &mut Vec<Node>, count: &impl Fn(&OutlineNode) -> u64) {
+    nodes.push(Node { path: node.path.to_string(), label: node.label.clone(), count: count(node), depth });
+    for child in &node.children {
+        collect_nodes(child, depth + 1, nodes, count);
+    }
+}
+
+/// The members whose ids have the least hashes, by id. A member stays in the sample as long as it is one of the segment, whoever
+/// else comes and goes, until one with a lesser hash takes its place.
+fn sample_of(members: &LocalMembers, sample: Sample) -> Vec<&str> {
+    let limit = match sample {
+        Sample::All => return members.iter().collect(),
+        Sample::First(limit) => limit,
+    };
+    let mut least = BinaryHeap::new();
+    for id in members.iter() {
+        least.push((xxh3_64(id.as_bytes()), id));
+        if least.len() > limit {
+            least.pop();
+        }
+    }
+    let mut ids: Vec<&str> = least.into_iter().map(|(_, id)| id).collect();
+    ids.sort_unstable();
+    ids
+}

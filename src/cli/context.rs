@@ -1,0 +1,178 @@
+//! What a command works with: the configuration, the chosen tenant, the place of its data, and the screen. The only reader of the
+//! environment.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::GlobalArguments;
+use super::error::CliError;
+use super::render::Screen;
+use crate::backend::datafusion::DataFusionBackend;
+use crate::clock::{SharedClock, SystemClock};
+use crate::diagnostic::Report;
+use crate::model::id::SegmentId;
+use crate::refresh::Error;
+use crate::refresh::config::{Config, TenantConfig, parse_config};
+use crate::refresh::definitions::{DefinitionFile, Form, KnownSegment, ReadySegment, format_of, read_definition, read_definitions};
+use crate::refresh::local::LocalPlace;
+use crate::refresh::place::Opened;
+use crate::syntax::parse;
+
+/// What a command works with.
+pub(crate) struct Context {
+    pub(crate) screen: Screen,
+    pub(crate) config: Config,
+    pub(crate) place: LocalPlace,
+    pub(crate) clock: SharedClock,
+    tenant: Option<String>,
+}
+
+impl Context {
+    /// Reads the configuration and opens the store; nothing is created yet.
+    pub(crate) fn load(arguments: &GlobalArguments, screen: Screen) -> Result<Self, CliError> {
+        let path = &arguments.config;
+        let text = fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => CliError::Usage {
+                problem: format!("there is no configuration at `{}`", path.display()),
+                help: Some("Name it with `--config`, or start where `scheduler.toml` is.".to_owned()),
+            },
+            _ => CliError::Read { path: path.display().to_string(), source },
+        })?;
+        let config = parse_config(path, &text, &environment).map_err(Error::from)?;
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        let user = environment("USER").or_else(|| environment("USERNAME")).unwrap_or_else(|| "someone".to_owned());
+        // Lets a test stop the program in the middle of a commit.
+        let slowed = environment("SEGMENTA_TEST_STORE_PAUSE").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let place = LocalPlace::open(&config, Arc::clone(&clock), &user, slowed)?;
+        Ok(Self { screen, config, place, clock, tenant: arguments.tenant.clone() })
+    }
+
+    /// The tenant that was named, or the only one.
+    pub(crate) fn tenant(&self) -> Result<&TenantConfig, CliError> {
+        let names = || self.config.tenants.iter().map(|tenant| format!("`{}`", tenant.id)).collect::<Vec<_>>().join(", ");
+        match (&self.tenant, self.config.tenants.as_slice()) {
+            (Some(named), _) => self.config.tenant(named).ok_or_else(|| CliError::Usage {
+                problem: format!("there is no tenant `{named}`"),
+                help: Some(format!("The configuration has {}.", names())),
+            }),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(CliError::Usage {
+                problem: "there are several tenants".to_owned(),
+                help: Some(format!("Name one with `--tenant`: {}.", names())),
+            }),
+        }
+    }
+
+    /// The tenants that a command is for that can work on all of them.
+    pub(crate) fn tenants(&self) -> Result<Vec<&TenantConfig>, CliError> {
+        match &self.tenant {
+            Some(_) => Ok(vec![self.tenant()?]),
+            None => Ok(self.config.tenants.iter().collect()),
+        }
+    }
+
+    /// The instant to evaluate at: the one asked for, that of a tenant whose clock stands still, or now.
+    pub(crate) fn as_of(&self, tenant: &TenantConfig, asked: Option<jiff::Timestamp>) -> jiff::Timestamp {
+        asked.or(tenant.as_of).unwrap_or_else(|| self.clock.now())
+    }
+
+    /// Opens a tenant with the segments that are named, by id or by file.
+    pub(crate) async fn open_named(&self, tenant: &TenantConfig, names: &[String]) -> Result<Named, CliError> {
+        let names: Vec<Name<'_>> = names.iter().map(|name| Name::of(name)).collect::<Result<_, _>>()?;
+        let mut files = match read_definitions(&tenant.definitions) {
+            Ok(files) => files,
+            // A draft can be looked at before there is any definition.
+            Err(_) if names.iter().all(|name| matches!(name, Name::File(_))) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let mut ids = Vec::new();
+        for name in names {
+            match name {
+                Name::Id(id) => ids.push(id),
+                Name::File(path) => ids.push(put_first(&mut files, read_definition(path)?)?),
+            }
+        }
+        let opened = Opened::open(&self.place, tenant, &files).await?;
+        for id in &ids {
+            refuse_unready(&opened, tenant, id)?;
+        }
+        Ok(Named { opened, ids })
+    }
+}
+
+/// A tenant that is open, and the segments that were named; each of them is ready.
+pub(crate) struct Named {
+    pub(crate) opened: Opened<DataFusionBackend>,
+    pub(crate) ids: Vec<SegmentId>,
+}
+
+impl Named {
+    /// The segments that were named, each once.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = &ReadySegment> {
+        let distinct: BTreeSet<&SegmentId> = self.ids.iter().collect();
+        distinct.into_iter().filter_map(|id| match &self.opened.definitions.segments.get(id)?.form {
+            Form::Ready(ready) => Some(ready),
+            Form::Failed { .. } | Form::Missing(_) => None,
+        })
+    }
+}
+
+/// The only segment that was named.
+pub(crate) fn only_ready<'a>(named: &'a Named, tenant: &TenantConfig) -> Result<&'a ReadySegment, CliError> {
+    named.ready().next().ok_or_else(|| CliError::Usage { problem: format!("name a segment of tenant `{}`", tenant.id), help: None })
+}
+
+/// How a segment is named on the command line.
+enum Name<'a> {
+    Id(SegmentId),
+    File(&'a Path),
+}
+
+impl<'a> Name<'a> {
+    fn of(text: &'a str) -> Result<Self, CliError> {
+        let path = Path::new(text);
+        if format_of(path).is_some() || text.contains('/') {
+            return Ok(Self::File(path));
+        }
+        text.parse().map(Self::Id).map_err(|error| CliError::Usage {
+            problem: format!("{error}"),
+            help: Some("A definition file ends in .json, .toml, .yaml or .yml.".to_owned()),
+        })
+    }
+}
+
+/// Puts a file in the place of those that define the same segment; returns its id.
+fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -> Result<SegmentId, Error> {
+    let id_of = |file: &DefinitionFile| parse(&file.source, file.format).map(|document| document.definition().id.clone());
+    let id = id_of(&file).map_err(Error::Definitions)?;
+    files.retain(|other| id_of(other).ok().as_ref() != Some(&id));
+    files.insert(0, file);
+    Ok(id)
+}
+
+fn refuse_unready(opened: &Opened<DataFusionBackend>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
+    let definitions = &opened.definitions;
+    if let Some(invalid) = definitions.invalid.iter().find(|file| file.segment.as_ref() == Some(id)) {
+        let is_of_file = |name: &str| name == invalid.file;
+        let findings = definitions.report.findings.iter().cloned();
+        let findings = findings.filter(|finding| finding.source.as_ref().is_some_and(|source| is_of_file(&source.name)));
+        return Err(Error::Definitions(Report { findings: findings.collect() }));
+    }
+    let unknown = |near| Error::UnknownSegment { tenant: tenant.id.clone(), segment: id.clone(), near };
+    let KnownSegment { form, .. } = definitions.get(id).map_err(unknown)?;
+    let problem = match form {
+        Form::Ready(_) => return Ok(()),
+        Form::Failed { error, .. } => format!("cannot be evaluated: {error}"),
+        Form::Missing(_) => "is missing: the file that defined it is gone".to_owned(),
+    };
+    Err(Error::Segment { segment: id.clone(), problem })
+}
+
+/// A variable of the environment.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,161 @@
+//! Why a command failed, and the code that it exits with.
+
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::parquet::errors::ParquetError;
+
+use crate::diagnostic::Report;
+use crate::refresh::{Error, ErrorKind};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The command line asks for something that is not there.
+    #[error("{problem}")]
+    Usage {
+        /// What is wrong.
+        problem: String,
+        /// What to do instead.
+        help: Option<String>,
+    },
+    /// The work could not be done.
+    #[error(transparent)]
+    Work(#[from] Error),
+    /// A file that was named cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: String,
+        /// The cause below.
+        #[source]
+        source: io::Error,
+    },
+    /// The demonstration data cannot be made.
+    #[error("cannot make the data set")]
+    Generate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The work was done, and some segments of it failed; they were reported.
+    #[error("{failed} of {of} segments failed")]
+    SegmentsFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// Definitions are invalid; they were reported.
+    #[error("invalid definitions")]
+    Invalid,
+    /// The program cannot start to work.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    /// Results cannot be written.
+    #[error("cannot write the results")]
+    Output(#[from] io::Error),
+    /// Results cannot be put into the format that was asked for.
+    #[error("cannot format the results")]
+    Format(#[source] ArrowError),
+    /// Results cannot be put into Parquet.
+    #[error("cannot format the results as Parquet")]
+    Parquet(#[source] ParquetError),
+}
+
+impl From<ArrowError> for CliError {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::IoError(_, source) => Self::Output(source),
+            other => match csv_broken_pipe(&other) {
+                true => Self::Output(io::Error::from(io::ErrorKind::BrokenPipe)),
+                false => Self::Format(other),
+            },
+        }
+    }
+}
+
+/// The CSV and JSON writers keep only the text of an error below them.
+fn csv_broken_pipe(error: &ArrowError) -> bool {
+    error.to_string().contains("Broken pipe")
+}
+
+impl From<ParquetError> for CliError {
+    fn from(error: ParquetError) -> Self {
+        match error {
+            ParquetError::External(source) => match source.downcast::<io::Error>() {
+                Ok(source) => Self::Output(*source),
+                Err(source) => Self::Parquet(ParquetError::External(source)),
+            },
+            other => Self::Parquet(other),
+        }
+    }
+}
+
+impl CliError {
+    /// Whether the reader of the results went away, which is no failure.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What was wrong in definitions, when that is what it is about.
+    pub(crate) fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Work(Error::Definitions(report)) => Some(report),
+            Self::Work(_)
+            | Self::Usage { .. }
+            | Self::Read { .. }
+            | Self::Generate(_)
+            | Self::SegmentsFailed { .. }
+            | Self::Invalid
+            | Self::Runtime(_)
+            | Self::Output(_)
+            | Self::Format(_)
+            | Self::Parquet(_) => None,
+        }
+    }
+
+    /// The code to exit with.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Usage { .. } | Self::Work(Error::UnknownSegment { .. }) => 2,
+            Self::Invalid => 3,
+            Self::Work(error) => match error.kind() {
+                ErrorKind::Definition => 3,
+                ErrorKind::Request | ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Internal => 1,
+            },
+            Self::Read { .. }
+            | Self::Generate(_)
+            | Self::SegmentsFailed { .. }
+            | Self::Runtime(_)
+            | Self::Output(_)
+            | Self::Format(_)
+            | Self::Parquet(_) => 1,
+        })
+    }
+
+    /// One line with the causes below it, and what to do.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!("error: {self}\n");
+        let mut cause = std::error::Error::source(self);
+        while let Some(below) = cause {
+            // Writing to a text does not fail.
+            writeln!(text, "  because {below}").ok();
+            cause = below.source();
+        }
+        let help = match self {
+            Self::Usage { help, .. } => help.clone(),
+            Self::Work(error) => error.help(),
+            Self::Read { .. }
+            | Self::Generate(_)
+            | Self::SegmentsFailed { .. }
+            | Self::Invalid
+            | Self::Runtime(_)
+            | Self::Output(_)
+            | Self::Format(_)
+            | Self::Parquet(_) => None,
+        };
+        if let Some(help) = help {
+            writeln!(text, "  help: {help}").ok();
+        }
+        text
+    }
+}

@@ -1,0 +1,38 @@
+//! Tells people what was left out of the tables or did not fit.
+
+use super::render::Screen;
+use crate::backend::{Observation, ObservationKind};
+use crate::check::Reading;
+
+/// Notes every observation in a line.
+pub(crate) fn note_all(screen: Screen, observations: &[Observation]) {
+    for observation in observations {
+        screen.note(&in_words(observation));
+    }
+}
+
+fn in_words(observation: &Observation) -> String {
+    let Observation { table, kind, count } = observation;
+    let rows = if *count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
+    match kind {
+        ObservationKind::MissingKey => format!("{table}: {rows} without a key left out"),
+        ObservationKind::MissingTime => format!("{table}: {rows} without a time left out"),
+        ObservationKind::Misfit { property, reading } => {
+            format!("{table}: `{property}` is not {} in {rows}, and counts as missing there", reading_in_words(*reading))
+        }
+        ObservationKind::InvalidJson { column } => {
+            format!("{table}: `{column}` is not valid JSON in {rows}, and has no paths there")
+        }
+    }
+}
+
+fn reading_in_words(reading: Reading) -> &'static str {
+    match reading {
+        Reading::Text => "a text",
+        Reading::Number => "a number",
+        Reading::Boolean => "a boolean",
+        Reading::Date => "a date",
+        Reading::Elements(_) => "an array",
+        Reading::Stored => "a value",
+    }
+}

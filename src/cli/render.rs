@@ -1,0 +1,374 @@
+//! Prints results. The only place that writes to standard output; what is not a result goes to standard error.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Arc;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use datafusion::arrow::csv;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::json::ReaderBuilder;
+use datafusion::arrow::json::writer::{JsonArray, LineDelimited, Writer as JsonWriter, WriterBuilder};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::parquet::arrow::ArrowWriter;
+use futures::{Stream, StreamExt};
+use serde::Serialize;
+
+use super::args::OutputFormat;
+use super::error::CliError;
+use crate::diagnostic::{Charset, Colour, Report, Style, render_text, to_json};
+use crate::store::LedgerError;
+
+/// Where results go, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    /// How results are printed.
+    pub(crate) format: OutputFormat,
+    /// How much is said besides results.
+    pub(crate) chatter: Chatter,
+}
+
+/// How much is said besides results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chatter {
+    /// Errors alone.
+    Quiet,
+    /// What a person wants to know.
+    Normal,
+}
+
+impl Screen {
+    /// Whether a person looks at the results.
+    pub(crate) fn is_for_people(self) -> bool {
+        self.format == OutputFormat::Table && io::stdout().is_terminal()
+    }
+
+    /// Whether a person waits and would like to see how far it is.
+    pub(crate) fn shows_progress(self) -> bool {
+        self.chatter == Chatter::Normal && io::stderr().is_terminal()
+    }
+
+    /// Says something besides the results.
+    pub(crate) fn note(self, text: &str) {
+        if self.chatter == Chatter::Normal {
+            complain(&format!("{text}\n"));
+        }
+    }
+
+    /// Prints what is wrong in definitions as a result.
+    pub(crate) fn report(self, report: &Report) -> Result<(), CliError> {
+        match self.format {
+            OutputFormat::Table => self.text(&report_text(report, colour_of(&io::stdout()))),
+            OutputFormat::Json => self.json(&to_json(report)),
+            OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
+                let columns = [("file", DataType::Utf8), ("line", DataType::UInt64), ("column", DataType::UInt64)]
+                    .into_iter()
+                    .chain(["severity", "code", "message", "help", "path"].map(|name| (name, DataType::Utf8)));
+                let fields: Vec<Field> = columns.map(|(name, data_type)| Field::new(name, data_type, true)).collect();
+                let findings = to_json(report);
+                let batch = to_batch(findings.as_array().map_or(&[], Vec::as_slice), Arc::new(Schema::new(fields)))?;
+                self.batches(batch.schema(), &[batch])
+            }
+        }
+    }
+
+    /// Prints text as it is.
+    pub(crate) fn text(self, text: &str) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+        Ok(out.flush()?)
+    }
+
+    /// Prints a result that is one thing: as text for people, as one JSON value, or as rows.
+    pub(crate) fn document(self, document: &Document) -> Result<(), CliError> {
+        match self.format {
+            OutputFormat::Table => self.text(&document.text),
+            OutputFormat::Json => self.json(&document.json),
+            OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
+                self.batches(document.rows.schema(), &[document.rows.clone()])
+            }
+        }
+    }
+
+    /// Prints rows that are known as a whole.
+    pub(crate) fn listing<R: Serialize>(self, listing: &Listing<R>) -> Result<(), CliError> {
+        match self.format {
+            OutputFormat::Table => self.text(&listing.text()),
+            OutputFormat::Json => self.json(&listing.rows),
+            OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
+                let batch = to_batch(&listing.rows, schema_of(&listing.columns))?;
+                self.batches(batch.schema(), &[batch])
+            }
+        }
+    }
+
+    /// Prints rows as they come.
+    pub(crate) async fn stream(
+        self,
+        schema: SchemaRef,
+        mut rows: impl Stream<Item = Result<RecordBatch, LedgerError>> + Unpin,
+    ) -> Result<(), CliError> {
+        let mut sink = Sink::open(self.format, &schema, BufWriter::new(io::stdout()))?;
+        while let Some(batch) = rows.next().await {
+            sink.write(&batch.map_err(crate::refresh::Error::from)?)?;
+        }
+        sink.finish()
+    }
+
+    fn batches(self, schema: SchemaRef, batches: &[RecordBatch]) -> Result<(), CliError> {
+        let mut sink = Sink::open(self.format, &schema, BufWriter::new(io::stdout()))?;
+        batches.iter().try_for_each(|batch| sink.write(batch))?;
+        sink.finish()
+    }
+
+    fn json(self, value: &impl Serialize) -> Result<(), CliError> {
+        let mut text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        text.push('\n');
+        self.text(&text)
+    }
+}
+
+/// Writes to standard error. That it cannot be written to is nothing that could be told to anyone.
+pub(crate) fn complain(text: &str) {
+    io::stderr().lock().write_all(text.as_bytes()).ok();
+}
+
+/// Tells why a command failed: what is wrong in definitions as a whole, everything else in a few lines.
+pub(crate) fn complain_of(error: &CliError) {
+    if let Some(report) = error.report() {
+        complain(&report_text(report, colour_of(&io::stderr())));
+        complain("\n");
+    }
+    complain(&error.describe());
+}
+
+fn report_text(report: &Report, colour: Colour) -> String {
+    let text = render_text(report, REPORT_WIDTH, Style { charset: Charset::default(), colour });
+    if text.is_empty() { "no errors and no warnings\n".to_owned() } else { text }
+}
+
+fn colour_of(stream: &impl IsTerminal) -> Colour {
+    if stream.is_terminal() { Colour::Ansi } else { Colour::Plain }
+}
+
+/// Wide enough for a message and its place, narrow enough for a log.
+const REPORT_WIDTH: usize = 120;
+
+/// A result that is one thing.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// For people.
+    pub(crate) text: String,
+    /// For programs.
+    pub(crate) json: serde_json::Value,
+    /// For tools that read rows.
+    pub(crate) rows: RecordBatch,
+}
+
+/// Rows with their columns.
+#[derive(Debug)]
+pub(crate) struct Listing<R> {
+    /// The name and type of each field of a row, in order.
+    pub(crate) columns: Vec<(&'static str, Column)>,
+    /// The rows; they serialize to objects with the columns as keys.
+    pub(crate) rows: Vec<R>,
+}
+
+/// What a column of a listing holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    /// Text.
+    Text,
+    /// A count.
+    Count,
+    /// A number with a fraction.
+    Number,
+    /// A part of a whole, from 0 to 1; a percentage for people.
+    Share,
+    /// True or false.
+    Flag,
+    /// An instant, RFC 3339.
+    Instant,
+}
+
+impl<R: Serialize> Listing<R> {
+    /// The rows as a table for people. Columns that no row fills are left out.
+    pub(crate) fn text(&self) -> String {
+        let rows: Vec<serde_json::Value> = self.rows.iter().filter_map(|row| serde_json::to_value(row).ok()).collect();
+        let filled = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(|value| !value.is_null()));
+        let shown: Vec<(&str, Column)> = self.columns.iter().copied().filter(|(name, _)| filled(name)).collect();
+        if shown.is_empty() {
+            return "nothing\n".to_owned();
+        }
+        let mut table = plain_table(shown.iter().map(|(name, _)| name.replace('_', " ")));
+        for row in &rows {
+            table.add_row(shown.iter().map(|(name, column)| row.get(*name).map_or_else(String::new, |value| cell(value, *column))));
+        }
+        for (index, (_, column)) in shown.iter().enumerate() {
+            if let (Column::Count | Column::Number | Column::Share, Some(cells)) = (*column, table.column_mut(index)) {
+                cells.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        lines_of(&table)
+    }
+}
+
+fn cell(value: &serde_json::Value, column: Column) -> String {
+    match (value, column) {
+        (serde_json::Value::Null, _) => String::new(),
+        (serde_json::Value::Bool(flag), _) => if *flag { "yes" } else { "" }.to_owned(),
+        (serde_json::Value::Number(number), Column::Share) => {
+            format!("{:.1} %", number.as_f64().unwrap_or_default() * 100.0)
+        }
+        (serde_json::Value::String(text), _) => text.clone(),
+        (other, _) => other.to_string(),
+    }
+}
+
+fn schema_of(columns: &[(&'static str, Column)]) -> SchemaRef {
+    let field = |(name, column): &(&'static str, Column)| {
+        let data_type = match column {
+            Column::Text => DataType::Utf8,
+            Column::Count => DataType::UInt64,
+            Column::Number | Column::Share => DataType::Float64,
+            Column::Flag => DataType::Boolean,
+            Column::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
+        };
+        Field::new(*name, data_type, true)
+    };
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Rows that serialize to objects, as a batch.
+pub(crate) fn to_batch<R: Serialize>(rows: &[R], schema: SchemaRef) -> Result<RecordBatch, CliError> {
+    let mut decoder = ReaderBuilder::new(Arc::clone(&schema)).build_decoder()?;
+    decoder.serialize(rows)?;
+    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}
+
+impl<R: Serialize> Listing<R> {
+    /// The rows as a batch.
+    pub(crate) fn batch(&self) -> Result<RecordBatch, CliError> {
+        to_batch(&self.rows, schema_of(&self.columns))
+    }
+}
+
+fn plain_table(header: impl Iterator<Item = String>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn lines_of(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Writes batches in one of the formats.
+enum Sink<W: Write + Send> {
+    Table { out: W, is_first: bool },
+    Json(JsonWriter<W, JsonArray>),
+    Ndjson(JsonWriter<W, LineDelimited>),
+    Csv(csv::Writer<W>),
+    Parquet(Box<ArrowWriter<W>>),
+    Arrow(StreamWriter<W>),
+}
+
+impl<W: Write + Send> Sink<W> {
+    fn open(format: OutputFormat, schema: &SchemaRef, out: W) -> Result<Self, CliError> {
+        let json = || WriterBuilder::new().with_explicit_nulls(true);
+        Ok(match format {
+            OutputFormat::Table => Self::Table { out, is_first: true },
+            OutputFormat::Json => Self::Json(json().build(out)),
+            OutputFormat::Ndjson => Self::Ndjson(json().build(out)),
+            OutputFormat::Csv => {
+                let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
+                writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
+                Self::Csv(writer)
+            }
+            OutputFormat::Parquet => Self::Parquet(Box::new(ArrowWriter::try_new(out, Arc::clone(schema), None)?)),
+            OutputFormat::Arrow => Self::Arrow(StreamWriter::try_new(out, schema)?),
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
+        match self {
+            Self::Table { out, is_first } => {
+                let text = table_of(batch, std::mem::replace(is_first, false))?;
+                out.write_all(text.as_bytes())?;
+            }
+            Self::Json(writer) => writer.write(batch)?,
+            Self::Ndjson(writer) => writer.write(batch)?,
+            Self::Csv(writer) => writer.write(batch)?,
+            Self::Parquet(writer) => writer.write(batch)?,
+            Self::Arrow(writer) => writer.write(batch)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), CliError> {
+        let mut out = match self {
+            Self::Table { out, is_first: false } => out,
+            Self::Table { mut out, is_first: true } => {
+                out.write_all(b"nothing\n")?;
+                out
+            }
+            Self::Json(mut writer) => {
+                writer.finish()?;
+                let mut out = writer.into_inner();
+                out.write_all(b"\n")?;
+                out
+            }
+            Self::Ndjson(mut writer) => {
+                writer.finish()?;
+                writer.into_inner()
+            }
+            Self::Csv(writer) => writer.into_inner(),
+            Self::Parquet(writer) => writer.into_inner()?,
+            Self::Arrow(writer) => writer.into_inner()?,
+        };
+        Ok(out.flush()?)
+    }
+}
+
+/// The columns of the store that say the same in every row that a person asked for, or nothing at all, are left out.
+const UNSHOWN: [&str; 6] = ["tenant", "run_id", "definition_hash", "confidence", "score", "evaluation_date"];
+
+fn table_of(batch: &RecordBatch, with_header: bool) -> Result<String, CliError> {
+    let schema = batch.schema();
+    let shown: Vec<usize> = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(index, field)| {
+            let is_filled = batch.columns().get(*index).is_some_and(|column| column.null_count() < column.len());
+            !UNSHOWN.contains(&field.name().as_str()) || (field.name() == "score" && is_filled)
+        })
+        .map(|(index, _)| index)
+        .collect();
+    let options = FormatOptions::default().with_null("");
+    let formatters: Vec<ArrayFormatter<'_>> = shown
+        .iter()
+        .filter_map(|&index| batch.columns().get(index))
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+        .collect::<Result<_, _>>()?;
+    let mut table = plain_table(shown.iter().map(|&index| schema.field(index).name().replace('_', " ")));
+    if !with_header {
+        table = plain_table(std::iter::empty());
+    }
+    for row in 0..batch.num_rows() {
+        table.add_row(formatters.iter().map(|formatter| formatter.value(row).to_string()));
+    }
+    for (position, &index) in shown.iter().enumerate() {
+        if let (true, Some(column)) = (schema.field(index).data_type().is_numeric(), table.column_mut(position)) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    Ok(lines_of(&table))
+}

@@ -1,0 +1,220 @@
+//! Checked definition to logical segment, node by node: defaults become explicit, negative operators become `Not`, and texts that
+//! compare without regard to case are folded. The shape of the author's tree is kept.
+
+use super::logical::{
+    Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
+    NumberTest, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
+};
+use crate::check::{
+    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule,
+    CheckedSegment, Element, NumberMeasure, Operand, Reading, RowMeasure, ValueMeasure,
+};
+use crate::model::condition::Logic;
+use crate::model::operator::Operator;
+
+/// What a checked definition means.
+#[must_use]
+pub fn lower(segment: &CheckedSegment) -> LogicalSegment {
+    let rule = match segment.rule() {
+        CheckedRule::Static => LogicalRule::Static,
+        CheckedRule::Conditions(condition) => LogicalRule::Formula(lower_condition(condition)),
+    };
+    LogicalSegment { id: segment.id().clone(), subject: segment.subject(), rule }
+}
+
+/// A text as it compares without regard to case: full lower-casing, then every final sigma as a sigma.
+///
+/// ```
+/// use segmenta::ir::fold_case;
+/// assert_eq!(fold_case("ΟΔΟΣ"), fold_case("οδοσ"));
+/// ```
+#[must_use]
+pub fn fold_case(text: &str) -> String {
+    text.to_lowercase().replace('ς', "σ")
+}
+
+pub(super) fn lower_condition(condition: &CheckedCondition) -> Formula<SubjectTest> {
+    match condition {
+        CheckedCondition::Group { logic, conditions, .. } => join(*logic, conditions.iter().map(lower_condition).collect()),
+        CheckedCondition::AtLeast { count, of, .. } => {
+            Formula::AtLeast { count: *count, of: of.iter().map(lower_condition).collect() }
+        }
+        CheckedCondition::Not { condition, .. } => negate(lower_condition(condition)),
+        CheckedCondition::Leaf { leaf, .. } => lower_leaf(leaf),
+    }
+}
+
+fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
+    match leaf {
+        CheckedLeaf::Everyone => Formula::Constant(true),
+        CheckedLeaf::Segment { segment_id, negated } => {
+            let member = Formula::Leaf(SubjectTest::Member(segment_id.clone()));
+            if *negated { negate(member) } else { member }
+        }
+        CheckedLeaf::Attribute(attribute) => {
+            let feature = Feature::Attribute(lower_property(&attribute.property, attribute.reading));
+            lower_test(&attribute.test, |test| SubjectTest::Feature(feature, test))
+        }
+        CheckedLeaf::Events(events) => {
+            let feature = Feature::Measure(lower_measure(events));
+            lower_test(&events.test, |test| SubjectTest::Feature(feature, test))
+        }
+    }
+}
+
+fn lower_property(property: &CheckedProperty, reading: Reading) -> Value {
+    match property {
+        CheckedProperty::Stored(access) => Value::Stored(access.clone(), reading),
+        CheckedProperty::DaysSince(access) => Value::DaysSince(access.clone()),
+        CheckedProperty::DaysToAnniversary(access) => Value::DaysToAnniversary(access.clone()),
+        CheckedProperty::Part(part, access) => Value::Part(*part, access.clone()),
+        CheckedProperty::Mean(accesses) => Value::Mean(accesses.clone()),
+    }
+}
+
+fn lower_measure(events: &CheckedEvents) -> MeasureFeature {
+    let aggregate = match &events.measure {
+        CheckedMeasure::Rows(RowMeasure::Count) => Aggregate::Count,
+        CheckedMeasure::Rows(RowMeasure::ActiveDays) => Aggregate::Active(DistinctUnit::Day),
+        CheckedMeasure::Rows(RowMeasure::ActiveWeeks) => Aggregate::Active(DistinctUnit::Week),
+        CheckedMeasure::Rows(RowMeasure::ActiveMonths) => Aggregate::Active(DistinctUnit::Month),
+        CheckedMeasure::Rows(RowMeasure::DaysSinceFirst) => Aggregate::DaysSinceFirst,
+        CheckedMeasure::Rows(RowMeasure::DaysSinceLast) => Aggregate::DaysSinceLast,
+        CheckedMeasure::Number(NumberMeasure::Sum, access) => Aggregate::Sum(access.clone()),
+        CheckedMeasure::Number(NumberMeasure::Avg, access) => Aggregate::Avg(access.clone()),
+        CheckedMeasure::Number(NumberMeasure::Min, access) => Aggregate::Min(access.clone()),
+        CheckedMeasure::Number(NumberMeasure::Max, access) => Aggregate::Max(access.clone()),
+        CheckedMeasure::Number(NumberMeasure::CountDistinct, access) => Aggregate::CountDistinct(access.clone()),
+        CheckedMeasure::Value(ValueMeasure::First, access, reading) => Aggregate::First(access.clone(), *reading),
+        CheckedMeasure::Value(ValueMeasure::Last, access, reading) => Aggregate::Last(access.clone(), *reading),
+        CheckedMeasure::Value(ValueMeasure::MostFrequent, access, reading) => Aggregate::MostFrequent(access.clone(), *reading),
+    };
+    MeasureFeature {
+        event_type: events.event_type.clone(),
+        filter: Formula::All(events.filter.iter().map(lower_row).collect()),
+        window: events.window.clone(),
+        aggregate,
+    }
+}
+
+fn lower_row(row: &CheckedRow) -> Formula<RowTest> {
+    match row {
+        CheckedRow::Group { logic, conditions } => join(*logic, conditions.iter().map(lower_row).collect()),
+        CheckedRow::AtLeast { count, of } => Formula::AtLeast { count: *count, of: of.iter().map(lower_row).collect() },
+        CheckedRow::Not(inner) => negate(lower_row(inner)),
+        CheckedRow::Test(CheckedAttribute { property, reading, test }) => {
+            let value = lower_property(property, *reading);
+            lower_test(test, |test| RowTest { value, test })
+        }
+    }
+}
+
+/// The formula of a test whose operator may be negative: the positive test, under `Not` when it is.
+fn lower_test<L>(test: &crate::check::Test, leaf: impl FnOnce(Test) -> L) -> Formula<L> {
+    let (operator, negative) = match test.operator.complement_of() {
+        Some(positive) => (positive, true),
+        None => (test.operator, false),
+    };
+    let formula = match positive_test(operator, &test.operand, test.ignore_case) {
+        Some(positive) => Formula::Leaf(leaf(positive)),
+        // INVARIANT: `check` pairs operators with their operands; a pair that it does not build never holds.
+        None => Formula::Constant(false),
+    };
+    if negative { negate(formula) } else { formula }
+}
+
+fn positive_test(operator: Operator, operand: &Operand, ignore_case: bool) -> Option<Test> {
+    let fold = |text: &String| if ignore_case { fold_case(text) } else { text.clone() };
+    let text = |matches| Test::Text(TextTest { matches, ignore_case });
+    let compare = |by| match operand {
+        Operand::Number(value) => Some(Test::Number(NumberTest::Compare(by, value.clone()))),
+        Operand::Date(date) => Some(Test::Date(DateTest::Compare(by, date.clone()))),
+        Operand::Text(value) if by == Comparator::Eq => Some(text(TextMatch::OneOf(vec![fold(value)]))),
+        Operand::Boolean(value) if by == Comparator::Eq => Some(Test::Boolean(*value)),
+        Operand::None
+        | Operand::Text(_)
+        | Operand::Pattern { .. }
+        | Operand::Texts(_)
+        | Operand::NumberRange(..)
+        | Operand::Numbers(_)
+        | Operand::Boolean(_)
+        | Operand::DateRange(..)
+        | Operand::Elements(_) => None,
+    };
+    match operator {
+        Operator::IsSet => Some(Test::IsSet),
+        Operator::IsTrue => Some(Test::Boolean(true)),
+        Operator::IsFalse => Some(Test::Boolean(false)),
+        Operator::Eq => compare(Comparator::Eq),
+        Operator::Gt => compare(Comparator::Gt),
+        Operator::Gte => compare(Comparator::Gte),
+        Operator::Lt => compare(Comparator::Lt),
+        Operator::Lte => compare(Comparator::Lte),
+        Operator::Between => between(operand),
+        Operator::In => one_of(operand, fold, text),
+        Operator::Contains => match operand {
+            Operand::Text(value) => Some(text(TextMatch::Contains(fold(value)))),
+            operand => elements(operand, fold).map(|of| Test::Elements(ElementsTest::Any { of, ignore_case })),
+        },
+        Operator::ContainsAny => elements(operand, fold).map(|of| Test::Elements(ElementsTest::Any { of, ignore_case })),
+        Operator::ContainsAll => elements(operand, fold).map(|of| Test::Elements(ElementsTest::All { of, ignore_case })),
+        Operator::StartsWith => single_text(operand).map(|value| text(TextMatch::StartsWith(fold(value)))),
+        Operator::EndsWith => single_text(operand).map(|value| text(TextMatch::EndsWith(fold(value)))),
+        Operator::Matches => {
+            let Operand::Pattern { expanded, .. } = operand else { return None };
+            // Folding is part of the expanded pattern.
+            Some(Test::Text(TextTest { matches: TextMatch::Pattern(expanded.clone()), ignore_case: false }))
+        }
+        Operator::Neq | Operator::NotBetween | Operator::NotIn | Operator::DoesNotContain | Operator::IsNotSet => None,
+    }
+}
+
+fn single_text(operand: &Operand) -> Option<&String> {
+    if let Operand::Text(value) = operand { Some(value) } else { None }
+}
+
+fn between(operand: &Operand) -> Option<Test> {
+    if let Operand::NumberRange(low, high) = operand {
+        Some(Test::Number(NumberTest::Between(low.clone(), high.clone())))
+    } else if let Operand::DateRange(low, high) = operand {
+        Some(Test::Date(DateTest::Between(low.clone(), high.clone())))
+    } else {
+        None
+    }
+}
+
+fn one_of(operand: &Operand, fold: impl Fn(&String) -> String, text: impl Fn(TextMatch) -> Test) -> Option<Test> {
+    if let Operand::Texts(values) = operand {
+        Some(text(TextMatch::OneOf(sorted(values.iter().map(fold).collect()))))
+    } else if let Operand::Numbers(values) = operand {
+        Some(Test::Number(NumberTest::OneOf(sorted(values.clone()))))
+    } else {
+        None
+    }
+}
+
+fn elements(operand: &Operand, fold: impl Fn(&String) -> String) -> Option<Vec<Element>> {
+    let Operand::Elements(elements) = operand else { return None };
+    let folded = elements.iter().map(|element| match element {
+        Element::Text(text) => Element::Text(fold(text)),
+        Element::Number(_) | Element::Boolean(_) => element.clone(),
+    });
+    Some(sorted(folded.collect()))
+}
+
+fn join<L>(logic: Logic, of: Vec<Formula<L>>) -> Formula<L> {
+    match logic {
+        Logic::And => Formula::All(of),
+        Logic::Or => Formula::Any(of),
+    }
+}
+
+fn negate<L>(formula: Formula<L>) -> Formula<L> {
+    Formula::Not(Box::new(formula))
+}
+
+fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+    values.sort();
+    values.dedup();
+    values
+}

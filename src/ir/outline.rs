@@ -1,0 +1,202 @@
+//! The author's tree with a formula per node, so that one evaluation tells of every node whether it holds.
+
+use super::logical::{Formula, SubjectTest};
+use super::lower::lower_condition;
+use crate::check::{
+    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule, CheckedSegment,
+    Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+};
+use crate::model::catalog::Access;
+use crate::model::condition::{EventTypePattern, Logic};
+use crate::model::path::DocPath;
+use crate::model::window::Window;
+
+/// A node of the author's tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutlineNode {
+    /// Where it stands in the definition.
+    pub path: DocPath,
+    /// What it says, in one line.
+    pub label: String,
+    /// When it holds.
+    pub formula: Formula<SubjectTest>,
+    /// The nodes below it.
+    pub children: Vec<Self>,
+}
+
+impl OutlineNode {
+    /// This node and all below it, each before its children.
+    pub fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a Self)) {
+        visit(self);
+        for child in &self.children {
+            child.walk(visit);
+        }
+    }
+}
+
+/// The tree of a segment's rule; `None` for a static segment.
+#[must_use]
+pub fn outline(segment: &CheckedSegment) -> Option<OutlineNode> {
+    match segment.rule() {
+        CheckedRule::Static => None,
+        CheckedRule::Conditions(condition) => Some(outline_condition(condition)),
+    }
+}
+
+fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
+    let (label, children) = match condition {
+        CheckedCondition::Group { logic, conditions, .. } => {
+            let label = match logic {
+                Logic::And => "all of",
+                Logic::Or => "any of",
+            };
+            (label.to_owned(), conditions.iter().map(outline_condition).collect())
+        }
+        CheckedCondition::AtLeast { count, of, .. } => {
+            (format!("at least {count} of {}", of.len()), of.iter().map(outline_condition).collect())
+        }
+        CheckedCondition::Not { condition, .. } => ("not".to_owned(), vec![outline_condition(condition)]),
+        CheckedCondition::Leaf { leaf, .. } => (leaf_label(leaf), Vec::new()),
+    };
+    OutlineNode { path: condition.path().clone(), label, formula: lower_condition(condition), children }
+}
+
+fn leaf_label(leaf: &CheckedLeaf) -> String {
+    match leaf {
+        CheckedLeaf::Everyone => "everyone".to_owned(),
+        CheckedLeaf::Segment { segment_id, negated: false } => format!("in segment {segment_id}"),
+        CheckedLeaf::Segment { segment_id, negated: true } => format!("not in segment {segment_id}"),
+        CheckedLeaf::Attribute(attribute) => format!("{} {}", property_label(&attribute.property), test_label(&attribute.test)),
+        CheckedLeaf::Events(events) => format!("{} {}", events_label(events), test_label(&events.test)),
+    }
+}
+
+fn events_label(events: &CheckedEvents) -> String {
+    let mut label = match &events.measure {
+        CheckedMeasure::Rows(measure) => row_measure(*measure).to_owned(),
+        CheckedMeasure::Number(measure, access) => format!("{} {access}", number_measure(*measure)),
+        CheckedMeasure::Value(measure, access, _) => format!("{} {access}", value_measure(*measure)),
+    };
+    label.push_str(" of ");
+    match &events.event_type {
+        None => label.push_str("any event"),
+        Some(patterns) => label.push_str(&patterns.iter().map(pattern_label).collect::<Vec<_>>().join(" or ")),
+    }
+    if !events.filter.is_empty() {
+        label.push_str(" where ");
+        label.push_str(&rows_label(&events.filter, " and "));
+    }
+    match &events.window {
+        Window::All => {}
+        Window::Last(duration) => label.push_str(&format!(" in the last {duration}")),
+        Window::Range { from, to } => {
+            for (word, end) in [("from", from), ("to", to)] {
+                if let Some(end) = end {
+                    label.push_str(&format!(" {word} {end}"));
+                }
+            }
+        }
+    }
+    label
+}
+
+fn pattern_label(pattern: &EventTypePattern) -> String {
+    match pattern {
+        EventTypePattern::Exact(text) => text.clone(),
+        EventTypePattern::Prefix(text) => format!("{text}*"),
+    }
+}
+
+fn rows_label(rows: &[CheckedRow], by: &str) -> String {
+    rows.iter().map(row_label).collect::<Vec<_>>().join(by)
+}
+
+fn row_label(row: &CheckedRow) -> String {
+    match row {
+        CheckedRow::Group { logic: Logic::And, conditions } => format!("({})", rows_label(conditions, " and ")),
+        CheckedRow::Group { logic: Logic::Or, conditions } => format!("({})", rows_label(conditions, " or ")),
+        CheckedRow::AtLeast { count, of } => format!("at least {count} of ({})", rows_label(of, ", ")),
+        CheckedRow::Not(inner) => format!("not {}", row_label(inner)),
+        CheckedRow::Test(attribute) => format!("{} {}", property_label(&attribute.property), test_label(&attribute.test)),
+    }
+}
+
+fn property_label(property: &CheckedProperty) -> String {
+    match property {
+        CheckedProperty::Stored(access) => access.to_string(),
+        CheckedProperty::DaysSince(access) => format!("days_since({access})"),
+        CheckedProperty::DaysToAnniversary(access) => format!("days_to_anniversary({access})"),
+        CheckedProperty::Part(part, access) => format!("{}({access})", part.keyword()),
+        CheckedProperty::Mean(accesses) => format!("mean({})", joined(accesses)),
+    }
+}
+
+fn test_label(test: &Test) -> String {
+    let operand = match &test.operand {
+        Operand::None => return test.operator.to_string(),
+        Operand::Text(text) | Operand::Pattern { written: text, .. } => quoted(text),
+        Operand::Texts(texts) => list(texts.iter().map(|text| quoted(text))),
+        Operand::Number(number) => number.to_string(),
+        Operand::NumberRange(low, high) => format!("{low} and {high}"),
+        Operand::Numbers(numbers) => list(numbers.iter().map(ToString::to_string)),
+        Operand::Boolean(value) => value.to_string(),
+        Operand::Date(date) => date.to_string(),
+        Operand::DateRange(low, high) => format!("{low} and {high}"),
+        Operand::Elements(elements) => list(elements.iter().map(|element| match element {
+            Element::Text(text) => quoted(text),
+            Element::Number(number) => number.to_string(),
+            Element::Boolean(value) => value.to_string(),
+        })),
+    };
+    let case = if test.ignore_case { " (ignoring case)" } else { "" };
+    format!("{} {operand}{case}", test.operator)
+}
+
+/// How many values of a list a label shows.
+const SHOWN: usize = 5;
+
+fn list(values: impl ExactSizeIterator<Item = String>) -> String {
+    let more = values.len().saturating_sub(SHOWN);
+    let mut shown: Vec<String> = values.take(SHOWN).collect();
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    format!("[{}]", shown.join(", "))
+}
+
+fn joined(accesses: &[Access]) -> String {
+    accesses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+fn row_measure(measure: RowMeasure) -> &'static str {
+    match measure {
+        RowMeasure::Count => "count",
+        RowMeasure::ActiveDays => "active days",
+        RowMeasure::ActiveWeeks => "active weeks",
+        RowMeasure::ActiveMonths => "active months",
+        RowMeasure::DaysSinceFirst => "days since the first",
+        RowMeasure::DaysSinceLast => "days since the last",
+    }
+}
+
+fn number_measure(measure: NumberMeasure) -> &'static str {
+    match measure {
+        NumberMeasure::Sum => "sum of",
+        NumberMeasure::Avg => "mean of",
+        NumberMeasure::Min => "least",
+        NumberMeasure::Max => "greatest",
+        NumberMeasure::CountDistinct => "distinct",
+    }
+}
+
+fn value_measure(measure: ValueMeasure) -> &'static str {
+    match measure {
+        ValueMeasure::First => "first",
+        ValueMeasure::Last => "last",
+        ValueMeasure::MostFrequent => "most frequent",
+    }
+}

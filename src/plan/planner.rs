@@ -1,0 +1,302 @@
+//! Joins requests into a [`Batch`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::batch::{Batch, BatchFeature, BatchMeasure, BatchTest, Leaf, Output, OutputName};
+use crate::ir::{Comparator, DateTest, Feature, Formula, MeasureFeature, RowTest, SubjectTest, Test};
+use crate::model::calendar::Calendar;
+use crate::model::condition::Subject;
+use crate::model::id::SegmentId;
+use crate::model::window::Interval;
+
+/// A set of subjects that someone wants.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who asks.
+    pub name: OutputName,
+    /// Who is in it.
+    pub formula: Formula<SubjectTest>,
+}
+
+/// Where the members of a segment that others refer to come from.
+#[derive(Debug, Clone)]
+pub enum Reference {
+    /// They are evaluated in this batch: an active dynamic segment.
+    Evaluated(Formula<SubjectTest>),
+    /// They are read as stored: a static or paused segment.
+    Stored,
+}
+
+/// Why requests cannot be joined. `check` finds both before; a plan never guesses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A formula refers to a segment that was not handed in.
+    #[error("segment `{0}` is referred to and not known")]
+    UnknownReference(SegmentId),
+    /// Segments refer to each other in a circle.
+    #[error("segments refer to each other in a circle: {0}")]
+    Cycle(String),
+}
+
+/// Joins requests for one kind of subject. The outputs of the batch begin with what the requests refer to, in the order of the
+/// references, and hold every request once; segments that are only referred to are outputs too.
+///
+/// # Errors
+/// [`PlanError`] when references lead nowhere or in a circle.
+pub fn plan(
+    subject: Subject,
+    requests: &[Request],
+    references: &BTreeMap<SegmentId, Reference>,
+    calendar: &Calendar,
+    timezone: &str,
+) -> Result<Batch, PlanError> {
+    let mut planner = Planner {
+        calendar,
+        references,
+        requested: requests
+            .iter()
+            .filter_map(|request| match &request.name {
+                OutputName::Segment(id) => Some((id, &request.formula)),
+                OutputName::Node(..) => None,
+            })
+            .collect(),
+        batch: Batch {
+            subject,
+            as_of: calendar.as_of(),
+            timezone: timezone.to_owned(),
+            features: Vec::new(),
+            tests: Vec::new(),
+            stored: Vec::new(),
+            outputs: Vec::new(),
+        },
+        features: HashMap::new(),
+        tests: HashMap::new(),
+        segments: HashMap::new(),
+        open: Vec::new(),
+    };
+    for request in requests {
+        match &request.name {
+            OutputName::Segment(id) => {
+                planner.segment(id, &request.formula)?;
+            }
+            OutputName::Node(..) => {
+                let formula = planner.formula(&request.formula)?;
+                planner.batch.outputs.push(Output { name: request.name.clone(), formula });
+            }
+        }
+    }
+    Ok(planner.batch)
+}
+
+struct Planner<'a> {
+    calendar: &'a Calendar,
+    references: &'a BTreeMap<SegmentId, Reference>,
+    requested: HashMap<&'a SegmentId, &'a Formula<SubjectTest>>,
+    batch: Batch,
+    features: HashMap<BatchFeature, usize>,
+    tests: HashMap<BatchTest, usize>,
+    /// Leaves of segments that stand in the batch.
+    segments: HashMap<SegmentId, Leaf>,
+    /// Segments whose references are being planned, outermost first.
+    open: Vec<SegmentId>,
+}
+
+impl Planner<'_> {
+    /// The leaf of a segment by its formula; plans it once.
+    fn segment(&mut self, id: &SegmentId, formula: &Formula<SubjectTest>) -> Result<Leaf, PlanError> {
+        if let Some(leaf) = self.segments.get(id) {
+            return Ok(*leaf);
+        }
+        if let Some(start) = self.open.iter().position(|open| open == id) {
+            let circle = self.open.iter().skip(start).chain([id]).map(SegmentId::as_str).collect::<Vec<_>>();
+            return Err(PlanError::Cycle(circle.join(" -> ")));
+        }
+        self.open.push(id.clone());
+        let formula = self.formula(formula)?;
+        self.open.pop();
+        let leaf = Leaf::Output(self.batch.outputs.len());
+        self.batch.outputs.push(Output { name: OutputName::Segment(id.clone()), formula });
+        self.segments.insert(id.clone(), leaf);
+        Ok(leaf)
+    }
+
+    fn formula(&mut self, formula: &Formula<SubjectTest>) -> Result<Formula<Leaf>, PlanError> {
+        Ok(match formula {
+            Formula::Constant(value) => Formula::Constant(*value),
+            Formula::All(of) => Formula::All(self.formulas(of)?),
+            Formula::Any(of) => Formula::Any(self.formulas(of)?),
+            Formula::AtLeast { count, of } => Formula::AtLeast { count: *count, of: self.formulas(of)? },
+            Formula::Not(inner) => Formula::Not(Box::new(self.formula(inner)?)),
+            Formula::Leaf(SubjectTest::Feature(feature, test)) => Formula::Leaf(self.test(feature, test)),
+            Formula::Leaf(SubjectTest::Member(id)) => Formula::Leaf(self.reference(id)?),
+        })
+    }
+
+    fn formulas(&mut self, of: &[Formula<SubjectTest>]) -> Result<Vec<Formula<Leaf>>, PlanError> {
+        of.iter().map(|formula| self.formula(formula)).collect()
+    }
+
+    fn reference(&mut self, id: &SegmentId) -> Result<Leaf, PlanError> {
+        if let Some(leaf) = self.segments.get(id) {
+            return Ok(*leaf);
+        }
+        match self.references.get(id) {
+            Some(Reference::Evaluated(formula)) => self.segment(id, formula),
+            Some(Reference::Stored) => {
+                let leaf = Leaf::Stored(self.batch.stored.len());
+                self.batch.stored.push(id.clone());
+                self.segments.insert(id.clone(), leaf);
+                Ok(leaf)
+            }
+            None => match self.requested.get(id) {
+                Some(formula) => self.segment(id, formula),
+                None => Err(PlanError::UnknownReference(id.clone())),
+            },
+        }
+    }
+
+    fn test(&mut self, feature: &Feature, test: &Test) -> Leaf {
+        let feature = match feature {
+            Feature::Attribute(value) => BatchFeature::Attribute(value.clone()),
+            Feature::Measure(measure) => BatchFeature::Measure(bind_measure(measure, self.calendar)),
+        };
+        let feature = intern(&mut self.features, &mut self.batch.features, feature);
+        let test = BatchTest { feature, test: bind_test(test, self.calendar) };
+        Leaf::Test(intern(&mut self.tests, &mut self.batch.tests, test))
+    }
+}
+
+/// The index of a value in `list`, where it is put when it is new.
+fn intern<T: Clone + Eq + std::hash::Hash>(known: &mut HashMap<T, usize>, list: &mut Vec<T>, value: T) -> usize {
+    *known.entry(value).or_insert_with_key(|value| {
+        list.push(value.clone());
+        list.len() - 1
+    })
+}
+
+fn bind_measure(measure: &MeasureFeature, calendar: &Calendar) -> BatchMeasure {
+    BatchMeasure {
+        event_type: measure.event_type.clone(),
+        filter: measure.filter.map(&mut |row| RowTest { value: row.value.clone(), test: bind_test(&row.test, calendar) }),
+        window: calendar.window(&measure.window),
+        aggregate: measure.aggregate.clone(),
+    }
+}
+
+fn bind_test(test: &Test, calendar: &Calendar) -> Test<Interval> {
+    match test {
+        Test::IsSet => Test::IsSet,
+        Test::Text(test) => Test::Text(test.clone()),
+        Test::Number(test) => Test::Number(test.clone()),
+        Test::Boolean(value) => Test::Boolean(*value),
+        Test::Date(test) => Test::Date(bind_date(test, calendar)),
+        Test::Elements(test) => Test::Elements(test.clone()),
+    }
+}
+
+/// The instants for which a date test holds: a date that names a day is all of that day.
+fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
+    match test {
+        DateTest::Compare(comparator, date) => {
+            let moment = calendar.resolve(date);
+            match comparator {
+                Comparator::Eq => Interval { from: Some(moment.start()), to: Some(moment.end()) },
+                Comparator::Gt => Interval { from: Some(moment.end()), to: None },
+                Comparator::Gte => Interval { from: Some(moment.start()), to: None },
+                Comparator::Lt => Interval { from: None, to: Some(moment.start()) },
+                Comparator::Lte => Interval { from: None, to: Some(moment.end()) },
+            }
+        }
+        DateTest::Between(low, high) => {
+            Interval { from: Some(calendar.resolve(low).start()), to: Some(calendar.resolve(high).end()) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Reading;
+    use crate::ir::{Aggregate, NumberTest, Value};
+    use crate::model::catalog::{Access, ColumnType};
+    use crate::model::decimal::Decimal;
+    use crate::model::window::{Duration, Unit, Window};
+
+    fn id(text: &str) -> SegmentId {
+        text.parse().unwrap()
+    }
+
+    fn calendar() -> Calendar {
+        Calendar::new("2026-01-20T08:00:00Z".parse().unwrap(), "UTC").unwrap()
+    }
+
+    fn orders_at_least(count: i64) -> Formula<SubjectTest> {
+        let measure = MeasureFeature {
+            event_type: None,
+            filter: Formula::Constant(true),
+            window: Window::Last(Duration { amount: 7, unit: Unit::Day }),
+            aggregate: Aggregate::Count,
+        };
+        let test = Test::Number(NumberTest::Compare(Comparator::Gte, Decimal::from(count)));
+        Formula::Leaf(SubjectTest::Feature(Feature::Measure(measure), test))
+    }
+
+    fn member(text: &str) -> Formula<SubjectTest> {
+        Formula::Leaf(SubjectTest::Member(id(text)))
+    }
+
+    fn request(text: &str, formula: Formula<SubjectTest>) -> Request {
+        Request { name: OutputName::Segment(id(text)), formula }
+    }
+
+    #[test]
+    fn a_feature_that_two_segments_ask_for_is_planned_once() {
+        let requests = [request("a", orders_at_least(1)), request("b", orders_at_least(2)), request("c", orders_at_least(1))];
+        let batch = plan(Subject::User, &requests, &BTreeMap::new(), &calendar(), "UTC").unwrap();
+        assert_eq!((batch.features.len(), batch.tests.len(), batch.outputs.len()), (1, 2, 3));
+    }
+
+    #[test]
+    fn references_come_first_whether_requested_or_not() {
+        let references = BTreeMap::from([(id("c"), Reference::Evaluated(orders_at_least(1))), (id("s"), Reference::Stored)]);
+        let both = Formula::All(vec![member("b"), member("c"), member("s")]);
+        let requests = [request("a", both), request("b", orders_at_least(2))];
+        let batch = plan(Subject::User, &requests, &references, &calendar(), "UTC").unwrap();
+        let names: Vec<_> = batch.outputs.iter().map(|output| output.name.clone()).collect();
+        assert_eq!(names, ["b", "c", "a"].map(|name| OutputName::Segment(id(name))));
+        assert_eq!(batch.stored, [id("s")]);
+        let expected = [Leaf::Output(0), Leaf::Output(1), Leaf::Stored(0)].map(Formula::Leaf);
+        assert_eq!(batch.outputs[2].formula, Formula::All(expected.to_vec()));
+    }
+
+    #[test]
+    fn circles_and_unknown_segments_are_refused() {
+        let requests = [request("a", member("b")), request("b", member("a"))];
+        let error = plan(Subject::User, &requests, &BTreeMap::new(), &calendar(), "UTC").unwrap_err();
+        assert_eq!(error, PlanError::Cycle("a -> b -> a".to_owned()));
+        let error = plan(Subject::User, &[request("a", member("x"))], &BTreeMap::new(), &calendar(), "UTC").unwrap_err();
+        assert_eq!(error, PlanError::UnknownReference(id("x")));
+    }
+
+    #[test]
+    fn a_day_is_all_of_that_day() {
+        let day = crate::model::window::DateExpr {
+            anchor: crate::model::window::Anchor::Day("2026-01-15".parse().unwrap()),
+            offsets: vec![],
+            truncation: None,
+        };
+        let bound = |comparator| bind_date(&DateTest::Compare(comparator, day.clone()), &calendar());
+        let (start, end) = ("2026-01-15T00:00:00Z".parse().unwrap(), "2026-01-16T00:00:00Z".parse().unwrap());
+        assert_eq!(bound(Comparator::Eq), Interval { from: Some(start), to: Some(end) });
+        assert_eq!(bound(Comparator::Gt), Interval { from: Some(end), to: None });
+        assert_eq!(bound(Comparator::Lte), Interval { from: None, to: Some(end) });
+    }
+
+    #[test]
+    fn attributes_are_features_too() {
+        let access = Access::column("age", ColumnType::Integer);
+        let test = SubjectTest::Feature(Feature::Attribute(Value::Stored(access, Reading::Number)), Test::IsSet);
+        let batch = plan(Subject::User, &[request("a", Formula::Leaf(test))], &BTreeMap::new(), &calendar(), "UTC").unwrap();
+        assert_eq!(batch.outputs[0].formula, Formula::Leaf(Leaf::Test(0)));
+    }
+}

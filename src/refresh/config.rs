@@ -1,0 +1,448 @@
+//! `scheduler.toml`: where tables, definitions and the store are, and when work is done. Reads text that it is handed; the
+//! environment comes in as a function, because only the command line may look at it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use croner::Cron;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::backend::tables::{EngineSettings, EventSource, SubjectSource, TenantTables};
+use crate::clock::floor_to_micros;
+use crate::diagnostic::nearest;
+use crate::model::calendar::time_zone;
+use crate::model::id::TenantId;
+use crate::model::window::{Duration, Unit};
+
+/// Everything that `scheduler.toml` says, with defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// URL of the store, or its path seen from the working folder.
+    pub store: String,
+    /// How the engine works.
+    pub engine: EngineSettings,
+    /// When the scheduler works.
+    pub scheduler: SchedulerConfig,
+    /// At least one; ids are unique.
+    pub tenants: Vec<TenantConfig>,
+    /// The folder of the file, which the paths of tables are relative to.
+    pub folder: PathBuf,
+}
+
+impl Config {
+    /// The tenant with this id.
+    #[must_use]
+    pub fn tenant(&self, id: &str) -> Option<&TenantConfig> {
+        self.tenants.iter().find(|tenant| tenant.id.as_str() == id)
+    }
+}
+
+/// When the scheduler works.
+#[derive(Debug, Clone)]
+pub struct SchedulerConfig {
+    /// How often a segment is recomputed that does not say so itself.
+    pub default_refresh_interval: Duration,
+    /// How many tenants are worked on at once; at least 1.
+    pub max_concurrent_tenants: usize,
+    /// When whole jobs are done.
+    pub jobs: Jobs,
+}
+
+/// Cron expressions of the jobs of the scheduler, in each tenant's timezone; `None` = never.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jobs {
+    /// Evaluates every active segment from all data.
+    #[serde(default, deserialize_with = "cron")]
+    pub full_evaluation: Option<Cron>,
+    /// Recounts the snapshots, repairs recorded counts and logs the differences.
+    #[serde(default, deserialize_with = "cron")]
+    pub count_sync: Option<Cron>,
+    /// Writes one daily history row per segment.
+    #[serde(default, deserialize_with = "cron")]
+    pub history_record: Option<Cron>,
+}
+
+/// An owner of definitions and tables.
+#[derive(Debug, Clone)]
+pub struct TenantConfig {
+    /// Unique in the file.
+    pub id: TenantId,
+    /// The timezone of its local days and cron expressions.
+    pub timezone: TimeZone,
+    /// Files, folders and globs of definitions, as they are opened.
+    pub definitions: Vec<PathBuf>,
+    /// The instant at which the tenant's clock stands still, for demonstrations and tests.
+    pub as_of: Option<Timestamp>,
+    /// Where its tables are.
+    pub tables: TenantTables,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{location}: {problem}")]
+pub struct ConfigError {
+    /// `file:line`, or the file alone.
+    pub location: String,
+    /// What is wrong: lower case, one line.
+    pub problem: String,
+    /// What to do instead; a sentence of its own.
+    pub help: Option<String>,
+}
+
+/// Reads the text of a configuration file.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub fn parse_config(path: &Path, text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+    let place = Place { path, text };
+    let mut table = DeTable::parse(text).map_err(|error| place.toml_error(&error))?;
+    expand_table(table.get_mut(), environment, &place)?;
+    let deserializer = toml::Deserializer::from(table);
+    let file = FileConfig::deserialize(deserializer).map_err(|error| place.toml_error(&error))?;
+    file.resolve(&place)
+}
+
+/// A text and where it stands, to say where something is wrong.
+struct Place<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Place<'_> {
+    fn error(&self, span: Option<Range<usize>>, problem: impl Into<String>, help: Option<String>) -> ConfigError {
+        let file = self.path.display();
+        let location = match span.and_then(|span| self.text.as_bytes().get(..span.start)) {
+            Some(before) => format!("{file}:{}", 1 + before.iter().filter(|&&byte| byte == b'\n').count()),
+            None => file.to_string(),
+        };
+        ConfigError { location, problem: problem.into(), help }
+    }
+
+    /// The message of the TOML reader, with a suggestion when it is about an unknown key.
+    fn toml_error(&self, error: &toml::de::Error) -> ConfigError {
+        let problem = error.message().lines().next().unwrap_or_default().to_owned();
+        let quoted: Vec<&str> = problem.split('`').skip(1).step_by(2).collect();
+        let help = match quoted.split_first() {
+            Some((unknown, known)) if problem.starts_with("unknown field") => suggestion(unknown, known),
+            Some(_) | None => None,
+        };
+        self.error(error.span(), problem, help)
+    }
+
+    /// The folder of the file, seen from the working folder.
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// A store of the file: a URL stays, a path is seen from the working folder.
+    fn resolve_location(&self, written: &str) -> String {
+        if written.contains("://") { written.to_owned() } else { self.folder().join(written).to_string_lossy().into_owned() }
+    }
+}
+
+fn suggestion(unknown: &str, known: &[&str]) -> Option<String> {
+    nearest(unknown, known.iter().copied()).map(|near| format!("Did you mean `{near}`?"))
+}
+
+/// Replaces `${NAME}` in every string below.
+fn expand_table(
+    table: &mut DeTable<'_>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    place: &Place<'_>,
+) -> Result<(), ConfigError> {
+    table.iter_mut().try_for_each(|(_, value)| expand_value(value, environment, place))
+}
+
+fn expand_value(
+    value: &mut Spanned<DeValue<'_>>,
+    environment: &dyn Fn(&str) -> Option<String>,
+    place: &Place<'_>,
+) -> Result<(), ConfigError> {
+    let span = value.span();
+    match value.get_mut() {
+        DeValue::String(text) => {
+            if text.contains("${") {
+                let expanded = expand_text(text, environment)
+                    .map_err(|problem| place.error(Some(span), problem, Some("Set it before you start segmenta.".to_owned())))?;
+                *text = expanded.into();
+            }
+            Ok(())
+        }
+        DeValue::Array(values) => values.iter_mut().try_for_each(|value| expand_value(value, environment, place)),
+        DeValue::Table(table) => expand_table(table, environment, place),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => Ok(()),
+    }
+}
+
+fn expand_text(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) = after.split_once('}').ok_or_else(|| "a `${` without its `}`".to_owned())?;
+        expanded.push_str(before);
+        expanded.push_str(&environment(name).ok_or_else(|| format!("the environment variable `{name}` is not set"))?);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileConfig {
+    store: StoreSection,
+    #[serde(default)]
+    engine: EngineSection,
+    #[serde(default)]
+    scheduler: SchedulerSection,
+    tenants: Spanned<Vec<TenantSection>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreSection {
+    url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct EngineSection {
+    backend: Spanned<String>,
+    #[serde(deserialize_with = "size")]
+    memory_limit: Option<u64>,
+    threads: usize,
+    spill: Option<String>,
+}
+
+impl Default for EngineSection {
+    fn default() -> Self {
+        Self { backend: Spanned::new(0..0, "datafusion".to_owned()), memory_limit: None, threads: 0, spill: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SchedulerSection {
+    #[serde(deserialize_with = "duration")]
+    default_refresh_interval: Duration,
+    max_concurrent_tenants: Spanned<usize>,
+    jobs: Jobs,
+}
+
+impl Default for SchedulerSection {
+    fn default() -> Self {
+        Self {
+            default_refresh_interval: Duration { amount: 60, unit: Unit::Second },
+            max_concurrent_tenants: Spanned::new(0..0, 2),
+            jobs: Jobs::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantSection {
+    id: Spanned<TenantId>,
+    #[serde(default = "utc")]
+    timezone: Spanned<String>,
+    definitions: Spanned<Vec<String>>,
+    as_of: Option<Spanned<String>>,
+    users: Option<SubjectSource>,
+    events: Option<EventSource>,
+    products: Option<SubjectSource>,
+}
+
+fn utc() -> Spanned<String> {
+    Spanned::new(0..0, "UTC".to_owned())
+}
+
+impl FileConfig {
+    fn resolve(self, place: &Place<'_>) -> Result<Config, ConfigError> {
+        let mut tenants: Vec<TenantConfig> = Vec::new();
+        let span = self.tenants.span();
+        for section in self.tenants.into_inner() {
+            let id_span = section.id.span();
+            let tenant = section.resolve(place)?;
+            if tenants.iter().any(|other| other.id == tenant.id) {
+                return Err(place.error(Some(id_span), format!("tenant `{}` stands here twice", tenant.id), None));
+            }
+            tenants.push(tenant);
+        }
+        if tenants.is_empty() {
+            return Err(place.error(Some(span), "there is no tenant", Some("Add a `[[tenants]]` table.".to_owned())));
+        }
+        Ok(Config {
+            store: place.resolve_location(&self.store.url),
+            engine: self.engine.resolve(place)?,
+            scheduler: self.scheduler.resolve(place)?,
+            tenants,
+            folder: place.folder().to_owned(),
+        })
+    }
+}
+
+impl EngineSection {
+    fn resolve(self, place: &Place<'_>) -> Result<EngineSettings, ConfigError> {
+        let error = |problem: String, help: &str| Err(place.error(Some(self.backend.span()), problem, Some(help.to_owned())));
+        match self.backend.get_ref().as_str() {
+            "datafusion" => Ok(EngineSettings {
+                memory_limit: self.memory_limit,
+                threads: self.threads,
+                spill: self.spill.map(|folder| place.folder().join(folder)),
+            }),
+            "clickhouse" => error(
+                "the backend `clickhouse` is not yet supported".to_owned(),
+                "Use `backend = \"datafusion\"`, or leave the key out.",
+            ),
+            other => error(format!("unknown backend `{other}`"), "The backend of this version is `datafusion`."),
+        }
+    }
+}
+
+impl SchedulerSection {
+    fn resolve(self, place: &Place<'_>) -> Result<SchedulerConfig, ConfigError> {
+        if *self.max_concurrent_tenants.get_ref() == 0 {
+            let span = self.max_concurrent_tenants.span();
+            return Err(place.error(Some(span), "`max_concurrent_tenants` must be at least 1", None));
+        }
+        Ok(SchedulerConfig {
+            default_refresh_interval: self.default_refresh_interval,
+            max_concurrent_tenants: self.max_concurrent_tenants.into_inner(),
+            jobs: self.jobs,
+        })
+    }
+}
+
+impl TenantSection {
+    fn resolve(self, place: &Place<'_>) -> Result<TenantConfig, ConfigError> {
+        let timezone = time_zone(self.timezone.get_ref()).map_err(|error| {
+            place.error(Some(self.timezone.span()), error.to_string(), Some("Use an IANA name such as `Europe/Berlin`.".to_owned()))
+        })?;
+        if self.definitions.get_ref().is_empty() {
+            let help = "Name the folder of the definitions, such as `definitions = [\"queries/\"]`.";
+            return Err(place.error(Some(self.definitions.span()), "`definitions` is empty", Some(help.to_owned())));
+        }
+        let as_of = self.as_of.map(|written| parse_instant(&written, place)).transpose()?;
+        let definitions = self.definitions.get_ref().iter().map(|written| place.folder().join(written)).collect();
+        let tables =
+            TenantTables { timezone: self.timezone.into_inner(), users: self.users, events: self.events, products: self.products };
+        Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, tables })
+    }
+}
+
+fn parse_instant(written: &Spanned<String>, place: &Place<'_>) -> Result<Timestamp, ConfigError> {
+    let parsed: Result<Timestamp, _> = written.get_ref().parse();
+    parsed.map(floor_to_micros).map_err(|_| {
+        let help = "Write RFC 3339, such as `2026-01-01T00:00:00Z`.".to_owned();
+        place.error(Some(written.span()), format!("`{}` is not an instant", written.get_ref()), Some(help))
+    })
+}
+
+/// A cron expression of five fields, or six with seconds first.
+///
+/// # Errors
+/// Why it is none, one line.
+pub fn parse_cron(text: &str) -> Result<Cron, String> {
+    Cron::from_str(text).map_err(|error| format!("`{text}` is not a cron expression: {error}"))
+}
+
+fn cron<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cron>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_cron(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// A positive number of bytes, such as `8GiB`, `500MB` or a plain integer.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Number(bytes) if bytes > 0 => Ok(Some(bytes)),
+        Scalar::Number(_) => Err(D::Error::custom("a size must be positive")),
+        Scalar::Text(text) => parse_size(&text)
+            .map(Some)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is not a size: write it like `8GiB` or `500MB`"))),
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let (amount, unit) = split_amount(text);
+    let factor: u64 = match unit {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    amount.parse::<u64>().ok()?.checked_mul(factor).filter(|&bytes| bytes > 0)
+}
+
+/// A length of time such as `60s` or `5min`, or whole seconds.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Number(seconds) => u32::try_from(seconds)
+            .ok()
+            .filter(|&amount| amount > 0)
+            .map(|amount| Duration { amount, unit: Unit::Second })
+            .ok_or_else(|| D::Error::custom("an interval must be at least 1 second")),
+        Scalar::Text(text) => parse_duration(&text).map_err(D::Error::custom),
+    }
+}
+
+/// How long to wait for something: a length of exact units such as `60s`, or whole seconds.
+///
+/// # Errors
+/// Why it is none, one line.
+pub fn parse_wait(text: &str) -> Result<std::time::Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(std::time::Duration::from_secs(seconds));
+    }
+    let Duration { amount, unit } = parse_duration(text)?;
+    let seconds = unit.exact_seconds().and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = seconds.ok_or_else(|| format!("`{text}` is no wait: write it like `60s`, `5min` or `2h`"))?;
+    Ok(std::time::Duration::from_secs(seconds * u64::from(amount)))
+}
+
+/// A length of time between two runs, where minutes and months cannot be confused.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (amount, unit) = split_amount(text);
+    if unit == "m" {
+        return Err(format!("`{text}` is ambiguous, did you mean `{amount}min`?"));
+    }
+    let unit = Unit::ALL.into_iter().find(|known| known.keyword() == unit);
+    match (amount.parse::<u32>(), unit) {
+        (Ok(amount), Some(unit)) if amount > 0 => Ok(Duration { amount, unit }),
+        _ => Err(format!("`{text}` is not a length of time: write it like `60s`, `5min` or `12h`")),
+    }
+}
+
+fn split_amount(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (amount, unit) = text.split_at(digits);
+    (amount, unit.trim_start())
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a whole number, or a text with a unit")]
+enum Scalar {
+    Number(u64),
+    Text(String),
+}
+
+impl fmt::Display for TenantConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tenant `{}`", self.id)
+    }
+}

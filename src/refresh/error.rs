@@ -1,0 +1,172 @@
+//! Why work could not be done, and what to do about it.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::config::ConfigError;
+use crate::backend::BackendError;
+use crate::diagnostic::Report;
+use crate::model::id::{SegmentId, TenantId};
+use crate::plan::PlanError;
+use crate::store::LedgerError;
+
+/// Why work could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// Definitions are invalid, and nothing was done.
+    #[error("{}", count_of_errors(.0))]
+    Definitions(Report),
+    /// A place of definitions is missing, unreadable or empty.
+    #[error("the definitions at `{path}` {problem}")]
+    DefinitionFiles {
+        /// The file, folder or glob.
+        path: PathBuf,
+        /// What is wrong, to be read after the path.
+        problem: String,
+        /// The cause below.
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    /// There is no such segment.
+    #[error("tenant `{tenant}` has no segment `{segment}`")]
+    UnknownSegment {
+        /// The tenant.
+        tenant: TenantId,
+        /// The segment.
+        segment: SegmentId,
+        /// One that may be meant.
+        near: Option<SegmentId>,
+    },
+    /// What is asked for cannot be done with this segment.
+    #[error("segment `{segment}` {problem}")]
+    Segment {
+        /// The segment.
+        segment: SegmentId,
+        /// Why not, to be read after the segment.
+        problem: String,
+    },
+    /// A segment was computed at a later instant already.
+    #[error("segment `{segment}` was computed as of {last}, which is later than {as_of}")]
+    Past {
+        /// The segment.
+        segment: SegmentId,
+        /// The instant of its last run.
+        last: Timestamp,
+        /// The instant that was asked for.
+        as_of: Timestamp,
+    },
+    /// Others refer to a segment that should end.
+    #[error("segment `{segment}` cannot be deleted: {} refer to it", quoted(.referrers))]
+    Referenced {
+        /// The segment.
+        segment: SegmentId,
+        /// Who refers to it.
+        referrers: Vec<SegmentId>,
+    },
+    /// Segments cannot be joined to a batch.
+    #[error("the segments cannot be planned together")]
+    Plan(#[from] PlanError),
+    /// The tables cannot be evaluated.
+    #[error("the tables of tenant `{tenant}` cannot be evaluated")]
+    Backend {
+        /// The tenant.
+        tenant: TenantId,
+        /// The cause below.
+        #[source]
+        source: BackendError,
+    },
+    /// The store cannot be used.
+    #[error("the store cannot be used")]
+    Ledger(#[from] LedgerError),
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// Correct a definition.
+    Definition,
+    /// Correct what was asked for, or the configuration.
+    Request,
+    /// Try again later: someone else is at work.
+    Conflict,
+    /// Make a file, table or service available.
+    Unavailable,
+    /// Repair the store, or use a newer version.
+    Corrupt,
+    /// Report a mistake of the program.
+    Internal,
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Definitions(_) => ErrorKind::Definition,
+            Self::Config(_) | Self::UnknownSegment { .. } | Self::Segment { .. } | Self::Past { .. } | Self::Referenced { .. } => {
+                ErrorKind::Request
+            }
+            Self::DefinitionFiles { .. } => ErrorKind::Unavailable,
+            Self::Plan(_) => ErrorKind::Internal,
+            Self::Backend { source, .. } => match source {
+                BackendError::Source { .. } | BackendError::DuplicateKeys { .. } | BackendError::Memory { .. } => {
+                    ErrorKind::Unavailable
+                }
+                BackendError::Mapping { .. } => ErrorKind::Request,
+                BackendError::Engine { .. } => ErrorKind::Internal,
+            },
+            Self::Ledger(source) => match source {
+                LedgerError::Held { .. } | LedgerError::Fenced { .. } => ErrorKind::Conflict,
+                LedgerError::NewerFormat { .. } | LedgerError::Corrupt { .. } => ErrorKind::Corrupt,
+                LedgerError::Io { .. } => ErrorKind::Unavailable,
+                LedgerError::UnknownSegment { .. } => ErrorKind::Request,
+            },
+        }
+    }
+
+    /// What to do instead; a sentence of its own.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Config(error) => error.help.clone(),
+            Self::Definitions(_) => {
+                Some("Nothing was run. Correct them, or use `--skip-invalid` to go on with their last valid forms.".to_owned())
+            }
+            Self::UnknownSegment { near, .. } => match near {
+                Some(near) => Some(format!("Did you mean `{near}`?")),
+                None => Some("`segmenta list` shows all of them.".to_owned()),
+            },
+            Self::Past { .. } => Some("A refresh goes forward only: give a later `--as-of`, or none.".to_owned()),
+            Self::Referenced { .. } => Some("Delete or change those first.".to_owned()),
+            Self::Backend { source: BackendError::Source { help, .. } | BackendError::Mapping { help, .. }, .. } => help.clone(),
+            Self::Backend { source: BackendError::DuplicateKeys { .. }, .. } => {
+                Some("Name the column that says which row wins, with `version = \"...\"`, or make the keys unique.".to_owned())
+            }
+            Self::Backend { source: BackendError::Memory { .. }, .. } => Some("Raise `memory_limit` under `[engine]`.".to_owned()),
+            Self::Ledger(LedgerError::Held { .. }) => Some("Wait longer with `--wait`, or try again.".to_owned()),
+            Self::Ledger(LedgerError::NewerFormat { .. }) => Some("Use a newer version of segmenta.".to_owned()),
+            Self::DefinitionFiles { .. }
+            | Self::Segment { .. }
+            | Self::Plan(_)
+            | Self::Backend { source: BackendError::Engine { .. }, .. }
+            | Self::Ledger(_) => None,
+        }
+    }
+}
+
+fn count_of_errors(report: &Report) -> String {
+    let errors = report.findings.iter().filter(|finding| finding.severity == crate::diagnostic::Severity::Error).count();
+    match errors {
+        1 => "a definition is invalid: 1 error".to_owned(),
+        errors => format!("definitions are invalid: {errors} errors"),
+    }
+}
+
+fn quoted(segments: &[SegmentId]) -> String {
+    segments.iter().map(|segment| format!("`{segment}`")).collect::<Vec<_>>().join(", ")
+}

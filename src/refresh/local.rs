@@ -1,0 +1,68 @@
+//! The place inside this process: tables read by DataFusion, members kept as Parquet on an object store.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::config::{Config, TenantConfig};
+use super::error::Error;
+use super::place::Place;
+use crate::backend::datafusion::{DataFusionBackend, Tables};
+use crate::backend::tables::EngineSettings;
+use crate::backend::{BackendError, LocalMembers};
+use crate::clock::SharedClock;
+use crate::model::catalog::Catalog;
+use crate::model::id::TenantId;
+use crate::store::LedgerError;
+use crate::store::object::{self, Holder, ObjectLedger};
+
+/// Evaluates with DataFusion and keeps members on an object store.
+pub struct LocalPlace {
+    engine: EngineSettings,
+    folder: PathBuf,
+    ledger: ObjectLedger,
+}
+
+impl LocalPlace {
+    /// The place that a configuration describes, used on behalf of `user`. Nothing is created until something is written.
+    /// `slowed` is a pause before each operation of the store, for tests that interrupt it.
+    ///
+    /// # Errors
+    /// When the store's location cannot be used.
+    pub fn open(config: &Config, clock: SharedClock, user: &str, slowed: Option<Duration>) -> Result<Self, Error> {
+        let mut store = object::Place::open(&config.store)?;
+        if let Some(pause) = slowed {
+            store = store.delayed(pause);
+        }
+        let ledger = ObjectLedger::new(store, clock, Holder::current(user), object::Options::default());
+        Ok(Self { engine: config.engine.clone(), folder: config.folder.clone(), ledger })
+    }
+
+    /// The catalog of a tenant that the last run kept; `None` when there was none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {
+        self.ledger.kept_catalog(tenant).await
+    }
+}
+
+#[async_trait]
+impl Place for LocalPlace {
+    type Members = LocalMembers;
+    type Backend = DataFusionBackend;
+    type Ledger = ObjectLedger;
+
+    async fn open(&self, tenant: &TenantConfig) -> Result<DataFusionBackend, BackendError> {
+        Ok(DataFusionBackend::new(Tables::open(&tenant.tables, &self.folder, &self.engine).await?))
+    }
+
+    fn ledger(&self) -> &ObjectLedger {
+        &self.ledger
+    }
+
+    async fn keep_catalog(&self, tenant: &TenantId, catalog: &Catalog) -> Result<(), LedgerError> {
+        self.ledger.keep_catalog(tenant, catalog).await
+    }
+}

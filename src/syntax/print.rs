@@ -1,0 +1,380 @@
+//! A definition to canonical JSON: keys in the order of the language reference, defaults left out, two spaces of indent.
+
+use std::fmt::Write;
+
+use super::node::{Member, Node, NodeKind};
+use crate::model::condition::{AttributeTest, Comparison};
+use crate::model::condition::{
+    Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, Logic, Measure, Node as Rule, SegmentLeaf, Subject,
+};
+use crate::model::property::{Property, PropertyPath};
+use crate::model::schedule::Schedule;
+use crate::model::scoring::{Combination, Scoring, ScoringRule};
+use crate::model::segment::{self, Definition, Kind, Status};
+use crate::model::value::Literal;
+use crate::model::window::Window;
+
+/// Prints a definition as canonical JSON, with a newline at its end.
+///
+/// What [`parse`](super::parse) reads from it is the same definition, but for leaves that are not evaluated yet: of these only the
+/// name is kept.
+#[must_use]
+pub fn print_json(definition: &Definition) -> String {
+    let mut text = String::new();
+    write_node(&mut text, &definition_node(definition), 0);
+    text.push('\n');
+    text
+}
+
+fn definition_node(definition: &Definition) -> Node {
+    let mut object = Object::default();
+    object.text("id", definition.id.as_str());
+    object.optional("name", definition.name.as_deref().map(text));
+    object.optional("description", definition.description.as_deref().map(text));
+    match definition.subject {
+        Subject::User => {}
+        Subject::Product => object.text("subject", definition.subject.keyword()),
+    }
+    match definition.kind {
+        Kind::Dynamic => {}
+        Kind::Static => object.text("kind", "static"),
+    }
+    match definition.status {
+        Status::Active => {}
+        Status::Paused => object.text("status", "paused"),
+        Status::Archived => object.text("status", "archived"),
+    }
+    match &definition.schedule {
+        None => {}
+        Some(Schedule::Every(interval)) => object.text("refresh_interval", &interval.to_string()),
+        Some(Schedule::Cron(expression)) => object.text("schedule", expression),
+    }
+    object.optional("cache_ttl", definition.cache_ttl.map(|ttl| text(&ttl.to_string())));
+    if !definition.tags.is_empty() {
+        object.push("tags", list(definition.tags.iter().map(|tag| text(tag))));
+    }
+    object.optional("icon", definition.icon.as_deref().map(text));
+    object.optional("color", definition.color.as_deref().map(text));
+    match &definition.rule {
+        None => {}
+        Some(segment::Rule::Conditions { logic, conditions }) => {
+            object.text("logic", logic_word(*logic));
+            object.push("conditions", list(conditions.iter().map(condition_node)));
+        }
+        Some(segment::Rule::Scoring(scoring)) => object.push("scoring", scoring_node(scoring)),
+    }
+    object.optional("metadata", definition.metadata.as_ref().map(carried_object));
+    object.into_node()
+}
+
+fn condition_node(condition: &Condition) -> Node {
+    let mut object = Object::default();
+    match &condition.node {
+        Rule::Group { logic, conditions } => {
+            object.text("logic", logic_word(*logic));
+            object.push("conditions", list(conditions.iter().map(condition_node)));
+        }
+        Rule::AtLeast { count, of } => {
+            object.push("at_least", number(count));
+            object.push("of", list(of.iter().map(condition_node)));
+        }
+        Rule::Not(condition) => object.push("not", condition_node(condition)),
+        Rule::Leaf(leaf) => leaf_members(leaf, &mut object),
+    }
+    object.optional("description", condition.description.as_deref().map(text));
+    object.into_node()
+}
+
+fn leaf_members(leaf: &Leaf, object: &mut Object) {
+    match leaf {
+        Leaf::Attribute { subject, test } => {
+            object.text(
+                "type",
+                match subject {
+                    Subject::User => "user_attribute",
+                    Subject::Product => "product_attribute",
+                },
+            );
+            test_members(test, object);
+        }
+        Leaf::Event(event) => event_members(event, object),
+        Leaf::Segment(SegmentLeaf { segment_id, negated }) => {
+            object.text("type", "segment");
+            object.text("segment_id", segment_id.as_str());
+            if *negated {
+                object.text("operator", "not_in");
+            }
+        }
+        Leaf::Everyone => object.text("type", "everyone"),
+        Leaf::Lifecycle(_) => object.text("type", "lifecycle"),
+        Leaf::Sequence(_) => object.text("type", "sequence"),
+        Leaf::Compare(_) => object.text("type", "compare"),
+        Leaf::Top(_) => object.text("type", "top"),
+        Leaf::Sample(_) => object.text("type", "sample"),
+        Leaf::UserBehaviorSignal(_) => object.text("type", "user_behavior_signal"),
+        Leaf::AiVisibilityMetric(_) => object.text("type", "ai_visibility_metric"),
+    }
+}
+
+fn test_members(test: &AttributeTest, object: &mut Object) {
+    object.push("property", property_node(&test.property));
+    comparison_members(&test.comparison, object);
+}
+
+fn property_node(property: &Property) -> Node {
+    let of = |key: &str, path: &PropertyPath| single(key, text(&path.to_string()));
+    match property {
+        Property::Path(path) => text(&path.to_string()),
+        Property::DaysSince(path) => of("days_since", path),
+        Property::DaysToAnniversary(path) => of("days_to_anniversary", path),
+        Property::Part(part, path) => of(part.keyword(), path),
+        Property::Mean(paths) => single("mean", list(paths.iter().map(|path| text(&path.to_string())))),
+    }
+}
+
+fn comparison_members(comparison: &Comparison, object: &mut Object) {
+    object.text("operator", comparison.operator.keyword());
+    object.optional("value", comparison.value.as_ref().map(literal_node));
+    object.optional("value2", comparison.value2.as_ref().map(literal_node));
+    object.optional("value_type", comparison.value_type.map(|value_type| text(value_type.keyword())));
+    if comparison.ignore_case {
+        object.push("ignore_case", node(NodeKind::Boolean(true)));
+    }
+}
+
+fn event_members(event: &EventLeaf, object: &mut Object) {
+    let events = &event.events;
+    object.text("type", "event");
+    match events.event_type.as_deref() {
+        None => {}
+        Some([pattern]) => object.push("event_type", event_type_node(pattern)),
+        Some(patterns) => object.push("event_type", list(patterns.iter().map(event_type_node))),
+    }
+    if !events.filter.is_empty() {
+        object.push("where", list(events.filter.iter().map(event_condition_node)));
+    }
+    match events.measure.property() {
+        None if events.measure == Measure::Count => {}
+        None => object.text("measure", events.measure.keyword()),
+        Some(path) => object.push("measure", single(events.measure.keyword(), text(&path.to_string()))),
+    }
+    if let Some(comparison) = &event.comparison {
+        comparison_members(comparison, object);
+    }
+    match &events.window {
+        Window::All => {}
+        Window::Last(duration) => object.push("window", single("last", text(&duration.to_string()))),
+        Window::Range { from, to } => {
+            let mut window = Object::default();
+            window.optional("from", from.as_ref().map(|date| text(&date.to_string())));
+            window.optional("to", to.as_ref().map(|date| text(&date.to_string())));
+            object.push("window", window.into_node());
+        }
+    }
+}
+
+fn event_type_node(pattern: &EventTypePattern) -> Node {
+    match pattern {
+        EventTypePattern::Exact(name) => text(&name.replace('*', "\\*")),
+        EventTypePattern::Prefix(name) => text(&format!("{}*", name.replace('*', "\\*"))),
+    }
+}
+
+fn event_condition_node(condition: &EventCondition) -> Node {
+    let mut object = Object::default();
+    match condition {
+        EventCondition::Group { logic, conditions } => {
+            object.text("logic", logic_word(*logic));
+            object.push("conditions", list(conditions.iter().map(event_condition_node)));
+        }
+        EventCondition::AtLeast { count, of } => {
+            object.push("at_least", number(count));
+            object.push("of", list(of.iter().map(event_condition_node)));
+        }
+        EventCondition::Not(condition) => object.push("not", event_condition_node(condition)),
+        EventCondition::Test(test) => test_members(test, &mut object),
+    }
+    object.into_node()
+}
+
+fn scoring_node(scoring: &Scoring) -> Node {
+    let mut object = Object::default();
+    match scoring.combination {
+        Combination::Weighted => {}
+        Combination::All => object.text("combination", "all"),
+        Combination::Any => object.text("combination", "any"),
+    }
+    object.optional("threshold", scoring.threshold.as_ref().map(number));
+    object.push("rules", list(scoring.rules.iter().map(scoring_rule_node)));
+    object.into_node()
+}
+
+fn scoring_rule_node(rule: &ScoringRule) -> Node {
+    let mut object = Object::default();
+    object.push("condition", condition_node(&rule.condition));
+    object.optional("weight", rule.weight.as_ref().map(number));
+    object.optional("description", rule.description.as_deref().map(text));
+    object.into_node()
+}
+
+fn literal_node(literal: &Literal) -> Node {
+    match literal {
+        Literal::Boolean(value) => node(NodeKind::Boolean(*value)),
+        Literal::Number(value) => number(value),
+        Literal::Text(value) => text(value),
+        Literal::List(values) => list(values.iter().map(literal_node)),
+    }
+}
+
+fn carried_object(members: &serde_json::Map<String, serde_json::Value>) -> Node {
+    let mut object = Object::default();
+    for (key, value) in members {
+        object.push(key, carried_node(value));
+    }
+    object.into_node()
+}
+
+fn carried_node(value: &serde_json::Value) -> Node {
+    use serde_json::Value;
+    match value {
+        Value::Null => node(NodeKind::Null),
+        Value::Bool(value) => node(NodeKind::Boolean(*value)),
+        Value::Number(value) => number(value),
+        Value::String(value) => text(value),
+        Value::Array(values) => list(values.iter().map(carried_node)),
+        Value::Object(members) => carried_object(members),
+    }
+}
+
+fn logic_word(logic: Logic) -> &'static str {
+    match logic {
+        Logic::And => "and",
+        Logic::Or => "or",
+    }
+}
+
+/// Members in the order in which they are pushed.
+#[derive(Default)]
+struct Object(Vec<Member>);
+
+impl Object {
+    fn push(&mut self, key: &str, value: Node) {
+        self.0.push(Member { key: key.to_owned(), key_span: 0..0, value });
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.push(key, text(value));
+    }
+
+    fn optional(&mut self, key: &str, value: Option<Node>) {
+        if let Some(value) = value {
+            self.push(key, value);
+        }
+    }
+
+    fn into_node(self) -> Node {
+        node(NodeKind::Object(self.0))
+    }
+}
+
+fn node(kind: NodeKind) -> Node {
+    Node { kind, span: 0..0 }
+}
+
+fn text(value: &str) -> Node {
+    node(NodeKind::Text(value.to_owned()))
+}
+
+fn number(value: &impl ToString) -> Node {
+    node(NodeKind::Number(value.to_string()))
+}
+
+fn list(values: impl Iterator<Item = Node>) -> Node {
+    node(NodeKind::List(values.collect()))
+}
+
+fn single(key: &str, value: Node) -> Node {
+    let mut object = Object::default();
+    object.push(key, value);
+    object.into_node()
+}
+
+fn write_node(out: &mut String, node: &Node, indent: usize) {
+    match &node.kind {
+        NodeKind::Null => out.push_str("null"),
+        NodeKind::Boolean(true) => out.push_str("true"),
+        NodeKind::Boolean(false) => out.push_str("false"),
+        NodeKind::Number(digits) => out.push_str(digits),
+        NodeKind::Text(value) => write_text(out, value),
+        NodeKind::List(values) => {
+            let scalars = values.iter().all(|value| !matches!(value.kind, NodeKind::List(_) | NodeKind::Object(_)));
+            let layout = if scalars { Layout::Line } else { Layout::Block };
+            write_sequence(out, ['[', ']'], values, indent, layout, write_node);
+        }
+        NodeKind::Object(members) => {
+            write_sequence(out, ['{', '}'], members, indent, Layout::Block, |out, member, indent| {
+                write_text(out, &member.key);
+                out.push_str(": ");
+                write_node(out, &member.value, indent);
+            });
+        }
+    }
+}
+
+/// Whether a sequence stands in one line.
+#[derive(Clone, Copy)]
+enum Layout {
+    Line,
+    Block,
+}
+
+fn write_sequence<T>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    items: &[T],
+    indent: usize,
+    layout: Layout,
+    write: impl Fn(&mut String, &T, usize),
+) {
+    let separate = |out: &mut String, indent: usize| match layout {
+        Layout::Line => {}
+        Layout::Block => {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("  ", indent));
+        }
+    };
+    out.push(open);
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+            if matches!(layout, Layout::Line) {
+                out.push(' ');
+            }
+        }
+        separate(out, indent + 1);
+        write(out, item, indent + 1);
+    }
+    if !items.is_empty() {
+        separate(out, indent);
+    }
+    out.push(close);
+}
+
+fn write_text(out: &mut String, value: &str) {
+    out.push('"');
+    for character in value.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control < ' ' => {
+                // Writing to a text does not fail.
+                let _written = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}

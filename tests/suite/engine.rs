@@ -1,0 +1,242 @@
+//! Checked segments through the pipeline: lower, normalize, plan, evaluate on DataFusion.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::StringArray;
+use jiff::Timestamp;
+use segmenta::backend::datafusion::{DataFusionBackend, MemoryTables, Tables};
+use segmenta::backend::tables::{Declared, EngineSettings, EventSource, SubjectSource, TenantTables};
+use segmenta::backend::{Backend, Inspection, LocalMembers, SortedIds};
+use segmenta::check::CheckedSegment;
+use segmenta::ir::{self, Formula, LogicalRule, LogicalSegment, SubjectTest};
+use segmenta::model::calendar::Calendar;
+use segmenta::model::catalog::{Catalog, ColumnType, SubjectTable, Table};
+use segmenta::model::condition::Subject;
+use segmenta::model::id::SegmentId;
+use segmenta::model::segment::Status;
+use segmenta::plan::{self, Batch, OutputName, Reference, Request};
+use tokio::runtime::Runtime;
+
+use crate::reference::value::Row;
+use crate::scenario::{Members, Scenario};
+use crate::tables;
+
+/// Opened tables, and what it takes to evaluate over them.
+pub(crate) struct Engine {
+    runtime: Runtime,
+    backend: DataFusionBackend,
+}
+
+/// The segments of a batch, and what stands around them.
+#[derive(Clone, Copy)]
+pub(crate) struct Order<'a> {
+    /// What is asked for, and all that it refers to.
+    pub(crate) segments: &'a [&'a CheckedSegment],
+    pub(crate) as_of: Timestamp,
+    /// The members of static and paused segments.
+    pub(crate) stored: &'a Members,
+}
+
+/// How a checked segment becomes a logical one.
+pub(crate) type Lowering = fn(&CheckedSegment) -> LogicalSegment;
+
+/// The pipeline's own way.
+pub(crate) fn normalized(segment: &CheckedSegment) -> LogicalSegment {
+    ir::normalize(ir::lower(segment))
+}
+
+/// What was found of the requests for one subject.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) universe: BTreeSet<String>,
+    pub(crate) outputs: BTreeMap<OutputName, BTreeSet<String>>,
+}
+
+impl Engine {
+    /// Opens the rows of a scenario, with this many threads.
+    pub(crate) fn over_rows(scenario: &Scenario, threads: usize) -> Result<Self, String> {
+        let tables = configuration(&scenario.catalog);
+        let rows = |table: Option<&Table>, rows: &[Row]| {
+            let Some(table) = table else { return Vec::new() };
+            // Several batches, so that partial results meet.
+            let size = rows.len().div_ceil(3).max(1);
+            let mut batches: Vec<_> = rows.chunks(size).map(|rows| tables::to_batch(&table.columns, rows)).collect();
+            if batches.is_empty() {
+                batches.push(tables::to_batch(&table.columns, &[]));
+            }
+            batches
+        };
+        let of = |table: &'_ Option<SubjectTable>| table.as_ref().map(|table| table.table.clone());
+        let batches = MemoryTables {
+            users: rows(of(&scenario.catalog.users).as_ref(), &scenario.tables.users),
+            events: rows(scenario.catalog.events.as_ref().map(|events| &events.table), &scenario.tables.events),
+            products: rows(of(&scenario.catalog.products).as_ref(), &scenario.tables.products),
+        };
+        let settings = EngineSettings { threads, ..EngineSettings::default() };
+        Self::open(async || Tables::from_batches(&tables, &batches, &settings).await)
+    }
+
+    /// Opens the files that a configuration names.
+    pub(crate) fn over_files(tables: &TenantTables, base: &Path) -> Result<Self, String> {
+        Self::open(async || Tables::open(tables, base, &EngineSettings::default()).await)
+    }
+
+    fn open<E: std::error::Error>(tables: impl AsyncFnOnce() -> Result<Tables, E>) -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let tables = runtime.block_on(tables()).map_err(|error| with_causes(&error))?;
+        Ok(Self { backend: DataFusionBackend::new(tables), runtime })
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        self.backend.catalog()
+    }
+
+    /// The members of the segments that are asked for.
+    pub(crate) fn members(&self, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<Members, String> {
+        let mut members = Members::new();
+        for subject in [Subject::User, Subject::Product] {
+            for (name, found) in self.segments(subject, order, asked, normalized)?.outputs {
+                match name {
+                    OutputName::Segment(id) => drop(members.insert(id, found)),
+                    OutputName::Node(..) => {}
+                }
+            }
+        }
+        members.retain(|id, _| asked.contains(id));
+        Ok(members)
+    }
+
+    /// The universe of a subject, and the members of its segments that are asked for and of those they refer to.
+    pub(crate) fn segments(
+        &self,
+        subject: Subject,
+        order: Order<'_>,
+        asked: &BTreeSet<SegmentId>,
+        lowering: Lowering,
+    ) -> Result<Found, String> {
+        let requests = dynamic(order, lowering).filter(|(segment, _)| segment.subject() == subject && asked.contains(segment.id()));
+        let requests: Vec<Request> =
+            requests.map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula }).collect();
+        self.requests(subject, order, &requests, lowering)
+    }
+
+    /// What requests come to.
+    pub(crate) fn requests(
+        &self,
+        subject: Subject,
+        order: Order<'_>,
+        requests: &[Request],
+        lowering: Lowering,
+    ) -> Result<Found, String> {
+        if requests.is_empty() {
+            return Ok(Found::default());
+        }
+        let batch = self.batch(subject, order, requests, lowering)?;
+        let kept = kept(&batch, order);
+        let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &kept)).map_err(|error| with_causes(&error))?;
+        let ids = |members: &LocalMembers| members.iter().map(str::to_owned).collect();
+        let outputs = batch.outputs.iter().zip(&evaluation.outputs).map(|(output, members)| (output.name.clone(), ids(members)));
+        Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect() })
+    }
+
+    /// What one subject looks like to the segments that are asked for.
+    pub(crate) fn inspect(
+        &self,
+        subject: Subject,
+        order: Order<'_>,
+        asked: &BTreeSet<SegmentId>,
+        subject_id: &str,
+    ) -> Result<(Batch, Inspection), String> {
+        let requests =
+            dynamic(order, normalized).filter(|(segment, _)| segment.subject() == subject && asked.contains(segment.id()));
+        let requests: Vec<Request> =
+            requests.map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula }).collect();
+        let batch = self.batch(subject, order, &requests, normalized)?;
+        let kept = kept(&batch, order);
+        let inspection =
+            self.runtime.block_on(self.backend.inspect(&batch, &kept, subject_id)).map_err(|error| with_causes(&error))?;
+        Ok((batch, inspection))
+    }
+
+    /// The plan of a batch, as text.
+    pub(crate) fn show_plan(&self, batch: &Batch) -> Result<String, String> {
+        self.runtime.block_on(self.backend.show_plan(batch)).map_err(|error| with_causes(&error))
+    }
+
+    pub(crate) fn batch(
+        &self,
+        subject: Subject,
+        order: Order<'_>,
+        requests: &[Request],
+        lowering: Lowering,
+    ) -> Result<Batch, String> {
+        let stored = order.segments.iter().map(|segment| (segment.id().clone(), Reference::Stored));
+        let active = dynamic(order, lowering).filter(|(segment, _)| segment.definition().status == Status::Active);
+        let evaluated = active.map(|(segment, formula)| (segment.id().clone(), Reference::Evaluated(formula)));
+        let references: BTreeMap<SegmentId, Reference> = stored.chain(evaluated).collect();
+        let timezone = &self.catalog().timezone;
+        let calendar = Calendar::new(order.as_of, timezone).map_err(|error| error.to_string())?;
+        plan::plan(subject, requests, &references, &calendar, timezone).map_err(|error| error.to_string())
+    }
+}
+
+/// The dynamic segments with their formulas.
+fn dynamic<'a>(order: Order<'a>, lowering: Lowering) -> impl Iterator<Item = (&'a CheckedSegment, Formula<SubjectTest>)> {
+    order.segments.iter().filter_map(move |segment| match lowering(segment).rule {
+        LogicalRule::Static => None,
+        LogicalRule::Formula(formula) => Some((*segment, formula)),
+    })
+}
+
+fn kept(batch: &Batch, order: Order<'_>) -> Vec<LocalMembers> {
+    let local = |id| {
+        let ids: Vec<&String> = order.stored.get(id).into_iter().flatten().collect();
+        let ids = StringArray::from(ids.into_iter().map(String::as_str).collect::<Vec<_>>());
+        LocalMembers::all(Arc::new(SortedIds::new(ids).expect("a sorted set")))
+    };
+    batch.stored.iter().map(local).collect()
+}
+
+/// An error with everything below it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The configuration that leads to a catalog.
+fn configuration(catalog: &Catalog) -> TenantTables {
+    let declared = |table: &Table| {
+        let json = table.columns.iter().filter(|(_, column_type)| **column_type == ColumnType::Json);
+        json.map(|(name, _)| (name.clone(), Declared::Json)).collect()
+    };
+    let subjects = |table: &SubjectTable| SubjectSource {
+        key: table.key.to_string(),
+        version: table.version.as_ref().map(ToString::to_string),
+        universe: table.universe,
+        data: table.table.data.clone(),
+        columns: declared(&table.table),
+        allow_empty: true,
+        ..SubjectSource::default()
+    };
+    let events = catalog.events.as_ref().map(|events| EventSource {
+        user_key: events.user_key.as_ref().map(ToString::to_string),
+        product_key: events.product_key.as_ref().map(ToString::to_string),
+        event_type: events.event_type.as_ref().map(ToString::to_string),
+        timestamp: events.timestamp.to_string(),
+        event_id: events.event_id.as_ref().map(ToString::to_string),
+        deduplicate: events.deduplicate,
+        data: events.table.data.clone(),
+        columns: declared(&events.table),
+        allow_empty: true,
+        ..EventSource::default()
+    });
+    TenantTables {
+        timezone: catalog.timezone.clone(),
+        users: catalog.users.as_ref().map(subjects),
+        products: catalog.products.as_ref().map(subjects),
+        events,
+    }
+}

@@ -1,0 +1,71 @@
+//! Who can say who is in a segment: the reference, and the backends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use segmenta::check::{CheckedRule, CheckedSegment};
+use segmenta::model::id::SegmentId;
+use segmenta::model::segment::Status;
+
+use crate::engine::{Engine, Order};
+use crate::scenario::{Members, Scenario, all_valid};
+
+/// Someone who evaluates scenarios.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evaluator {
+    Reference,
+    DataFusion,
+}
+
+impl Evaluator {
+    pub(crate) const ALL: [Self; 2] = [Self::Reference, Self::DataFusion];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::DataFusion => "datafusion",
+        }
+    }
+}
+
+/// The members of every active dynamic segment of a scenario, whose definitions must all fit.
+pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<Members, String> {
+    let checked = scenario.check()?;
+    evaluate(scenario, &all_valid(&checked)?, evaluator)
+}
+
+/// The members of every active dynamic segment, all asked for together.
+pub(crate) fn evaluate(scenario: &Scenario, segments: &[&CheckedSegment], evaluator: Evaluator) -> Result<Members, String> {
+    let asked = asked(segments);
+    match evaluator {
+        Evaluator::Reference => {
+            let mut members = scenario.reference(segments);
+            members.retain(|id, _| asked.contains(id));
+            Ok(members)
+        }
+        Evaluator::DataFusion => {
+            let order = Order { segments, as_of: scenario.as_of, stored: &scenario.stored };
+            Engine::over_rows(scenario, 3)?.members(order, &asked)
+        }
+    }
+}
+
+/// The active dynamic segments: what a run evaluates.
+pub(crate) fn asked(segments: &[&CheckedSegment]) -> BTreeSet<SegmentId> {
+    let active = segments.iter().filter(|segment| segment.definition().status == Status::Active);
+    active.filter(|segment| *segment.rule() != CheckedRule::Static).map(|segment| segment.id().clone()).collect()
+}
+
+/// What two evaluators disagree on, by segment: the ids that only the first has, and those that only the second has.
+pub(crate) fn disagreements(left: &Members, right: &Members) -> BTreeMap<SegmentId, (Vec<String>, Vec<String>)> {
+    let nobody = BTreeSet::new();
+    let ids: BTreeSet<&SegmentId> = left.keys().chain(right.keys()).collect();
+    let mut found = BTreeMap::new();
+    for id in ids {
+        let (left, right) = (left.get(id).unwrap_or(&nobody), right.get(id).unwrap_or(&nobody));
+        if left != right {
+            let only = (left.difference(right).cloned().collect(), right.difference(left).cloned().collect());
+            found.insert(id.clone(), only);
+        }
+    }
+    found
+}

@@ -1,0 +1,115 @@
+//! What must occur: every leaf with every operator of every value type.
+
+use segmenta::model::condition::Subject;
+use segmenta::model::operator::{Operator, ValueType};
+use segmenta::model::property::DatePart;
+
+/// One thing that a definition can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Combination {
+    /// A stored value compares as stated.
+    Value { place: Place, value_type: ValueType, operator: Operator },
+    /// A number derived from stored values compares as stated.
+    Derived { place: Place, derived: Derived, operator: Operator },
+    /// A measure of the events themselves compares as stated.
+    Rows { measure: RowMeasure, operator: Operator },
+    /// A measure of a property that is a number compares as stated.
+    Number { measure: &'static str, operator: Operator },
+    /// Always.
+    Everyone,
+}
+
+/// Where a property is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// In the subject's own row.
+    Attribute(Subject),
+    /// In `where`.
+    Where,
+    /// As a measure over events.
+    Value(ValueMeasure),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ValueMeasure {
+    First,
+    Last,
+    MostFrequent,
+}
+
+impl ValueMeasure {
+    pub(crate) fn keyword(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Last => "last",
+            Self::MostFrequent => "most_frequent",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Derived {
+    DaysSince,
+    DaysToAnniversary,
+    Part(DatePart),
+    Mean,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RowMeasure {
+    Count,
+    ActiveDays,
+    ActiveWeeks,
+    ActiveMonths,
+    DaysSinceFirst,
+    DaysSinceLast,
+}
+
+impl RowMeasure {
+    const ALL: [Self; 6] =
+        [Self::Count, Self::ActiveDays, Self::ActiveWeeks, Self::ActiveMonths, Self::DaysSinceFirst, Self::DaysSinceLast];
+
+    pub(crate) fn keyword(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::ActiveDays => "active_days",
+            Self::ActiveWeeks => "active_weeks",
+            Self::ActiveMonths => "active_months",
+            Self::DaysSinceFirst => "days_since_first",
+            Self::DaysSinceLast => "days_since_last",
+        }
+    }
+}
+
+/// Everything, in a fixed order.
+pub(crate) fn all() -> Vec<Combination> {
+    let places = [
+        Place::Attribute(Subject::User),
+        Place::Attribute(Subject::Product),
+        Place::Where,
+        Place::Value(ValueMeasure::First),
+        Place::Value(ValueMeasure::Last),
+        Place::Value(ValueMeasure::MostFrequent),
+    ];
+    let numbers = ValueType::Number.operators();
+    let mut found = vec![Combination::Everyone];
+    for place in places {
+        for value_type in ValueType::ALL {
+            let operators = value_type.operators().iter();
+            found.extend(operators.map(|&operator| Combination::Value { place, value_type, operator }));
+        }
+    }
+    let parts = DatePart::ALL.map(Derived::Part);
+    for derived in [Derived::DaysSince, Derived::DaysToAnniversary, Derived::Mean].into_iter().chain(parts) {
+        for place in [Place::Attribute(Subject::User), Place::Attribute(Subject::Product), Place::Where] {
+            found.extend(numbers.iter().map(|&operator| Combination::Derived { place, derived, operator }));
+        }
+    }
+    for measure in RowMeasure::ALL {
+        found.extend(numbers.iter().map(|&operator| Combination::Rows { measure, operator }));
+    }
+    for measure in ["sum", "avg", "min", "max", "count_distinct"] {
+        found.extend(numbers.iter().map(|&operator| Combination::Number { measure, operator }));
+    }
+    found
+}

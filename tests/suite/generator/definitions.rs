@@ -1,0 +1,416 @@
+//! Definitions that fit the tables: every leaf, operator, value type, measure, window and date form.
+
+use segmenta::model::catalog::{ColumnType, SubjectTable};
+use segmenta::model::condition::Subject;
+use segmenta::model::operator::{Operator, ValueType};
+use segmenta::model::property::DatePart;
+use segmenta::model::window::DateExpr;
+use serde_json::{Value as Json, json};
+
+use super::combination::{Combination, Derived, Place, RowMeasure};
+use super::data::Data;
+use super::dice::Dice;
+use super::properties::{self, Candidate, Kind};
+use super::values;
+use crate::reference::dates::Calendar;
+use crate::reference::value::Row;
+
+/// Writes conditions over the tables of a batch.
+pub(crate) struct Author<'a> {
+    pub(crate) dice: &'a mut Dice,
+    pub(crate) data: &'a Data,
+    pub(crate) calendar: Calendar,
+    /// The segments so far, to refer to.
+    pub(crate) written: Vec<(String, Subject)>,
+    users: Vec<Candidate>,
+    products: Vec<Candidate>,
+    events: Vec<Candidate>,
+}
+
+impl<'a> Author<'a> {
+    pub(crate) fn new(dice: &'a mut Dice, data: &'a Data) -> Self {
+        let of = |table: Option<&SubjectTable>| table.map(|table| properties::candidates(&table.table));
+        Self {
+            dice,
+            data,
+            written: Vec::new(),
+            calendar: Calendar { zone: data.catalog.timezone.parse().expect("a zone"), as_of: data.as_of.as_microsecond() },
+            users: of(data.catalog.users.as_ref()).unwrap_or_default(),
+            products: of(data.catalog.products.as_ref()).unwrap_or_default(),
+            events: data.catalog.events.as_ref().map(|events| properties::candidates(&events.table)).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the tables have what a leaf needs.
+    pub(crate) fn can_write(&self, subject: Subject, place: Place) -> bool {
+        match place {
+            Place::Attribute(of) => of == subject && !self.subject_candidates(subject).is_empty(),
+            Place::Where | Place::Value(_) => true,
+        }
+    }
+
+    fn subject_candidates(&self, subject: Subject) -> &[Candidate] {
+        match subject {
+            Subject::User => &self.users,
+            Subject::Product => &self.products,
+        }
+    }
+
+    fn subject_rows(&self, subject: Subject) -> &'a [Row] {
+        match subject {
+            Subject::User => &self.data.tables.users,
+            Subject::Product => &self.data.tables.products,
+        }
+    }
+
+    /// A leaf that shows one combination.
+    pub(crate) fn leaf(&mut self, subject: Subject, combination: Combination) -> Json {
+        match combination {
+            Combination::Value { place, value_type, operator } => self.value_leaf(subject, place, value_type, operator),
+            Combination::Derived { place, derived, operator } => {
+                let (candidates, rows) = self.source(subject, place);
+                let test = self.derived_test(&candidates, rows, derived, operator);
+                self.wrap(subject, place, test)
+            }
+            Combination::Rows { measure, operator } => {
+                let mut leaf = self.event_leaf();
+                if measure != RowMeasure::Count || self.dice.chance(50) {
+                    leaf["measure"] = json!(measure.keyword());
+                }
+                let literal = |author: &mut Self| match measure {
+                    RowMeasure::DaysSinceFirst | RowMeasure::DaysSinceLast => author.days_literal(),
+                    RowMeasure::Count | RowMeasure::ActiveDays | RowMeasure::ActiveWeeks | RowMeasure::ActiveMonths => {
+                        author.dice.below(5).to_string()
+                    }
+                };
+                self.number_test(&mut leaf, operator, literal);
+                leaf
+            }
+            Combination::Number { measure, operator } => {
+                let numeric =
+                    |candidate: &&Candidate| measure == "count_distinct" || properties::fits(&candidate.kind, ValueType::Number);
+                let candidates: Vec<Candidate> = self.events.iter().filter(numeric).cloned().collect();
+                let candidate = self.dice.pick_owned(&candidates);
+                let rows = &self.data.tables.events;
+                let mut leaf = self.event_leaf();
+                leaf["measure"] = json!({ measure: candidate.path });
+                let few = measure == "count_distinct";
+                self.number_test(&mut leaf, operator, |author| {
+                    if few { author.dice.below(4).to_string() } else { properties::number_of(author.dice, &candidate, rows) }
+                });
+                leaf
+            }
+            Combination::Everyone => json!({"type": "everyone"}),
+        }
+    }
+
+    fn source(&self, subject: Subject, place: Place) -> (Vec<Candidate>, &'a [Row]) {
+        match place {
+            Place::Attribute(_) => (self.subject_candidates(subject).to_vec(), self.subject_rows(subject)),
+            Place::Where | Place::Value(_) => (self.events.clone(), &self.data.tables.events),
+        }
+    }
+
+    /// Puts a test of a property where it belongs.
+    fn wrap(&mut self, subject: Subject, place: Place, mut test: Json) -> Json {
+        match place {
+            Place::Attribute(_) => {
+                test["type"] = json!(format!("{}_attribute", subject.keyword()));
+                test
+            }
+            Place::Where | Place::Value(_) => {
+                let mut leaf = self.event_leaf();
+                let test = match self.dice.below(5) {
+                    0 => json!({"not": test}),
+                    1 => {
+                        let other = self.any_row_test();
+                        json!({"logic": *self.dice.pick(&["and", "or"]), "conditions": [test, other]})
+                    }
+                    2 => {
+                        let others = [self.any_row_test(), self.any_row_test()];
+                        json!({"at_least": 2, "of": [others[0], test, others[1]]})
+                    }
+                    _ => test,
+                };
+                leaf["where"] = json!([test]);
+                if self.dice.chance(30) {
+                    leaf["operator"] = json!(*self.dice.pick(&["eq", "lt", "gte"]));
+                    leaf["value"] = json!(self.dice.below(3));
+                }
+                leaf
+            }
+        }
+    }
+
+    fn value_leaf(&mut self, subject: Subject, place: Place, value_type: ValueType, operator: Operator) -> Json {
+        let (candidates, rows) = self.source(subject, place);
+        let fitting: Vec<Candidate> =
+            candidates.into_iter().filter(|candidate| properties::fits(&candidate.kind, value_type)).collect();
+        let candidate = self.dice.pick_owned(&fitting);
+        let mut test = json!({});
+        self.value_test(&mut test, &candidate, rows, value_type, operator);
+        match place {
+            Place::Attribute(_) | Place::Where => {
+                test["property"] = json!(candidate.path);
+                self.wrap(subject, place, test)
+            }
+            Place::Value(measure) => {
+                let mut leaf = self.event_leaf();
+                leaf["measure"] = json!({ measure.keyword(): candidate.path });
+                for (key, value) in test.as_object().expect("an object") {
+                    leaf[key] = value.clone();
+                }
+                leaf
+            }
+        }
+    }
+
+    /// A test of an event for company.
+    fn any_row_test(&mut self) -> Json {
+        json!({"property": *self.dice.pick(&["channel", "quantity", "ok", "price"]), "operator": *self.dice.pick(&["is_set", "is_not_set"])})
+    }
+
+    fn event_leaf(&mut self) -> Json {
+        let mut leaf = json!({"type": "event"});
+        if self.dice.chance(60) {
+            let pattern = |author: &mut Self| {
+                let event_type = *author.dice.pick(&["view", "view_item", "order", "order_completed", "odd\\*", "Order"]);
+                if author.dice.chance(25) {
+                    json!(*author.dice.pick(&["view*", "order_*", "*", "o*", "odd\\**"]))
+                } else {
+                    json!(event_type)
+                }
+            };
+            leaf["event_type"] = if self.dice.chance(50) { pattern(self) } else { json!([pattern(self), pattern(self)]) };
+        }
+        if self.dice.chance(70) {
+            leaf["window"] = self.window();
+        }
+        leaf
+    }
+
+    fn window(&mut self) -> Json {
+        match self.dice.below(4) {
+            0 | 1 => {
+                let last = ["1d", "7d", "30d", "1w", "3w", "1m", "2m", "1q", "1y", "12h", "36h", "90min", "45s", "23h", "400d"];
+                json!({"last": *self.dice.pick(&last)})
+            }
+            2 => {
+                let end = self.dice.pick_owned(&self.data.dates).to_string();
+                json!({ *self.dice.pick(&["from", "to"]): end })
+            }
+            _ => {
+                let (one, other) = (self.dice.pick_owned(&self.data.dates), self.dice.pick_owned(&self.data.dates));
+                let (from, to) = self.in_order(one, other);
+                json!({"from": from.to_string(), "to": to.to_string()})
+            }
+        }
+    }
+
+    /// The dates, the earlier first; a day before an instant inside it.
+    fn in_order(&self, one: DateExpr, other: DateExpr) -> (DateExpr, DateExpr) {
+        let key = |date: &DateExpr| {
+            let span = self.calendar.span(date);
+            (span.start, span.end.is_none())
+        };
+        if key(&one) <= key(&other) { (one, other) } else { (other, one) }
+    }
+
+    /// The operator, literals and types of a test of a number.
+    fn number_test(&mut self, test: &mut Json, operator: Operator, mut literal: impl FnMut(&mut Self) -> String) {
+        test["operator"] = json!(operator.keyword());
+        match operator {
+            Operator::IsSet | Operator::IsNotSet => {}
+            Operator::Between | Operator::NotBetween => {
+                let (one, other) = (literal(self), literal(self));
+                let number = |text: &str| text.parse::<bigdecimal::BigDecimal>().expect("a number");
+                let (low, high) = if number(&one) <= number(&other) { (one, other) } else { (other, one) };
+                test["value"] = self.number_literal(&low);
+                test["value2"] = self.number_literal(&high);
+            }
+            Operator::In | Operator::NotIn => {
+                let count = 1 + self.dice.below(4);
+                let literals: Vec<String> = (0..count).map(|_| literal(self)).collect();
+                test["value"] = literals.iter().map(|text| self.number_literal(text)).collect();
+            }
+            _ => {
+                let text = literal(self);
+                test["value"] = self.number_literal(&text);
+            }
+        }
+    }
+
+    /// A number as JSON, or as the text that says it; the text where JSON libraries would round it.
+    fn number_literal(&mut self, text: &str) -> Json {
+        if self.dice.chance(80) {
+            if let Ok(value) = text.parse::<i64>() {
+                return json!(value);
+            }
+            if let Ok(value) = text.parse::<f64>()
+                && format!("{value:?}") == text
+            {
+                return json!(value);
+            }
+        }
+        json!(text)
+    }
+
+    /// A number of days: whole, half, or exactly up to an instant that occurs.
+    fn days_literal(&mut self) -> String {
+        match self.dice.below(4) {
+            0 => self.dice.below(40).to_string(),
+            1 => format!("{}.5", self.dice.below(10)),
+            _ => {
+                let at: jiff::Timestamp = self.dice.pick(&self.data.instants).parse().expect("an instant");
+                let micros = self.data.as_of.as_microsecond() - at.as_microsecond();
+                let days = bigdecimal::BigDecimal::from(micros) / bigdecimal::BigDecimal::from(86_400_000_000_i64);
+                days.with_scale_round(14, bigdecimal::RoundingMode::HalfEven).normalized().to_plain_string()
+            }
+        }
+    }
+
+    fn derived_test(&mut self, candidates: &[Candidate], rows: &[Row], derived: Derived, operator: Operator) -> Json {
+        let wanted = if derived == Derived::Mean { ValueType::Number } else { ValueType::Date };
+        let fitting: Vec<Candidate> =
+            candidates.iter().filter(|candidate| properties::fits(&candidate.kind, wanted)).cloned().collect();
+        let path = self.dice.pick_owned(&fitting).path;
+        let mut test = json!({});
+        test["property"] = match derived {
+            Derived::DaysSince => json!({"days_since": path}),
+            Derived::DaysToAnniversary => json!({"days_to_anniversary": path}),
+            Derived::Part(part) => json!({part.keyword(): path}),
+            Derived::Mean => {
+                let count = 1 + self.dice.below(3);
+                let paths: Vec<String> = (0..count).map(|_| self.dice.pick_owned(&fitting).path).collect();
+                json!({"mean": paths})
+            }
+        };
+        let any = Candidate { path, kind: Kind::Json };
+        self.number_test(&mut test, operator, |author| match derived {
+            Derived::DaysSince => author.days_literal(),
+            Derived::DaysToAnniversary => author.dice.below(366).to_string(),
+            Derived::Part(DatePart::Year) => author.dice.between(2008, 2026).to_string(),
+            Derived::Part(DatePart::Month | DatePart::Day | DatePart::Weekday | DatePart::Hour) => {
+                author.dice.below(24).to_string()
+            }
+            Derived::Mean => properties::number_of(author.dice, &any, rows),
+        });
+        test
+    }
+
+    /// The operator, literals and types of a test of a stored value.
+    fn value_test(&mut self, test: &mut Json, candidate: &Candidate, rows: &[Row], value_type: ValueType, operator: Operator) {
+        if properties::default_type(&candidate.kind) != Some(value_type) || self.dice.chance(20) {
+            test["value_type"] = json!(value_type.keyword());
+        }
+        match value_type {
+            ValueType::Number | ValueType::Price => {
+                self.number_test(test, operator, |author| properties::number_of(author.dice, candidate, rows));
+            }
+            ValueType::String | ValueType::Url => self.text_test(test, candidate, rows, operator),
+            ValueType::Boolean => {
+                test["operator"] = json!(operator.keyword());
+                if matches!(operator, Operator::Eq | Operator::Neq) {
+                    test["value"] = json!(self.dice.chance(50));
+                }
+            }
+            ValueType::Date => self.date_test(test, operator),
+            ValueType::Array => self.array_test(test, candidate, rows, operator),
+        }
+        // The literal alone says the type where JSON has none.
+        let said_by_value = match value_type {
+            ValueType::String => {
+                matches!(operator, Operator::Eq | Operator::Neq | Operator::Contains | Operator::In | Operator::StartsWith)
+            }
+            ValueType::Number => test.get("value").is_some_and(Json::is_number),
+            ValueType::Boolean => matches!(operator, Operator::IsTrue | Operator::IsFalse | Operator::Eq),
+            ValueType::Price | ValueType::Array | ValueType::Url | ValueType::Date => false,
+        };
+        let unsaid = said_by_value || matches!(operator, Operator::IsSet | Operator::IsNotSet);
+        if candidate.kind == Kind::Json && unsaid && self.dice.chance(40) {
+            test.as_object_mut().expect("an object").remove("value_type");
+        }
+    }
+
+    fn text_test(&mut self, test: &mut Json, candidate: &Candidate, rows: &[Row], operator: Operator) {
+        test["operator"] = json!(operator.keyword());
+        let text = |author: &mut Self| {
+            let text = properties::text_of(author.dice, candidate, rows);
+            match author.dice.below(6) {
+                0 => text.to_uppercase(),
+                1 => text.to_lowercase(),
+                _ => text,
+            }
+        };
+        match operator {
+            Operator::IsSet | Operator::IsNotSet => return,
+            Operator::In | Operator::NotIn => {
+                let count = 1 + self.dice.below(4);
+                test["value"] = (0..count).map(|_| json!(text(self))).collect();
+            }
+            Operator::Matches => test["value"] = json!(*self.dice.pick(values::PATTERNS)),
+            Operator::Eq | Operator::Neq => test["value"] = json!(text(self)),
+            _ => {
+                let whole: Vec<char> = text(self).chars().collect();
+                let part: String = if whole.is_empty() {
+                    (*self.dice.pick(&["%", "_", "*", "a", "7", "Σ"])).to_owned()
+                } else {
+                    let start = self.dice.below(whole.len());
+                    let end = start + 1 + self.dice.below(whole.len() - start);
+                    match operator {
+                        Operator::StartsWith => whole[..end].iter().collect(),
+                        Operator::EndsWith => whole[start..].iter().collect(),
+                        _ => whole[start..end].iter().collect(),
+                    }
+                };
+                test["value"] = json!(part);
+            }
+        }
+        if self.dice.chance(30) {
+            test["ignore_case"] = json!(true);
+        }
+    }
+
+    fn date_test(&mut self, test: &mut Json, operator: Operator) {
+        test["operator"] = json!(operator.keyword());
+        match operator {
+            Operator::IsSet | Operator::IsNotSet => {}
+            Operator::Between | Operator::NotBetween => {
+                let (one, other) = (self.dice.pick_owned(&self.data.dates), self.dice.pick_owned(&self.data.dates));
+                let (low, high) = self.in_order(one, other);
+                test["value"] = json!(low.to_string());
+                test["value2"] = json!(high.to_string());
+            }
+            _ if self.dice.chance(40) => test["value"] = json!(self.dice.pick_owned(&self.data.instants)),
+            _ => test["value"] = json!(self.dice.pick_owned(&self.data.dates).to_string()),
+        }
+    }
+
+    fn array_test(&mut self, test: &mut Json, candidate: &Candidate, rows: &[Row], operator: Operator) {
+        test["operator"] = json!(operator.keyword());
+        let kind = match &candidate.kind {
+            Kind::Column(ColumnType::List(element)) => match element.as_ref() {
+                ColumnType::Integer | ColumnType::Float => *self.dice.pick(&["number", "number", "text"]),
+                ColumnType::Boolean => "boolean",
+                _ => *self.dice.pick(&["text", "text", "text", "number"]),
+            },
+            _ => *self.dice.pick(&["text", "number", "boolean"]),
+        };
+        let element = |author: &mut Self| match kind {
+            "number" => json!(author.dice.between(-3, 12)),
+            "boolean" => json!(author.dice.chance(50)),
+            _ => json!(properties::text_of(author.dice, candidate, rows)),
+        };
+        match operator {
+            Operator::IsSet | Operator::IsNotSet => return,
+            Operator::ContainsAny | Operator::ContainsAll => {
+                let count = 1 + self.dice.below(3);
+                test["value"] = (0..count).map(|_| element(self)).collect();
+            }
+            _ => test["value"] = element(self),
+        }
+        if kind == "text" && self.dice.chance(30) {
+            test["ignore_case"] = json!(true);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Batches by chance: tables, and definitions that fit them. The same seed and number give the same batch.
+
+mod combination;
+mod data;
+mod definitions;
+mod dice;
+mod properties;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use segmenta::model::condition::Subject;
+use serde_json::{Value as Json, json};
+
+use crate::scenario::{Members, Scenario};
+use combination::Place;
+pub(crate) use combination::{Combination, all as all_combinations};
+use definitions::Author;
+use dice::Dice;
+
+/// Segments of a batch, besides the static and the paused one.
+const SEGMENTS: usize = 14;
+
+/// A batch, and which combinations its definitions show.
+pub(crate) struct Generated {
+    pub(crate) scenario: Scenario,
+    pub(crate) combinations: BTreeSet<Combination>,
+}
+
+/// The batch of a number in the run of a seed.
+pub(crate) fn generate(seed: u64, batch: u64) -> Generated {
+    let mut dice = Dice::new(seed, batch);
+    let data = data::generate(&mut dice);
+    let every = all_combinations();
+    let mut next = usize::try_from(batch).expect("a small number") * SEGMENTS;
+    let mut shown = BTreeSet::new();
+    let mut author = Author::new(&mut dice, &data);
+    let mut segments = kept_segments();
+    for number in 0..SEGMENTS {
+        let subject = if number % 3 == 2 { Subject::Product } else { Subject::User };
+        // Each combination has its turn; where these tables cannot show it, the next run around finds others.
+        let combination = every[next % every.len()];
+        next += 1;
+        let subject = match combination {
+            Combination::Value { place: Place::Attribute(of), .. } | Combination::Derived { place: Place::Attribute(of), .. } => of,
+            _ => subject,
+        };
+        let leaf = write(&mut author, subject, combination, &mut shown);
+        let condition = leaf.unwrap_or_else(|| json!({"type": "everyone"}));
+        segments.push(segment(&mut author, number, subject, condition, &every, &mut shown));
+    }
+    let scenario = Scenario {
+        what: format!("batch {batch} of seed {seed}"),
+        as_of: data.as_of,
+        catalog: data.catalog.clone(),
+        stored: stored_members(),
+        segments,
+        expected: BTreeMap::new(),
+        tables: data.tables,
+    };
+    Generated { scenario, combinations: shown }
+}
+
+/// Segments that contribute their stored members.
+fn kept_segments() -> Vec<Json> {
+    let rule = json!([{"type": "everyone"}]);
+    vec![
+        json!({"id": "vip", "kind": "static"}),
+        json!({"id": "paused", "status": "paused", "logic": "and", "conditions": rule}),
+        json!({"id": "shelf", "subject": "product", "kind": "static"}),
+    ]
+}
+
+fn stored_members() -> Members {
+    let stored = [("vip", ["u0", "u1", "3", "nobody"]), ("paused", ["u1", "u2", "4", "7"]), ("shelf", ["p0", "p3", "4", "9"])];
+    stored.into_iter().map(|(id, members)| (id.parse().expect("an id"), members.map(str::to_owned).into())).collect()
+}
+
+fn write(author: &mut Author<'_>, subject: Subject, combination: Combination, shown: &mut BTreeSet<Combination>) -> Option<Json> {
+    let possible = match combination {
+        Combination::Value { place, .. } | Combination::Derived { place, .. } => author.can_write(subject, place),
+        Combination::Rows { .. } | Combination::Number { .. } | Combination::Everyone => true,
+    };
+    if !possible {
+        return None;
+    }
+    shown.insert(combination);
+    Some(author.leaf(subject, combination))
+}
+
+/// A segment around a condition: that alone, or among others.
+fn segment(
+    author: &mut Author<'_>,
+    number: usize,
+    subject: Subject,
+    condition: Json,
+    every: &[Combination],
+    shown: &mut BTreeSet<Combination>,
+) -> Json {
+    let mut segment = json!({"id": format!("s{number}"), "subject": subject.keyword()});
+    let conditions = if author.dice.chance(50) {
+        vec![condition]
+    } else {
+        let mut conditions = vec![condition];
+        for _ in 0..1 + author.dice.below(2) {
+            conditions.push(tree(author, subject, 2, every, shown));
+        }
+        conditions
+    };
+    segment["logic"] = json!(*author.dice.pick(&["and", "or"]));
+    segment["conditions"] = json!(conditions);
+    author.written.push((format!("s{number}"), subject));
+    segment
+}
+
+/// A condition of some depth.
+fn tree(author: &mut Author<'_>, subject: Subject, depth: usize, every: &[Combination], shown: &mut BTreeSet<Combination>) -> Json {
+    let branches = |author: &mut Author<'_>, shown: &mut BTreeSet<Combination>| -> Vec<Json> {
+        let count = 1 + author.dice.below(3);
+        (0..count).map(|_| tree(author, subject, depth - 1, every, shown)).collect()
+    };
+    match author.dice.below(if depth == 0 { 5 } else { 9 }) {
+        0 => reference(author, subject),
+        1..5 => {
+            let combination = author.dice.pick_owned(every);
+            write(author, subject, combination, shown).unwrap_or_else(|| json!({"type": "everyone"}))
+        }
+        5 | 6 => {
+            let logic = *author.dice.pick(&["and", "or"]);
+            json!({"logic": logic, "conditions": branches(author, shown)})
+        }
+        7 => {
+            let of = branches(author, shown);
+            json!({"at_least": 1 + author.dice.below(of.len()), "of": of})
+        }
+        _ => json!({"not": tree(author, subject, depth - 1, every, shown)}),
+    }
+}
+
+/// A reference to a segment of the same subject before this one, or to a kept one.
+fn reference(author: &mut Author<'_>, subject: Subject) -> Json {
+    let mut ids: Vec<String> = match subject {
+        Subject::User => vec!["vip".to_owned(), "paused".to_owned()],
+        Subject::Product => vec!["shelf".to_owned()],
+    };
+    ids.extend(author.written.iter().filter(|(_, of)| *of == subject).map(|(id, _)| id.clone()));
+    let id = author.dice.pick_owned(&ids);
+    match author.dice.below(3) {
+        0 => json!({"type": "segment", "segment_id": id}),
+        1 => json!({"type": "segment", "segment_id": id, "operator": "in"}),
+        _ => json!({"type": "segment", "segment_id": id, "operator": "not_in"}),
+    }
+}
