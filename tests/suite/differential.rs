@@ -48,11 +48,6 @@ fn agree(seed: u64, batch: u64) -> Result<(), Failed> {
         Ok(None) => return one_by_one(&scenario, batch),
         Ok(Some(complaint)) | Err(complaint) => complaint,
     };
-    let kind = |complaint: &Result<Option<String>, String>| match complaint {
-        Ok(None) => Kind::Agreement,
-        Ok(Some(_)) => Kind::Disagreement,
-        Err(_) => Kind::Failure,
-    };
     let wanted = kind(&self::complaint(&scenario));
     let small = minimize(scenario, &|smaller| kind(&self::complaint(smaller)) == wanted);
     let small_complaint = match self::complaint(&small) {
@@ -63,11 +58,20 @@ fn agree(seed: u64, batch: u64) -> Result<(), Failed> {
     Err(text.into())
 }
 
-#[derive(PartialEq, Eq)]
-enum Kind {
-    Agreement,
-    Disagreement,
-    Failure,
+/// Of which kind a complaint is: smaller scenarios must fail in the same way.
+fn kind(complaint: &Result<Option<String>, String>) -> String {
+    match complaint {
+        Ok(None) => "agreement".to_owned(),
+        Ok(Some(_)) => "disagreement".to_owned(),
+        Err(failure) => failure
+            .split(['`', '\n', '['])
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .filter(|char| char.is_alphabetic())
+            .take(120)
+            .collect(),
+    }
 }
 
 /// What is wrong with a scenario: how the evaluators disagree, or that one of them fails.

@@ -117,9 +117,7 @@ impl Engine {
         asked: &BTreeSet<SegmentId>,
         lowering: Lowering,
     ) -> Result<Found, String> {
-        let requests = dynamic(order, lowering).filter(|(segment, _)| segment.subject() == subject && asked.contains(segment.id()));
-        let requests: Vec<Request> =
-            requests.map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula }).collect();
+        let requests = requests_for(subject, order, asked, lowering);
         self.requests(subject, order, &requests, lowering)
     }
 
@@ -161,18 +159,13 @@ impl Engine {
         Ok((batch, inspection))
     }
 
-    /// The plan of a batch, as text.
-    pub(crate) fn show_plan(&self, batch: &Batch) -> Result<String, String> {
-        self.runtime.block_on(self.backend.show_plan(batch)).map_err(|error| with_causes(&error))
+    /// The plan of the segments that are asked for, as text.
+    pub(crate) fn plan(&self, subject: Subject, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<String, String> {
+        let batch = self.batch(subject, order, &requests_for(subject, order, asked, normalized), normalized)?;
+        self.runtime.block_on(self.backend.show_plan(&batch)).map_err(|error| with_causes(&error))
     }
 
-    pub(crate) fn batch(
-        &self,
-        subject: Subject,
-        order: Order<'_>,
-        requests: &[Request],
-        lowering: Lowering,
-    ) -> Result<Batch, String> {
+    fn batch(&self, subject: Subject, order: Order<'_>, requests: &[Request], lowering: Lowering) -> Result<Batch, String> {
         let stored = order.segments.iter().map(|segment| (segment.id().clone(), Reference::Stored));
         let active = dynamic(order, lowering).filter(|(segment, _)| segment.definition().status == Status::Active);
         let evaluated = active.map(|(segment, formula)| (segment.id().clone(), Reference::Evaluated(formula)));
@@ -181,6 +174,13 @@ impl Engine {
         let calendar = Calendar::new(order.as_of, timezone).map_err(|error| error.to_string())?;
         plan::plan(subject, requests, &references, &calendar, timezone).map_err(|error| error.to_string())
     }
+}
+
+fn requests_for(subject: Subject, order: Order<'_>, asked: &BTreeSet<SegmentId>, lowering: Lowering) -> Vec<Request> {
+    dynamic(order, lowering)
+        .filter(|(segment, _)| segment.subject() == subject && asked.contains(segment.id()))
+        .map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula })
+        .collect()
 }
 
 /// The dynamic segments with their formulas.

@@ -1,7 +1,229 @@
-//! What must hold of sets, whatever the data.
+//! What must hold of sets, whatever the data: on DataFusion, over generated batches.
 
-use libtest_mimic::Trial;
+use std::collections::BTreeSet;
+
+use libtest_mimic::{Failed, Trial};
+use segmenta::check::CheckedSegment;
+use segmenta::ir;
+use segmenta::model::condition::Subject;
+use segmenta::model::id::SegmentId;
+use segmenta::plan::{OutputName, Request};
+use serde_json::{Value as Json, json};
+
+use crate::differential::seed;
+use crate::engine::{Engine, Order, normalized};
+use crate::evaluators::asked;
+use crate::generator;
+use crate::reference;
+use crate::scenario::{Members, Scenario, all_valid};
+
+/// Batches that a law is tried on.
+const BATCHES: std::ops::Range<u64> = 0..12;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    Vec::new()
+    let law = |name: &str, law: fn(&Scenario) -> Result<(), String>| {
+        let run = move || {
+            BATCHES.into_iter().try_for_each(|batch| {
+                let scenario = generator::generate(seed(), batch).scenario;
+                law(&scenario).map_err(|broken| Failed::from(format!("{}: {broken}\n{}", scenario.what, scenario.print())))
+            })
+        };
+        Trial::test(format!("laws::{name}"), run)
+    };
+    vec![
+        law("negation_partitions_the_universe", negation_partitions_the_universe),
+        law("logic_is_that_of_sets", logic_is_that_of_sets),
+        law("shorter_windows_count_less", shorter_windows_count_less),
+        law("normalizing_keeps_members", normalizing_keeps_members),
+        law("threads_do_not_matter", threads_do_not_matter),
+        law("every_node_holds_where_the_reference_says", every_node_holds_where_the_reference_says),
+        law("one_subject_looks_as_in_the_crowd", one_subject_looks_as_in_the_crowd),
+    ]
+}
+
+fn order<'a>(scenario: &'a Scenario, segments: &'a [&'a CheckedSegment]) -> Order<'a> {
+    Order { segments, as_of: scenario.as_of, stored: &scenario.stored }
+}
+
+/// The members of all segments of a scenario with some definitions more.
+fn members_with(scenario: &Scenario, more: Vec<Json>) -> Result<(Members, BTreeSet<String>), String> {
+    let mut scenario = scenario.clone();
+    scenario.segments.push(json!({"id": "everyone", "logic": "and", "conditions": [{"type": "everyone"}]}));
+    scenario.segments.extend(more);
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let members = Engine::over_rows(&scenario, 2)?.members(order(&scenario, &segments), &asked(&segments))?;
+    let everyone = members.get(&id("everyone")).cloned().unwrap_or_default();
+    let universe = reference::universe(Subject::User, &scenario.tables, scenario.context());
+    if everyone == universe { Ok((members, universe)) } else { Err(format!("everyone is {everyone:?}, not {universe:?}")) }
+}
+
+fn id(text: &str) -> SegmentId {
+    text.parse().expect("an id")
+}
+
+/// The rules of the segments of users, by id.
+fn user_rules(scenario: &Scenario) -> Vec<(String, Json)> {
+    let users = scenario.segments.iter().filter(|segment| segment.get("subject") == Some(&json!("user")));
+    let rule = |segment: &Json| {
+        let id = segment.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
+        (id, json!({"logic": segment["logic"], "conditions": segment["conditions"]}))
+    };
+    users.map(rule).collect()
+}
+
+fn member(id: &str) -> Json {
+    json!({"type": "segment", "segment_id": id})
+}
+
+fn with_rule(id: &str, rule: Json) -> Json {
+    json!({"id": id, "logic": "and", "conditions": [rule]})
+}
+
+fn negation_partitions_the_universe(scenario: &Scenario) -> Result<(), String> {
+    let rules = user_rules(scenario);
+    let mut more: Vec<Json> = rules.iter().map(|(id, rule)| with_rule(&format!("not-{id}"), json!({"not": rule}))).collect();
+    more.extend(rules.iter().map(|(id, _)| with_rule(&format!("out-{id}"), json!({"not": member(id)}))));
+    let (members, universe) = members_with(scenario, more)?;
+    for (name, _) in &rules {
+        let inside = &members[&id(name)];
+        let outside: BTreeSet<String> = universe.difference(inside).cloned().collect();
+        for negation in ["not", "out"] {
+            if members[&id(&format!("{negation}-{name}"))] != outside {
+                return Err(format!("`{negation}-{name}` is not the complement of `{name}`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn logic_is_that_of_sets(scenario: &Scenario) -> Result<(), String> {
+    let rules = user_rules(scenario);
+    let names: Vec<&str> = rules.iter().map(|(name, _)| name.as_str()).collect();
+    let mut more = Vec::new();
+    for (at, three) in names.windows(3).enumerate() {
+        let [a, b, c] = three else { continue };
+        let rule_of = |name: &str| rules.iter().find(|(other, _)| other == name).map(|(_, rule)| rule.clone());
+        more.push(with_rule(&format!("minus-{at}"), json!({"logic": "and", "conditions": [rule_of(a), {"not": member(b)}]})));
+        more.push(with_rule(&format!("union-{at}"), json!({"logic": "or", "conditions": [rule_of(a), member(b)]})));
+        more.push(with_rule(&format!("most-{at}"), json!({"at_least": 2, "of": [member(a), rule_of(b), member(c)]})));
+    }
+    let (members, universe) = members_with(scenario, more)?;
+    for (at, three) in names.windows(3).enumerate() {
+        let [a, b, c] = [0, 1, 2].map(|which| &members[&id(three[which])]);
+        let most = universe.iter().filter(|who| [a, b, c].iter().filter(|set| set.contains(*who)).count() >= 2);
+        let expected: [(&str, BTreeSet<String>); 3] = [("minus", a - b), ("union", a | b), ("most", most.cloned().collect())];
+        for (name, expected) in expected {
+            let found = &members[&id(&format!("{name}-{at}"))];
+            if *found != expected {
+                return Err(format!("`{name}-{at}` of {three:?} is {found:?}, not {expected:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shorter_windows_count_less(scenario: &Scenario) -> Result<(), String> {
+    let windows = ["1d", "7d", "30d", "1q", "1y", "9y"];
+    let leaf = |window: &str, least: u32| json!({"type": "event", "operator": "gte", "value": least, "window": {"last": window}});
+    let of = |window: &str, least: u32| with_rule(&format!("last-{window}-{least}"), leaf(window, least));
+    let more = windows.iter().flat_map(|window| [of(window, 1), of(window, 2)]).collect();
+    let (members, _) = members_with(scenario, more)?;
+    let set = |window: &str, least: u32| &members[&id(&format!("last-{window}-{least}"))];
+    for (shorter, longer) in windows.iter().zip(&windows[1..]) {
+        for least in [1, 2] {
+            if !set(shorter, least).is_subset(set(longer, least)) {
+                return Err(format!("{least} in {shorter} and not in {longer}"));
+            }
+        }
+    }
+    match windows.iter().all(|window| set(window, 2).is_subset(set(window, 1))) {
+        true => Ok(()),
+        false => Err("two and not one".to_owned()),
+    }
+}
+
+fn normalizing_keeps_members(scenario: &Scenario) -> Result<(), String> {
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    for segment in &segments {
+        let once = ir::normalize(ir::lower(segment));
+        if ir::normalize(once.clone()) != once {
+            return Err(format!("normalizing `{}` again changes it", segment.id()));
+        }
+    }
+    let engine = Engine::over_rows(scenario, 2)?;
+    let asked = asked(&segments);
+    for subject in [Subject::User, Subject::Product] {
+        let plain = engine.segments(subject, order(scenario, &segments), &asked, ir::lower)?;
+        let normal = engine.segments(subject, order(scenario, &segments), &asked, normalized)?;
+        if plain.outputs != normal.outputs {
+            return Err(format!("{:?} became {:?}", plain.outputs, normal.outputs));
+        }
+    }
+    Ok(())
+}
+
+fn threads_do_not_matter(scenario: &Scenario) -> Result<(), String> {
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let with = |threads| Engine::over_rows(scenario, threads)?.members(order(scenario, &segments), &asked(&segments));
+    let (one, many) = (with(1)?, with(7)?);
+    if one == many { Ok(()) } else { Err(format!("one thread finds {one:?}, seven {many:?}")) }
+}
+
+fn every_node_holds_where_the_reference_says(scenario: &Scenario) -> Result<(), String> {
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let engine = Engine::over_rows(scenario, 2)?;
+    for subject in [Subject::User, Subject::Product] {
+        let mut requests = Vec::new();
+        for segment in segments.iter().filter(|segment| segment.subject() == subject) {
+            let Some(root) = ir::outline(segment) else { continue };
+            root.walk(&mut |node| {
+                let name = OutputName::Node(segment.id().clone(), node.path.clone());
+                requests.push(Request { name, formula: node.formula.clone() });
+            });
+        }
+        let found = engine.requests(subject, order(scenario, &segments), &requests, normalized)?;
+        for segment in segments.iter().filter(|segment| segment.subject() == subject) {
+            for (path, expected) in reference::evaluate_nodes(segment, &segments, &scenario.tables, scenario.context()) {
+                let members = found.outputs.get(&OutputName::Node(segment.id().clone(), path.clone()));
+                if members != Some(&expected) {
+                    return Err(format!("{path} of `{}` holds for {members:?}, not {expected:?}", segment.id()));
+                }
+            }
+        }
+        let universe = reference::universe(subject, &scenario.tables, scenario.context());
+        if !requests.is_empty() && found.universe != universe {
+            return Err(format!("the universe is {:?}, not {universe:?}", found.universe));
+        }
+    }
+    Ok(())
+}
+
+fn one_subject_looks_as_in_the_crowd(scenario: &Scenario) -> Result<(), String> {
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let engine = Engine::over_rows(scenario, 2)?;
+    let asked = asked(&segments);
+    let members = engine.members(order(scenario, &segments), &asked)?;
+    let universe = reference::universe(Subject::User, &scenario.tables, scenario.context());
+    let some = universe.iter().take(2).cloned().chain(["nobody".to_owned()]);
+    for who in some {
+        let (batch, inspection) = engine.inspect(Subject::User, order(scenario, &segments), &asked, &who)?;
+        if inspection.in_universe != universe.contains(&who) {
+            return Err(format!("`{who}` is in the universe: {}", inspection.in_universe));
+        }
+        for (output, holds) in batch.outputs.iter().zip(&inspection.outputs) {
+            let expected = match &output.name {
+                OutputName::Segment(id) => members.get(id).map(|members| members.contains(&who)),
+                OutputName::Node(..) => None,
+            };
+            if expected.is_some_and(|expected| expected != *holds) {
+                return Err(format!("{:?} holds for `{who}`: {holds}", output.name));
+            }
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use crate::reference::MemoryTables;
 use crate::reference::value::{Row, Value};
 use crate::scenario::Scenario;
+use crate::tables::Columns;
 
 /// Attempts at most: each evaluates a scenario.
 const ATTEMPTS: usize = 600;
@@ -22,6 +23,7 @@ pub(crate) fn minimize(scenario: Scenario, fails: &dyn Fn(&Scenario) -> bool) ->
         progress |= search.values(|tables| &mut tables.events);
         progress |= search.values(|tables| &mut tables.users);
         progress |= search.values(|tables| &mut tables.products);
+        progress |= search.columns();
         if !progress || search.left == 0 || search.left == before {
             return search.best;
         }
@@ -104,6 +106,33 @@ impl Search<'_> {
                 if rows(&mut smaller.tables)[at].insert(name.clone(), Value::Null) != Some(Value::Null) {
                     progress |= self.attempt(smaller);
                 }
+            }
+        }
+        progress
+    }
+
+    /// Drops columns that no definition and no role needs.
+    fn columns(&mut self) -> bool {
+        let mut progress = false;
+        let tables: [(Rows, fn(&mut Scenario) -> Option<&mut Columns>); 3] = [
+            (|tables| &mut tables.users, |scenario| scenario.catalog.users.as_mut().map(|users| &mut users.table.columns)),
+            (
+                |tables| &mut tables.products,
+                |scenario| scenario.catalog.products.as_mut().map(|products| &mut products.table.columns),
+            ),
+            (|tables| &mut tables.events, |scenario| scenario.catalog.events.as_mut().map(|events| &mut events.table.columns)),
+        ];
+        for (rows, columns) in tables {
+            let names: Vec<String> = columns(&mut self.best).map(|columns| columns.keys().cloned().collect()).unwrap_or_default();
+            for name in names {
+                let mut smaller = self.best.clone();
+                if let Some(columns) = columns(&mut smaller) {
+                    columns.shift_remove(&name);
+                }
+                for row in rows(&mut smaller.tables) {
+                    row.remove(&name);
+                }
+                progress |= self.attempt(smaller);
             }
         }
         progress

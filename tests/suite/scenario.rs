@@ -187,9 +187,10 @@ impl Scenario {
 
 /// The checked segments, when every definition fits.
 pub(crate) fn all_valid(checked: &Checked) -> Result<Vec<&CheckedSegment>, String> {
-    let segments = checked.segments.values().map(|segment| segment.as_ref().map_err(explain));
-    let segments = segments.collect::<Result<_, _>>()?;
-    if checked.report.has_errors() { Err(explain(&checked.report)) } else { Ok(segments) }
+    if checked.report.has_errors() {
+        return Err(explain(&checked.report));
+    }
+    checked.segments.values().map(|segment| segment.as_ref().map_err(explain)).collect()
 }
 
 /// A definition's text, decoded.

@@ -94,7 +94,9 @@ pub(crate) fn all() -> Vec<Combination> {
     let numbers = ValueType::Number.operators();
     let mut found = vec![Combination::Everyone];
     for place in places {
-        for value_type in ValueType::ALL {
+        // Single values are chosen among events, not arrays.
+        let chosen = matches!(place, Place::Value(_));
+        for value_type in ValueType::ALL.into_iter().filter(|value_type| !chosen || *value_type != ValueType::Array) {
             let operators = value_type.operators().iter();
             found.extend(operators.map(|&operator| Combination::Value { place, value_type, operator }));
         }

@@ -149,6 +149,12 @@ impl<'a> Author<'a> {
         let candidate = self.dice.pick_owned(&fitting);
         let mut test = json!({});
         self.value_test(&mut test, &candidate, rows, value_type, operator);
+        if matches!(place, Place::Value(_))
+            && candidate.kind == Kind::Json
+            && matches!(operator, Operator::IsSet | Operator::IsNotSet)
+        {
+            test["value_type"] = json!(value_type.keyword());
+        }
         match place {
             Place::Attribute(_) | Place::Where => {
                 test["property"] = json!(candidate.path);

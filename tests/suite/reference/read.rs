@@ -156,11 +156,17 @@ pub(crate) fn date(value: &Value, calendar: &Calendar) -> Option<i64> {
         Value::Timestamp(micros) => Some(*micros),
         Value::Date(days) => Some(calendar.day_start(day(*days)?)),
         Value::Text(text) => parse_day(text).map(|day| calendar.day_start(day)).or_else(|| parse_instant(text)),
-        Value::I64(millis) => millis.checked_mul(1000),
-        Value::U64(millis) => i64::try_from(*millis).ok()?.checked_mul(1000),
-        Value::JsonNumber(digits) => i64::try_from(integer(digits)?).ok()?.checked_mul(1000),
+        Value::I64(millis) => instant_of_millis((*millis).into()),
+        Value::U64(millis) => instant_of_millis((*millis).into()),
+        Value::JsonNumber(digits) => instant_of_millis(integer(digits)?),
         Value::Null | Value::Bool(_) | Value::F64(_) | Value::Decimal { .. } | Value::List(_) | Value::Object(_) => None,
     }
+}
+
+/// Epoch milliseconds; there are no instants before the year -9999 and after 9999.
+fn instant_of_millis(millis: i128) -> Option<i64> {
+    let (first, last) = (-377_705_023_201_000, 253_402_207_200_999);
+    if (first..=last).contains(&millis) { i64::try_from(millis * 1000).ok() } else { None }
 }
 
 /// An array, or an array of the one scalar.
