@@ -140,7 +140,7 @@ impl Truncation {
 
 /// A date in a definition: an anchor, steps from it in the order written, and at most one truncation at the end.
 ///
-/// `-7d`, `today-7d`, `-1m@month`, `2026-01-15`, `2026-01-15T10:00:00+02:00`. Steps and truncation follow relative anchors only.
+/// `-7d`, `today-7d`, `-1m@month`, `2026-01-15`, `2026-01-15T10:00:00+02:00`. Steps and truncation follow every anchor but an instant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateExpr {
     /// Where it starts.

@@ -453,6 +453,15 @@ pub enum LedgerError {
         /// What is wrong.
         problem: String,
     },
+    /// No store can be at this place.
+    #[error("the store cannot be at `{location}`")]
+    Location {
+        /// The path or URL.
+        location: String,
+        /// The cause below.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store cannot be read or written.
     #[error("cannot {operation} `{path}` in the store")]
     Io {

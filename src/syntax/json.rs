@@ -1,5 +1,6 @@
 //! JSON to [`Node`]: strict, as RFC 8259 has it, with each key of an object once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
@@ -27,7 +28,12 @@ const STRICT: ParseOptions = ParseOptions {
 
 /// Reads a text. Keys that stand twice are findings, and the first of them counts.
 pub(super) fn read(source: &Arc<Source>, findings: &mut Vec<Finding>) -> Option<Node> {
-    let parsed = match parse_to_ast(&source.text, &CollectOptions::default(), &STRICT) {
+    // A byte order mark is no part of the text; blanks of its length keep every span right.
+    let text = match source.text.strip_prefix('\u{feff}') {
+        Some(rest) => Cow::Owned(format!("{}{rest}", " ".repeat('\u{feff}'.len_utf8()))),
+        None => Cow::Borrowed(&*source.text),
+    };
+    let parsed = match parse_to_ast(&text, &CollectOptions::default(), &STRICT) {
         Ok(parsed) => parsed,
         Err(error) => {
             findings.push(malformed(error.kind(), source, error.range()));

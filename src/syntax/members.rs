@@ -10,7 +10,7 @@ use crate::diagnostic::{Code, Finding, Source};
 #[derive(Default)]
 pub(super) struct Members {
     members: Vec<Member>,
-    lines: HashMap<String, usize>,
+    starts: HashMap<String, usize>,
 }
 
 impl Members {
@@ -22,14 +22,14 @@ impl Members {
         source: &Arc<Source>,
         findings: &mut Vec<Finding>,
     ) {
-        match self.lines.get(&key) {
-            Some(line) => findings.push(
+        match self.starts.get(&key) {
+            Some(&start) => findings.push(
                 Finding::new(Code::DuplicateKey, format!("the key `{key}` stands twice in one object"))
                     .at(source, key_span)
-                    .with_help(format!("It first stands in line {line}; keep one of them.")),
+                    .with_help(format!("It first stands in line {}; keep one of them.", source.position(start).line)),
             ),
             None => {
-                self.lines.insert(key.clone(), source.position(key_span.start).line);
+                self.starts.insert(key.clone(), key_span.start);
                 self.members.push(Member { key, key_span, value });
             }
         }

@@ -28,6 +28,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("language::one_pass_finds_errors_of_form_and_of_meaning", one_pass),
         Trial::test("language::a_broken_definition_stops_no_other", a_broken_definition_stops_no_other),
         Trial::test("language::values_read_alike_in_every_language", values_read_alike),
+        Trial::test("language::a_byte_order_mark_is_no_part_of_a_text", byte_order_mark),
+        Trial::test("language::ten_thousand_mistakes_are_reported", ten_thousand_mistakes),
     ]
 }
 
@@ -114,7 +116,8 @@ fn codes(report: &Report) -> Vec<Code> {
 }
 
 fn runner() -> TestRunner {
-    TestRunner::new(Config { cases: 512, failure_persistence: None, ..Config::default() })
+    let default = Config::default();
+    TestRunner::new(Config { cases: default.cases.max(512), failure_persistence: None, ..default })
 }
 
 fn the_example_checks() -> Result<(), Failed> {
@@ -361,5 +364,31 @@ fn values_read_alike() -> Result<(), Failed> {
         assert_eq!(read(&toml(in_toml), Format::Toml).unwrap().definition(), expected.definition(), "{in_toml}");
         assert_eq!(read(&yaml(in_yaml), Format::Yaml).unwrap().definition(), expected.definition(), "{in_yaml}");
     }
+    Ok(())
+}
+
+/// Some editors begin a file with one.
+fn byte_order_mark() -> Result<(), Failed> {
+    let texts = [
+        (Format::Json, r#"{"id": "a", "kind": "static", "nmae": "x"}"#),
+        (Format::Toml, "id = \"a\"\nkind = \"static\"\nnmae = \"x\"\n"),
+        (Format::Yaml, "id: a\nkind: static\nnmae: x\n"),
+    ];
+    for (format, text) in texts {
+        let marked = format!("\u{feff}{text}");
+        let document = read(&marked, format).unwrap();
+        assert_eq!(codes(document.report()), [Code::UnknownKey], "{format:?}");
+        let span = document.report().findings[0].span.clone();
+        assert_eq!(marked[span].trim_matches('"'), "nmae", "{format:?}");
+    }
+    Ok(())
+}
+
+/// Nothing in reading a text takes longer than in proportion to its size.
+fn ten_thousand_mistakes() -> Result<(), Failed> {
+    let keys: String = (0..10_000).map(|key| format!("\"key {key}\": [],\n")).collect();
+    let text = format!("{{\n{keys}\"id\": \"a\", \"kind\": \"static\"\n}}");
+    let document = read(&text, Format::Json).unwrap();
+    assert_eq!(document.report().findings.len(), 10_000);
     Ok(())
 }

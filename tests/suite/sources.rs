@@ -1,5 +1,6 @@
 //! Files of every kind to tables.
 
+mod buckets;
 mod formats;
 mod places;
 mod plans;
@@ -39,7 +40,10 @@ type Outcome = Result<(), Failed>;
 type Test = fn() -> Outcome;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [formats::trials(), types::trials(), places::trials(), plans::trials(), profiles::trials()].into_iter().flatten().collect()
+    [formats::trials(), types::trials(), places::trials(), plans::trials(), profiles::trials(), buckets::trials()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn named(tests: &[(&str, Test)]) -> Vec<Trial> {

@@ -2,11 +2,14 @@
 
 mod contract;
 mod crash;
+mod damage;
 mod faulty;
+mod races;
 mod stage;
+mod tables;
 
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [contract::trials(), crash::trials()].into_iter().flatten().collect()
+    [contract::trials(), crash::trials(), damage::trials(), races::trials(), tables::trials()].into_iter().flatten().collect()
 }

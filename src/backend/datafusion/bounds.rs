@@ -314,3 +314,149 @@ fn average(sum: &Expr, count: &Expr, range: &Range<Decimal>) -> Expr {
     };
     is_true(conjunction(low.into_iter().chain(high).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{AsArray, Decimal128Array};
+    use datafusion::arrow::datatypes::{Field, Schema};
+    use datafusion::arrow::record_batch::RecordBatch;
+    use datafusion::common::DFSchema;
+    use datafusion::logical_expr::col;
+
+    use super::*;
+    use crate::backend::datafusion::session;
+    use crate::backend::tables::EngineSettings;
+
+    /// A stored number, and how it compares with a literal.
+    #[derive(Debug, Clone, Copy)]
+    enum Stored {
+        Integer(i128),
+        Double(f64),
+    }
+
+    impl Stored {
+        fn key(self) -> i128 {
+            match self {
+                Self::Integer(value) => key_of_integer(value),
+                Self::Double(value) => key_of_double(value),
+            }
+        }
+
+        fn compare(self, literal: &Decimal) -> Ordering {
+            match self {
+                Self::Integer(value) => BigDecimal::from(value).cmp(literal.as_big()),
+                Self::Double(value) => value.partial_cmp(&literal.to_f64()).unwrap(),
+            }
+        }
+    }
+
+    /// Around every edge: zero, the integers that doubles skip, the ends of 64 bits, and beyond.
+    fn stored() -> Vec<Stored> {
+        let edges = [0, 1, 1 << 53, 1 << 54, (1 << 54) + 4, (1 << 62) + 512, 1 << 63, 1 << 64];
+        let near = edges.iter().flat_map(|edge: &i128| (-5..=5).flat_map(move |step| [edge + step, -edge + step]));
+        let integers: Vec<i128> = near.filter(|value| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(value)).collect();
+        let doubles = edges.iter().flat_map(|edge| {
+            let double = *edge as f64;
+            [double, double.next_up(), double.next_down(), -double, (-double).next_up(), double + 0.5]
+        });
+        let extremes = [f64::MIN, f64::MAX, 5e-324, -5e-324, 0.1, 2.5, -2.5, 1e300];
+        let doubles = doubles.chain(extremes).map(|value| Stored::Double(value + 0.0));
+        integers.into_iter().map(Stored::Integer).chain(doubles).collect()
+    }
+
+    fn literals() -> Vec<Decimal> {
+        let written = [
+            "0",
+            "0.5",
+            "-0.5",
+            "1",
+            "2.5",
+            "-2.5",
+            "0.1",
+            "9007199254740992",
+            "9007199254740993",
+            "9007199254740993.4",
+            "9007199254740994.7",
+            "9007199254740995",
+            "18014398509481984",
+            "18014398509481985",
+            "18014398509481985.5",
+            "18014398509481986",
+            "18014398509481986.5",
+            "18014398509481987",
+            "-18014398509481986",
+            "-18014398509481985.5",
+            "4611686018427388416",
+            "4611686018427388417.5",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551615",
+            "18446744073709551615.5",
+            "18446744073709551616",
+            "1e20",
+            "-1e20",
+            "1e300",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "-1e-400",
+        ];
+        written.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// Which of the keys pass.
+    fn passing(keys: &[i128], test: &NumberTest) -> Vec<bool> {
+        let column = Decimal128Array::from(keys.to_vec()).with_precision_and_scale(38, 0).unwrap();
+        let schema = Arc::new(Schema::new(vec![Field::new("key", crate::backend::datafusion::number::key_type(), true)]));
+        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap();
+        let expr = number_test(&Typed { expr: col("key"), form: Form::Mixed }, test).unwrap();
+        let context = session(&EngineSettings::default()).unwrap();
+        let physical = context.create_physical_expr(expr, &DFSchema::try_from(schema).unwrap()).unwrap();
+        let result = physical.evaluate(&rows).unwrap().into_array(keys.len()).unwrap();
+        result.as_boolean().values().iter().collect()
+    }
+
+    #[test]
+    fn mixed_numbers_compare_as_what_they_are() {
+        let stored = stored();
+        let keys: Vec<i128> = stored.iter().map(|number| number.key()).collect();
+        let comparators: [(Comparator, fn(Ordering) -> bool); 5] = [
+            (Comparator::Eq, Ordering::is_eq),
+            (Comparator::Gt, Ordering::is_gt),
+            (Comparator::Gte, Ordering::is_ge),
+            (Comparator::Lt, Ordering::is_lt),
+            (Comparator::Lte, Ordering::is_le),
+        ];
+        for literal in literals() {
+            for (comparator, holds) in comparators {
+                let passing = passing(&keys, &NumberTest::Compare(comparator, literal.clone()));
+                for (number, passes) in stored.iter().zip(passing) {
+                    assert_eq!(passes, holds(number.compare(&literal)), "{number:?} {comparator:?} {literal}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_and_lists_of_mixed_numbers_hold_what_their_bounds_hold() {
+        let stored = stored();
+        let keys: Vec<i128> = stored.iter().map(|number| number.key()).collect();
+        let literals = literals();
+        for pair in literals.windows(2) {
+            let [one, other] = pair else { continue };
+            let (low, high) = (one.min(other), one.max(other));
+            let between = passing(&keys, &NumberTest::Between(low.clone(), high.clone()));
+            let listed = passing(&keys, &NumberTest::OneOf(vec![low.clone(), high.clone()]));
+            for ((number, between), listed) in stored.iter().zip(between).zip(listed) {
+                let (from, to) = (number.compare(low), number.compare(high));
+                assert_eq!(between, from.is_ge() && to.is_le(), "{number:?} between {low} and {high}");
+                assert_eq!(listed, from.is_eq() || to.is_eq(), "{number:?} in {low}, {high}");
+            }
+        }
+    }
+}

@@ -229,8 +229,7 @@ impl Reads {
 
     fn definition(&mut self, access: &Access, wanted: Wanted) -> Result<Definition> {
         let stored = access.fields.iter().try_fold(named(&access.column), |parent, field| {
-            // The child of a NULL struct or map may hold anything.
-            // Maps are searched for a key of the very type that their keys have.
+            // The child of a NULL struct or map may hold anything. Keys of maps are compared in the type that they have.
             let key = ScalarValue::Utf8View(Some(field.clone()));
             when(parent.clone().is_not_null(), get_field(parent, key)).end()
         })?;

@@ -1,6 +1,7 @@
 //! One tenant's tables, opened for one run: what the configuration names, listed anew, with every column in one type.
 
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +35,12 @@ pub struct Tables {
     users: Option<Opened>,
     events: Option<Opened>,
     products: Option<Opened>,
+}
+
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
 }
 
 /// Rows in memory that take the place of a tenant's files.

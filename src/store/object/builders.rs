@@ -65,9 +65,9 @@ impl SnapshotWriter {
         if self.rows == BATCH_ROWS { self.flush().await } else { Ok(()) }
     }
 
-    pub(super) async fn finish(mut self, place: &Place) -> Result<FileRef, LedgerError> {
+    pub(super) async fn finish(mut self) -> Result<FileRef, LedgerError> {
         self.flush().await?;
-        self.table.finish(place).await
+        self.table.finish().await
     }
 
     async fn flush(&mut self) -> Result<(), LedgerError> {
@@ -159,9 +159,9 @@ impl ChangeWriter {
         if self.rows == BATCH_ROWS { self.flush().await } else { Ok(()) }
     }
 
-    pub(super) async fn finish(mut self, place: &Place) -> Result<FileRef, LedgerError> {
+    pub(super) async fn finish(mut self) -> Result<FileRef, LedgerError> {
         self.flush().await?;
-        self.table.finish(place).await
+        self.table.finish().await
     }
 
     async fn flush(&mut self) -> Result<(), LedgerError> {
@@ -237,7 +237,7 @@ pub(super) async fn write_history(place: &Place, path: Path, run: &Run, rows: &[
     let batch = RecordBatch::try_new(history_schema(), columns).map_err(|error| failed("write", &path, error))?;
     let mut table = TableWriter::create(place, path, history_schema())?;
     table.write(&batch).await?;
-    table.finish(place).await
+    table.finish().await
 }
 
 fn instants() -> TimestampMicrosecondBuilder {

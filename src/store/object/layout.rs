@@ -13,6 +13,11 @@ pub(super) fn memberships(tenant: &TenantId, segment: &SegmentId) -> Path {
     Path::from(format!("memberships/{tenant}/{segment}.parquet"))
 }
 
+/// The folders in which files of a tenant are put in place.
+pub(super) fn folders(tenant: &TenantId) -> [Path; 4] {
+    ["memberships", "changes", "history", "log/files"].map(|folder| Path::from(format!("{folder}/{tenant}")))
+}
+
 /// The changes of one commit.
 pub(super) fn changes(tenant: &TenantId, date: Date, commit: u64, run_id: Uuid) -> Path {
     Path::from(format!("changes/{tenant}/{date}/{commit:012}-{run_id}.parquet"))

@@ -92,15 +92,15 @@ pub(super) async fn read(place: &Place, known: Option<Arc<LogState>>) -> Result<
     // INVARIANT: this is read before the records are, so that a commit between the two cannot look like a loss.
     let published = published(place).await?;
     let mut state = match known {
-        Some(known) if is_current(place, &known).await? => (*known).clone(),
-        Some(_) | None => newest_checkpoint(place).await?,
+        Some(known) if is_current(place, &known).await? => known,
+        Some(_) | None => Arc::new(newest_checkpoint(place).await?),
     };
     let first = state.number + 1;
     let mut records = futures::stream::iter(first..).map(|number| read_bytes(place, number)).buffered(READ_AHEAD);
     while let Some(bytes) = records.try_next().await? {
         let Some(bytes) = bytes else { break };
         let record = decode_commit(place, state.number + 1, &bytes)?;
-        state.apply(record, blake3::hash(&bytes));
+        Arc::make_mut(&mut state).apply(record, blake3::hash(&bytes));
     }
     if published > state.number {
         return Err(LedgerError::Corrupt {
@@ -108,7 +108,7 @@ pub(super) async fn read(place: &Place, known: Option<Arc<LogState>>) -> Result<
             problem: format!("it is missing, although commits up to {published} were published"),
         });
     }
-    Ok(Arc::new(state))
+    Ok(state)
 }
 
 /// One commit, which is known to exist.
@@ -136,7 +136,7 @@ pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> 
         // A store may report a failure, or its own retry may find the name taken, although this very record was written.
         match (read_bytes(place, number).await?, created) {
             (Some(found), _) if found == bytes => {
-                place.persist(&layout::commit(number)).await?;
+                place.persist(&[layout::commit(number)]).await?;
                 return Ok(state.after(record, &bytes));
             }
             (_, Err(error)) => return Err(error),
@@ -163,12 +163,12 @@ pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) 
     let LogState { number, head, tenants, checkpoint: previous, mut indexes, recent } = (*state).clone();
     let path = layout::index(number);
     place.replace(&path, encode(&path, &recent)?).await?;
-    place.persist(&path).await?;
+    place.persist(&[path]).await?;
     indexes.push(number);
     let path = layout::checkpoint(number);
     let checkpoint = Checkpoint { number, tenants, indexes };
     place.replace(&path, encode(&path, &checkpoint)?).await?;
-    place.persist(&path).await?;
+    place.persist(&[path]).await?;
     for older in checkpoint_numbers(place).await?.into_iter().filter(|&older| older < previous) {
         place.delete(&layout::checkpoint(older)).await?;
     }

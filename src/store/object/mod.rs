@@ -45,7 +45,7 @@ use jiff::Timestamp;
 use self::lease::Leases;
 use self::log::{Entry, LogState};
 use self::record::{Action, FileRef, LeaseCondition};
-use self::table::Table;
+use self::table::{Look, Table};
 use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
@@ -120,7 +120,7 @@ impl ObjectLedger {
 
     /// An immutable file that the caller knows to be referred to.
     async fn open_present(&self, file: &FileRef) -> Result<Table, LedgerError> {
-        let found = Table::open(self.place(), file.location(), file).await?;
+        let found = Table::open(self.place(), file.location(), file, Look::Whole).await?;
         found.ok_or_else(|| LedgerError::Corrupt { path: file.path.clone(), problem: "it is missing".to_owned() })
     }
 
@@ -189,6 +189,7 @@ impl Ledger for ObjectLedger {
             let tenant = run.tenant.clone();
             let entry = Entry { tenant, lease: number, attempt, committed_at: self.now(), action: Action::Claim };
             state = publish::publish(self.place(), log::append(self.place(), state, entry).await?).await?;
+            self.place().sweep(&layout::folders(&run.tenant)).await?;
             // Only now is it certain that no older writer commits what it staged: some may have done so until this moment.
             orphans = publish::orphans(self.place(), &state, &run.tenant, number).await?;
         }

@@ -1,6 +1,7 @@
 //! [`Place`]: an object store and the prefix of the ledger in it, with the few operations that the ledger needs. It knows nothing of
 //! what the files mean; its errors name the operation and the path.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -89,7 +90,8 @@ impl Place {
     fn local(path: &std::path::Path, location: &str) -> Result<Self, LedgerError> {
         let root = resolved(path).map_err(|source| unusable(location, source))?;
         let prefix = Path::from_absolute_path(&root).map_err(|source| unusable(location, source))?;
-        let store = Arc::new(LocalFileSystem::new());
+        // Every run has a folder of its own, which must not stay when its files are gone.
+        let store = Arc::new(LocalFileSystem::new().with_automatic_cleanup(true));
         Ok(Self { store, prefix, location: location.to_owned(), durability: Durability::Root(root) })
     }
 
@@ -157,7 +159,7 @@ impl Place {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => return Ok(Created::Taken),
             Err(source) => return Err(failed("write", path, source)),
         }
-        self.persist(path).await?;
+        self.persist(std::slice::from_ref(path)).await?;
         Ok(Created::New)
     }
 
@@ -190,20 +192,27 @@ impl Place {
         Ok(found.iter().filter_map(|meta| self.relative(&meta.location)).collect())
     }
 
-    /// Makes a file survive a loss of power.
-    pub(super) async fn persist(&self, path: &Path) -> Result<(), LedgerError> {
+    /// Makes files, and their names, survive a loss of power.
+    pub(super) async fn persist(&self, paths: &[Path]) -> Result<(), LedgerError> {
         let Durability::Root(root) = &self.durability else { return Ok(()) };
-        let file = path.parts().fold(root.clone(), |folder, part| folder.join(part.as_ref()));
-        let synced = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file)?.sync_all()?;
-            // The name is in the folder, which is a file of its own; only Unix lets a program open it.
-            match file.parent() {
-                Some(folder) if cfg!(unix) => std::fs::File::open(folder)?.sync_all(),
-                Some(_) | None => Ok(()),
-            }
-        });
-        let synced = synced.await.map_err(|source| failed("write", path, source))?;
-        synced.map_err(|source| failed("write", path, source))
+        let Some(first) = paths.first() else { return Ok(()) };
+        let (root, files) = (root.clone(), paths.iter().map(|path| on_disk(root, path)).collect::<Vec<_>>());
+        let synced = tokio::task::spawn_blocking(move || sync_files(&root, &files)).await;
+        let synced = synced.map_err(|source| failed("write", first, source))?;
+        synced.map_err(|source| failed("write", first, source))
+    }
+
+    /// Deletes what a process that died was in the middle of writing to these folders. Only local disks keep such files, under
+    /// names that no store of this kind lists.
+    pub(super) async fn sweep(&self, folders: &[Path]) -> Result<(), LedgerError> {
+        let Durability::Root(root) = &self.durability else { return Ok(()) };
+        for folder in folders {
+            let path = on_disk(root, folder);
+            let swept = tokio::task::spawn_blocking(move || sweep_folder(&path)).await;
+            let swept = swept.map_err(|source| failed("delete", folder, source))?;
+            swept.map_err(|source| failed("delete", folder, source))?;
+        }
+        Ok(())
     }
 
     fn absolute(&self, path: &Path) -> Path {
@@ -213,6 +222,38 @@ impl Place {
     fn relative(&self, path: &Path) -> Option<Path> {
         Some(path.prefix_match(&self.prefix)?.collect())
     }
+}
+
+fn on_disk(root: &std::path::Path, path: &Path) -> PathBuf {
+    path.parts().fold(root.to_owned(), |folder, part| folder.join(part.as_ref()))
+}
+
+fn sync_files(root: &std::path::Path, files: &[PathBuf]) -> std::io::Result<()> {
+    let mut folders = BTreeSet::new();
+    for file in files {
+        std::fs::File::open(file)?.sync_all()?;
+        folders.extend(file.ancestors().skip(1).take_while(|folder| folder.starts_with(root)).map(std::path::Path::to_owned));
+    }
+    // A name is in its folder, which is a file of its own; only Unix lets a program open it.
+    let folders = folders.into_iter().filter(|_| cfg!(unix));
+    folders.rev().try_for_each(|folder| std::fs::File::open(folder)?.sync_all())
+}
+
+fn sweep_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sweep_folder(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().contains(".parquet#") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The path without links and `..`, although its last parts need not exist.
@@ -241,5 +282,5 @@ pub(super) fn failed(
 }
 
 fn unusable(location: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LedgerError {
-    LedgerError::Io { operation: "open", path: location.to_owned(), source: source.into() }
+    LedgerError::Location { location: location.to_owned(), source: source.into() }
 }

@@ -17,10 +17,12 @@ use crate::store::LedgerError;
 pub(super) async fn publish(place: &Place, mut state: Arc<LogState>) -> Result<Arc<LogState>, LedgerError> {
     loop {
         let published = log::published(place).await?;
+        let mut placed = Vec::new();
         for number in published + 1..=state.number {
             let commit = log::commit(place, number).await?;
-            place_commit(place, &commit, &state).await?;
+            place_commit(place, &commit, &state, &mut placed).await?;
         }
+        place.persist(&placed).await?;
         if published < state.number {
             log::set_published(place, state.number).await?;
         }
@@ -57,16 +59,17 @@ pub(super) async fn orphans(place: &Place, state: &LogState, tenant: &TenantId, 
     Ok(found)
 }
 
-async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState) -> Result<(), LedgerError> {
+async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState, placed: &mut Vec<Path>) -> Result<(), LedgerError> {
     let CommitRecord { number, tenant, action, .. } = commit;
     let Action::Run(run) = action else { return Ok(()) };
+    let mut copies = Vec::new();
     for (segment, record) in &run.segments {
         let current =
             state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment)).and_then(|entry| entry.snapshot.as_ref());
         let public = layout::memberships(tenant, segment);
         match record {
             SegmentRecord::Updated { snapshot: SnapshotChange::Replaced(file), .. } if current == Some(file) => {
-                copy(place, &file.location(), &public, *number).await?;
+                copies.push((file, public));
             }
             SegmentRecord::Deleted | SegmentRecord::Updated { snapshot: SnapshotChange::Removed, .. } if current.is_none() => {
                 place.delete(&public).await?;
@@ -75,22 +78,17 @@ async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState) ->
             SegmentRecord::Deleted | SegmentRecord::Updated { .. } => {}
         }
     }
-    if let Some(file) = &run.changes {
-        let public = layout::changes(tenant, run.evaluation_date, *number, run.run_id);
-        copy(place, &file.location(), &public, *number).await?;
-    }
-    if let Some(file) = &run.history {
-        let public = layout::history(tenant, run.evaluation_date, *number, run.run_id);
-        copy(place, &file.location(), &public, *number).await?;
+    copies.extend(run.changes.iter().map(|file| (file, layout::changes(tenant, run.evaluation_date, *number, run.run_id))));
+    copies.extend(run.history.iter().map(|file| (file, layout::history(tenant, run.evaluation_date, *number, run.run_id))));
+    for (file, public) in copies {
+        match place.copy(&file.location(), &public).await? {
+            Copied::Whole => placed.push(public),
+            // Another writer has published this commit and gone on.
+            Copied::SourceAbsent if log::published(place).await? >= *number => {}
+            Copied::SourceAbsent => {
+                return Err(LedgerError::Corrupt { path: file.path.clone(), problem: "it is missing".to_owned() });
+            }
+        }
     }
     Ok(())
-}
-
-/// Copies an immutable file to its public path. When it is gone, another writer has published this commit and gone on.
-async fn copy(place: &Place, from: &Path, to: &Path, number: u64) -> Result<(), LedgerError> {
-    match place.copy(from, to).await? {
-        Copied::Whole => Ok(()),
-        Copied::SourceAbsent if log::published(place).await? >= number => Ok(()),
-        Copied::SourceAbsent => Err(LedgerError::Corrupt { path: from.to_string(), problem: "it is missing".to_owned() }),
-    }
 }

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use super::layout;
 use super::log;
 use super::record::{FileRef, RunFiles};
-use super::table::{Table, column};
+use super::table::{Look, Table, column};
 use super::{ObjectLedger, Place};
 use crate::backend::{LocalMembers, SortedIds};
 use crate::model::id::{SegmentId, TenantId};
@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 5;
 pub(super) async fn stored(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<LocalMembers, LedgerError> {
     let mut path = layout::memberships(tenant, segment);
     let mut ids = StringBuilder::new();
-    if let Some(table) = snapshot(ledger, tenant, segment).await? {
+    if let Some(table) = snapshot(ledger, tenant, segment, Look::Whole).await? {
         path = table.path().clone();
         let mut rows = table.rows_of(&["subject_id"]).await?;
         while let Some(batch) = rows.try_next().await? {
@@ -39,14 +39,14 @@ pub(super) async fn stored(ledger: &ObjectLedger, tenant: &TenantId, segment: &S
 }
 
 pub(super) async fn members(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
-    match snapshot(ledger, tenant, segment).await? {
+    match snapshot(ledger, tenant, segment, Look::Whole).await? {
         Some(table) => table.all_rows().await,
         None => Ok(futures::stream::empty().boxed()),
     }
 }
 
 pub(super) async fn recount(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
-    let Some(table) = snapshot(ledger, tenant, segment).await? else { return Ok(0) };
+    let Some(table) = snapshot(ledger, tenant, segment, Look::Whole).await? else { return Ok(0) };
     let rows = table.rows_of(&["subject_id"]).await?;
     rows.try_fold(0, |count, batch| async move { Ok(count + batch.num_rows() as u64) }).await
 }
@@ -60,7 +60,7 @@ pub(super) async fn segments_of(
     let segments = state.tenants.get(tenant).into_iter().flat_map(|entry| entry.segments.keys());
     let mut found = Vec::new();
     for segment in segments {
-        let Some(table) = snapshot(ledger, tenant, segment).await? else { continue };
+        let Some(table) = snapshot(ledger, tenant, segment, Look::Size).await? else { continue };
         for row in table.rows_of_subject(subject_id).await? {
             found.push(membership(segment, table.path(), &row)?);
         }
@@ -122,13 +122,13 @@ impl Rows {
 }
 
 /// The current snapshot of a segment. One that was superseded and deleted since the state was read is looked up anew.
-async fn snapshot(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<Option<Table>, LedgerError> {
+async fn snapshot(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId, look: Look) -> Result<Option<Table>, LedgerError> {
     let mut missing = layout::memberships(tenant, segment);
     for _ in 0..ATTEMPTS {
         let state = ledger.log().await?;
         let entry = state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment));
         let Some(file) = entry.and_then(|entry| entry.snapshot.as_ref()) else { return Ok(None) };
-        if let Some(table) = Table::open(ledger.place(), file.location(), file).await? {
+        if let Some(table) = Table::open(ledger.place(), file.location(), file, look).await? {
             return Ok(Some(table));
         }
         missing = file.location();
@@ -140,7 +140,7 @@ async fn snapshot(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId)
 async fn run_table(place: &Place, public: Path, file: &FileRef) -> Result<Table, LedgerError> {
     for _ in 0..ATTEMPTS {
         for path in [public.clone(), file.location()] {
-            if let Some(table) = Table::open(place, path, file).await? {
+            if let Some(table) = Table::open(place, path, file, Look::Whole).await? {
                 return Ok(table);
             }
         }

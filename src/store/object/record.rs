@@ -107,6 +107,16 @@ pub(super) struct FileRef {
     pub(super) blake3: String,
 }
 
+impl SegmentRecord {
+    /// The snapshot that the run wrote.
+    pub(super) fn new_snapshot(&self) -> Option<&FileRef> {
+        match self {
+            Self::Updated { snapshot: SnapshotChange::Replaced(file), .. } => Some(file),
+            Self::Updated { snapshot: SnapshotChange::Kept | SnapshotChange::Removed, .. } | Self::Deleted => None,
+        }
+    }
+}
+
 impl FileRef {
     pub(super) fn location(&self) -> Path {
         Path::from(self.path.as_str())

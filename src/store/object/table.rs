@@ -57,9 +57,8 @@ impl TableWriter {
     }
 
     /// Puts the file in place, whole.
-    pub(super) async fn finish(mut self, place: &Place) -> Result<FileRef, LedgerError> {
+    pub(super) async fn finish(mut self) -> Result<FileRef, LedgerError> {
         self.writer.finish().await.map_err(|error| failed("write", &self.path, error))?;
-        place.persist(&self.path).await?;
         let HashedUpload { hasher, size, .. } = self.writer.into_inner();
         Ok(FileRef { path: self.path.to_string(), size, rows: self.rows, blake3: hasher.finalize().to_hex().to_string() })
     }
@@ -96,6 +95,15 @@ impl AsyncFileWriter for HashedUpload {
     }
 }
 
+/// How closely a file is looked at before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Its checksum, for files that are read from beginning to end and not too large to be held.
+    Whole,
+    /// Its size, for a look at one subject.
+    Size,
+}
+
 /// A file that was found to be there, and to be what it was when it was written.
 #[derive(Clone)]
 pub(super) struct Table {
@@ -108,8 +116,8 @@ pub(super) struct Table {
 
 impl Table {
     /// Opens the file at `path` as `file` describes it; `None` when it does not exist.
-    pub(super) async fn open(place: &Place, path: Path, file: &FileRef) -> Result<Option<Self>, LedgerError> {
-        let bytes = if file.size <= WHOLE_UP_TO {
+    pub(super) async fn open(place: &Place, path: Path, file: &FileRef, look: Look) -> Result<Option<Self>, LedgerError> {
+        let bytes = if look == Look::Whole && file.size <= WHOLE_UP_TO {
             let Some(bytes) = place.read(&path).await? else { return Ok(None) };
             check_size(&path, file, bytes.len() as u64)?;
             check_hash(&path, file, blake3::hash(&bytes))?;
@@ -277,5 +285,82 @@ fn unreadable(path: &Path, error: ParquetError) -> LedgerError {
     match error {
         ParquetError::External(source) if source.is::<object_store::Error>() => failed("read", path, source),
         error => LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::super::builders::SnapshotWriter;
+    use super::super::merge::Member;
+    use super::*;
+    use crate::store::{Run, RunKind};
+
+    fn place() -> Place {
+        Place::new(Arc::new(InMemory::new()), Path::default(), "test")
+    }
+
+    async fn written(place: &Place, rows: i64) -> FileRef {
+        let as_of = "2026-01-01T00:00:00Z".parse().unwrap();
+        let evaluation_date = jiff::civil::date(2026, 1, 1);
+        let tenant = "demo".parse().unwrap();
+        let run = Run { run_id: uuid::Uuid::nil(), tenant, kind: RunKind::Run, as_of, evaluation_date };
+        let mut writer = SnapshotWriter::create(place, Path::from("x.parquet"), &run, &"vip".parse().unwrap()).unwrap();
+        for number in 0..rows {
+            let subject_id = subject(number);
+            let member =
+                Member { subject_id: &subject_id, entered_at: number, score: None, confidence: None, reason: "rule_match" };
+            writer.push(member).await.unwrap();
+        }
+        writer.finish().await.unwrap()
+    }
+
+    /// Ascending ids that do not compress.
+    fn subject(number: i64) -> String {
+        format!("{number:07}{}", blake3::hash(&number.to_le_bytes()))
+    }
+
+    #[tokio::test]
+    async fn the_same_rows_give_the_same_bytes() {
+        let (first, second) = (place(), place());
+        assert_eq!(written(&first, 10_000).await, written(&second, 10_000).await);
+    }
+
+    #[tokio::test]
+    async fn a_file_too_large_for_one_upload_is_read_in_parts() {
+        let place = place();
+        let file = written(&place, 300_000).await;
+        assert!(file.size > 10 * 1024 * 1024, "{}", file.size);
+        check_whole(&place, &file.location(), &file).await.unwrap();
+
+        let table = Table::open(&place, file.location(), &file, Look::Size).await.unwrap().unwrap();
+        assert!(table.bytes.is_none());
+        let rows = table.rows_of(&["subject_id"]).await.unwrap();
+        let rows = rows.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) }).await.unwrap();
+        assert_eq!(rows, 300_000);
+        for number in [0, 131_071, 131_072, 299_999] {
+            let found = table.rows_of_subject(&subject(number)).await.unwrap();
+            assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+            let entered_at: &datafusion::arrow::array::TimestampMicrosecondArray =
+                column(&table.path, &found[0], "entered_at").unwrap();
+            assert_eq!(entered_at.value(0), number);
+        }
+        assert!(table.rows_of_subject("0000001 is not there").await.unwrap().is_empty());
+        let builder = table.builder().await.unwrap();
+        let holding = |id: &str| builder.metadata().row_groups().iter().filter(|group| may_hold(group, id)).count();
+        assert_eq!((builder.metadata().num_row_groups(), holding(&subject(150_000)), holding("zzz")), (3, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn another_size_is_noticed_without_reading_the_file() {
+        let place = place();
+        place.replace(&Path::from("x.parquet"), Bytes::from_static(b"PAR1")).await.unwrap();
+        let file = FileRef { path: "x.parquet".to_owned(), size: 5, rows: 1, blake3: String::new() };
+        for look in [Look::Size, Look::Whole] {
+            let opened = Table::open(&place, file.location(), &file, look).await.map(|_| ());
+            assert_eq!(opened.unwrap_err().to_string(), "`x.parquet` in the store is damaged: it has 4 bytes instead of 5");
+        }
+        assert!(Table::open(&place, Path::from("y.parquet"), &file, Look::Size).await.unwrap().is_none());
     }
 }

@@ -13,6 +13,7 @@ use super::builders::{Change, ChangeWriter, HistoryRow, SnapshotWriter, write_hi
 use super::layout;
 use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
 use super::merge::{self, Member, Merge, Step};
+use super::place::failed;
 use super::publish;
 use super::record::{Action, FileRef, Progress, RunRecord, SegmentRecord, SnapshotChange};
 use super::table::Table;
@@ -205,7 +206,7 @@ impl ObjectTransaction {
                 changes.push(segment, subject_id, change, reason, score, &definition.hash).await?;
             }
         }
-        let file = snapshot.finish(place).await?;
+        let file = snapshot.finish().await?;
         if let Some(changes) = changes {
             self.changes = Changes::Open(changes);
         }
@@ -218,11 +219,7 @@ impl ObjectTransaction {
         match std::mem::replace(&mut self.changes, Changes::Broken) {
             Changes::None => Ok(Box::new(ChangeWriter::create(self.ledger.place(), path, &self.run)?)),
             Changes::Open(changes) => Ok(changes),
-            Changes::Broken => Err(LedgerError::Io {
-                operation: "write",
-                path: path.to_string(),
-                source: "an earlier write of this run failed".into(),
-            }),
+            Changes::Broken => Err(broken(&self.folder)),
         }
     }
 
@@ -262,12 +259,45 @@ impl ObjectTransaction {
         self.segments.insert(segment.clone(), SegmentRecord::Updated { definition, progress, figures, snapshot });
     }
 
+    /// The record of the run, with every file that it refers to written and safe.
+    async fn written(&mut self, now: Timestamp) -> Result<RunRecord, LedgerError> {
+        let changes = match std::mem::replace(&mut self.changes, Changes::Broken) {
+            Changes::None => None,
+            Changes::Open(changes) => Some(changes.finish().await?),
+            Changes::Broken => return Err(broken(&self.folder)),
+        };
+        let place = self.ledger.place();
+        let history = match self.history.as_slice() {
+            [] => None,
+            rows => Some(write_history(place, layout::history_file(&self.folder), &self.run, rows).await?),
+        };
+        let files = self.segments.values().filter_map(SegmentRecord::new_snapshot).chain(&changes).chain(&history);
+        place.persist(&files.map(FileRef::location).collect::<Vec<_>>()).await?;
+        Ok(RunRecord {
+            run_id: self.run.run_id,
+            kind: self.run.kind,
+            as_of: self.run.as_of,
+            evaluation_date: self.run.evaluation_date,
+            discarded: self.discarded(now),
+            segments: std::mem::take(&mut self.segments),
+            changes,
+            history,
+            counts: std::mem::take(&mut self.counts),
+            jobs: std::mem::take(&mut self.jobs),
+            notes: std::mem::take(&mut self.notes),
+        })
+    }
+
     /// The superseded snapshots that no reader can be expected to need any more.
     fn discarded(&self, now: Timestamp) -> Vec<String> {
         let grace = SignedDuration::try_from(self.ledger.options.grace).unwrap_or(SignedDuration::MAX);
         let superseded = self.tenant().map(|tenant| tenant.superseded.as_slice()).unwrap_or_default();
         superseded.iter().filter(|old| now.duration_since(old.since) > grace).map(|old| old.path.clone()).collect()
     }
+}
+
+fn broken(folder: &Path) -> LedgerError {
+    failed("write", &layout::changes_file(folder), "an earlier write of this run failed")
 }
 
 fn entry_of<'a>(base: &'a LogState, run: &Run, segment: &SegmentId) -> Option<&'a SegmentEntry> {
@@ -323,34 +353,11 @@ impl Transaction for ObjectTransaction {
 
     async fn commit(mut self) -> Result<(), LedgerError> {
         let place = self.ledger.place().clone();
-        let changes = match std::mem::replace(&mut self.changes, Changes::None) {
-            Changes::None => None,
-            Changes::Open(changes) => Some(changes.finish(&place).await?),
-            Changes::Broken => {
-                self.changes = Changes::Broken;
-                self.take_changes()?;
-                None
-            }
-        };
-        let history = match self.history.as_slice() {
-            [] => None,
-            rows => Some(write_history(&place, layout::history_file(&self.folder), &self.run, rows).await?),
-        };
-        self.ledger.check_newest(&self.run.tenant, self.lease).await?;
         let committed_at = self.ledger.now();
-        let run = RunRecord {
-            run_id: self.run.run_id,
-            kind: self.run.kind,
-            as_of: self.run.as_of,
-            evaluation_date: self.run.evaluation_date,
-            discarded: self.discarded(committed_at),
-            segments: self.segments,
-            changes,
-            history,
-            counts: self.counts,
-            jobs: self.jobs,
-            notes: self.notes,
-        };
+        let written = self.written(committed_at).await;
+        // A newer writer may have deleted what this one staged: that the lease is lost says more than that a file is.
+        self.ledger.check_newest(&self.run.tenant, self.lease).await?;
+        let run = written?;
         let action = Action::Run(run.clone());
         let entry = Entry { tenant: self.run.tenant, lease: self.lease, attempt: self.attempt, committed_at, action };
         let state = log::append(&place, self.base, entry).await?;

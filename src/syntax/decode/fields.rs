@@ -77,12 +77,13 @@ impl Decoder<'_> {
 
     /// Refuses every key that is none of the known ones.
     pub(super) fn known_keys(&mut self, fields: &Fields<'_>, known: &[&str]) {
+        let absent: Vec<&str> = known.iter().copied().filter(|key| !fields.has(key)).collect();
         for member in fields.members {
             let key = member.key.as_str();
             if known.contains(&key) {
                 continue;
             }
-            let help = match nearest(key, known.iter().copied().filter(|known| !fields.has(known))) {
+            let help = match nearest(key, absent.iter().copied()) {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => format!("The keys here are {}.", list_words(known.iter().copied())),
             };

@@ -10,8 +10,8 @@ use datafusion::arrow::datatypes::{Date32Type, TimestampMicrosecondType, UInt64T
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use jiff::Timestamp;
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use roaring::RoaringBitmap;
 use segmenta::backend::{LocalMembers, SortedIds};
 use segmenta::clock::Clock;
@@ -110,6 +110,16 @@ impl ObjectStage {
     pub(crate) async fn paths(&self) -> Vec<String> {
         let found: Vec<_> = self.store.list(None).try_collect().await.unwrap();
         found.iter().map(|meta| meta.location.as_ref().trim_start_matches("some/prefix/").to_owned()).collect()
+    }
+
+    /// Puts a file there, as somebody from outside.
+    pub(crate) async fn put(&self, path: &str, content: &'static str) {
+        self.store.put(&Path::from(format!("some/prefix/{path}")), content.into()).await.unwrap();
+    }
+
+    /// Deletes a file, as somebody from outside.
+    pub(crate) async fn delete(&self, path: &str) {
+        self.store.delete(&Path::from(format!("some/prefix/{path}"))).await.unwrap();
     }
 
     pub(crate) fn open_as(&self, holder: &str) -> ObjectLedger {

@@ -12,14 +12,15 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
+use indexmap::IndexMap;
 use jiff::Timestamp;
 
-use super::DataFusionBackend;
-use super::tables::Tables;
+use super::{DataFusionBackend, MemoryTables, Tables};
+use crate::backend::tables::{Declared, EngineSettings, EventSource, SubjectSource, TenantTables};
 use crate::backend::{Backend, Evaluation, LocalMembers, TableRole};
 use crate::check::Reading;
 use crate::ir::{Comparator, Formula, NumberTest, Test, TextMatch, TextTest, Value};
-use crate::model::catalog::{Access, Catalog, ColumnType, EventTable, SubjectTable, Table, Universe};
+use crate::model::catalog::{Access, ColumnType, Universe};
 use crate::model::condition::Subject;
 use crate::model::decimal::Decimal;
 use crate::model::path::DocPath;
@@ -45,30 +46,34 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn backend(&self) -> DataFusionBackend {
-        let mut catalog = Catalog { timezone: self.timezone().to_owned(), users: None, products: None, events: None };
-        let mut batches = Vec::new();
-        if !self.users.is_empty() {
-            let (table, rows) = table(&self.users);
-            let version = self.version.map(|name| plain(&table, name));
-            catalog.users = Some(SubjectTable { key: plain(&table, "id"), table, version, universe: self.universe });
-            batches.push((TableRole::Users, rows));
-        }
-        if !self.events.is_empty() {
-            let (table, rows) = table(&self.events);
-            let optional = |name: &str| table.columns.contains_key(name).then(|| plain(&table, name));
-            catalog.events = Some(EventTable {
-                user_key: Some(plain(&table, "user")),
-                product_key: None,
-                event_type: optional("type"),
-                timestamp: plain(&table, "at"),
-                event_id: optional("event_id"),
-                deduplicate: self.deduplicate,
-                table,
-            });
-            batches.push((TableRole::Events, rows));
-        }
-        DataFusionBackend::new(Tables::of_rows(catalog, batches))
+    pub(super) async fn backend(&self) -> DataFusionBackend {
+        let has = |name: &str| self.events.iter().any(|(column, ..)| *column == name).then(|| name.to_owned());
+        let users = SubjectSource {
+            key: "id".to_owned(),
+            version: self.version.map(str::to_owned),
+            universe: self.universe,
+            columns: declared(&self.users),
+            ..SubjectSource::default()
+        };
+        let events = EventSource {
+            user_key: has("user"),
+            event_type: has("type"),
+            timestamp: "at".to_owned(),
+            event_id: has("event_id"),
+            deduplicate: self.deduplicate,
+            columns: declared(&self.events),
+            ..EventSource::default()
+        };
+        let tables = TenantTables {
+            timezone: self.timezone().to_owned(),
+            users: Some(users).filter(|_| !self.users.is_empty()),
+            events: Some(events).filter(|_| !self.events.is_empty()),
+            products: None,
+        };
+        let rows = MemoryTables { users: batches(&self.users), events: batches(&self.events), products: Vec::new() };
+        // Several threads, so that partial results are merged.
+        let settings = EngineSettings { threads: 3, ..EngineSettings::default() };
+        DataFusionBackend::new(Tables::from_batches(&tables, &rows, &settings).await.unwrap())
     }
 
     pub(super) fn timezone(&self) -> &'static str {
@@ -81,7 +86,7 @@ impl World {
     }
 
     pub(super) async fn evaluate(&self, batch: &Batch) -> Evaluation<LocalMembers> {
-        self.backend().evaluate(batch, &[]).await.unwrap()
+        self.backend().await.evaluate(batch, &[]).await.unwrap()
     }
 
     /// A batch of one output per test.
@@ -109,17 +114,21 @@ pub(super) fn shown(evaluation: &Evaluation<LocalMembers>) -> Vec<String> {
     evaluation.outputs.iter().map(|members| members.iter().collect::<Vec<_>>().join(" ")).collect()
 }
 
-fn plain(table: &Table, name: &str) -> Access {
-    Access::column(name, table.columns[name].clone())
+fn declared(columns: &[TestColumn]) -> IndexMap<String, Declared> {
+    let json = columns.iter().filter(|(_, column_type, _)| *column_type == ColumnType::Json);
+    json.map(|(name, ..)| ((*name).to_owned(), Declared::Json)).collect()
 }
 
-fn table(columns: &[TestColumn]) -> (Table, Vec<RecordBatch>) {
+/// The rows as two files.
+fn batches(columns: &[TestColumn]) -> Vec<RecordBatch> {
+    if columns.is_empty() {
+        return Vec::new();
+    }
     let fields: Vec<Field> = columns.iter().map(|(name, _, values)| Field::new(*name, values.data_type().clone(), true)).collect();
     let values = columns.iter().map(|(_, _, values)| Arc::clone(values)).collect();
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), values).unwrap();
     let half = rows.num_rows() / 2;
-    let types = columns.iter().map(|(name, column_type, _)| ((*name).to_owned(), column_type.clone())).collect();
-    (Table { columns: types, data: None }, vec![rows.slice(0, half), rows.slice(half, rows.num_rows() - half)])
+    vec![rows.slice(0, half), rows.slice(half, rows.num_rows() - half)]
 }
 
 pub(super) fn instant(text: &str) -> Timestamp {

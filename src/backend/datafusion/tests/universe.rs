@@ -92,7 +92,7 @@ async fn repeated_keys_fail_unless_a_version_decides() {
     let version = attribute(&users()[1], Reading::Number);
     let world = World { users: users(), ..World::default() };
     let batch = world.batch(vec![(version.clone(), equals("0"))]);
-    let error = world.backend().evaluate(&batch, &[]).await.unwrap_err();
+    let error = world.backend().await.evaluate(&batch, &[]).await.unwrap_err();
     assert_eq!(error.to_string(), "the users table has 1 keys with more than one row, such as `b`");
 
     let decided = World { users: users(), version: Some("v"), ..World::default() };
@@ -103,7 +103,7 @@ async fn repeated_keys_fail_unless_a_version_decides() {
         version: Some("v"),
         ..World::default()
     };
-    let error = equal.backend().evaluate(&equal.batch(vec![(version, Test::IsSet)]), &[]).await.unwrap_err();
+    let error = equal.backend().await.evaluate(&equal.batch(vec![(version, Test::IsSet)]), &[]).await.unwrap_err();
     assert!(matches!(error, BackendError::DuplicateKeys { count: 1, .. }), "{error}");
 }
 
@@ -173,7 +173,7 @@ async fn formulas_refer_to_tests_outputs_and_stored_members() {
     ];
     let ids = Arc::new(SortedIds::new(StringArray::from(vec!["c", "d", "unknown"])).unwrap());
     let stored = [LocalMembers::all(Arc::clone(&ids)), LocalMembers::new(ids, RoaringBitmap::new())];
-    let evaluation = world.backend().evaluate(&batch, &stored).await.unwrap();
+    let evaluation = world.backend().await.evaluate(&batch, &stored).await.unwrap();
     assert_eq!(shown(&evaluation), ["a d", "b c e", "c", "a c d", "a b c d e", "a b c d e", ""]);
     assert_eq!(evaluation.outputs[1].count(), 3);
 }
@@ -198,10 +198,10 @@ async fn many_segments_scan_the_events_once() {
     let evaluation = world.evaluate(&batch).await;
     assert_eq!(
         evaluation.scans,
-        [Scan { table: TableRole::Users, passes: 1, rows: 3 }, Scan { table: TableRole::Events, passes: 1, rows: rows as u64 },]
+        [Scan { table: TableRole::Events, passes: 1, rows: rows as u64 }, Scan { table: TableRole::Users, passes: 1, rows: 3 }]
     );
-    let backend = world.backend();
-    assert_eq!(backend.show_plan(&batch).await.unwrap(), world.backend().show_plan(&batch).await.unwrap());
+    let backend = world.backend().await;
+    assert_eq!(backend.show_plan(&batch).await.unwrap(), world.backend().await.show_plan(&batch).await.unwrap());
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn one_subject_shows_its_values() {
         measured(Aggregate::Last(price, Reading::Number)),
     ]);
     let number = |text: &str| Datum::Number(text.to_owned());
-    let backend = world.backend();
+    let backend = world.backend().await;
     let seven = backend.inspect(&batch, &[], "7").await.unwrap();
     assert!(seven.in_universe);
     assert_eq!(

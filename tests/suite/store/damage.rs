@@ -1,0 +1,178 @@
+//! Files that are not what they were, stores that cannot be written, and stores of a newer version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use segmenta::store::{Ledger, LedgerError, ReadFilter};
+
+use super::faulty::FaultyStore;
+use super::stage::{AT_ONCE, DiskStage, ObjectStage, Stage, figures, refresh, segment, tenant, text_rows, within, write_scope};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("every damaged file is noticed, and nothing panics", every_damaged_file_is_noticed()),
+        trial("a store of a newer version is left alone", a_newer_store_is_left_alone()),
+        trial("a store that cannot be written is still read", a_store_that_cannot_be_written_is_still_read()),
+        trial("a store that was deleted and made anew is seen as it is", a_store_made_anew_is_seen_as_it_is()),
+        trial("nothing half-written and no empty folder stays on a disk", nothing_half_written_stays()),
+        trial("public files that somebody changed come back with the next change", public_files_are_repaired()),
+    ]
+}
+
+fn trial(name: &str, test: impl Future<Output = ()> + Send + 'static) -> Trial {
+    Trial::test(format!("store::damage: {name}"), move || {
+        within(test);
+        Ok(())
+    })
+}
+
+/// A store with a checkpoint, commits after it, members, changes and history.
+async fn lived_in(store: Arc<dyn ObjectStore>) -> ObjectStage {
+    let stage = ObjectStage::new(store);
+    for members in [&["ann"][..], &["ann", "bob"], &["bob"], &["bob", "cid"], &["cid"], &["ann", "cid"]] {
+        refresh(&stage, &stage.open(), &[("vip", "h1", members), ("calm", "h1", &["eve"])]).await.unwrap();
+        stage.clock.advance(Duration::from_secs(60));
+    }
+    stage
+}
+
+/// Everything that a reader can ask for, as text.
+async fn everything(stage: &ObjectStage) -> Result<String, LedgerError> {
+    let ledger = stage.open();
+    let state = ledger.state(&tenant()).await?;
+    let mut rows = Vec::new();
+    for id in ["vip", "calm"] {
+        rows.extend(text_rows(ledger.read_members(&tenant(), &segment(id)).await?).await?);
+        rows.extend([ledger.recount(&tenant(), &segment(id)).await?].map(|count| [("count".to_owned(), count.to_string())].into()));
+        ledger.stored(&tenant(), &segment(id)).await?;
+    }
+    let found = ledger.segments_of(&tenant(), "ann").await?;
+    rows.extend(text_rows(ledger.read_changes(&tenant(), &ReadFilter::default()).await?).await?);
+    rows.extend(text_rows(ledger.read_history(&tenant(), &ReadFilter::default()).await?).await?);
+    Ok(format!("{state:?} {rows:?} {found:?}"))
+}
+
+async fn every_damaged_file_is_noticed() {
+    let origin = Arc::new(InMemory::new());
+    let stage = lived_in(Arc::clone(&origin) as _).await;
+    let intact = everything(&stage).await.unwrap();
+    let mut noticed = 0;
+    for path in stage.paths().await {
+        let location = Path::from(format!("some/prefix/{path}"));
+        let bytes = origin.get(&location).await.unwrap().bytes().await.unwrap();
+        let mut flipped = bytes.to_vec();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0x20;
+        let cut = bytes.slice(..bytes.len() / 2);
+        for (damage, content) in [("flipped", Some(flipped.into())), ("cut", Some(cut)), ("gone", None)] {
+            let copy = Arc::new(origin.fork());
+            match content {
+                Some(content) => drop(copy.put(&location, object_store::PutPayload::from_bytes(content)).await.unwrap()),
+                None => copy.delete(&location).await.unwrap(),
+            }
+            let damaged = ObjectStage { store: copy, clock: Arc::clone(&stage.clock), options: stage.options };
+            let what = format!("{path} {damage}");
+            match everything(&damaged).await {
+                Ok(read) => assert_eq!(read, intact, "{what}: read as something else"),
+                Err(LedgerError::Corrupt { path: named, .. }) => {
+                    noticed += 1;
+                    assert!(!named.is_empty(), "{what}");
+                }
+                Err(error) => panic!("{what}: {error:?}"),
+            }
+            let verified = damaged.open().verify(&tenant()).await;
+            let matters = path.starts_with("memberships/") || path.starts_with("changes/") || path.starts_with("history/");
+            assert!(!matters || verified.as_ref().is_ok_and(|faults| !faults.is_empty()), "{what}: {verified:?}");
+            let written = refresh(&damaged, &damaged.open(), &[("vip", "h1", &["dan"]), ("calm", "h1", &["eve"])]).await;
+            match written {
+                Ok(written) => assert_eq!(written, [figures(1, 1, 2), figures(1, 0, 0)], "{what}"),
+                Err(LedgerError::Corrupt { .. }) => {}
+                Err(error) => panic!("{what}: {error:?}"),
+            }
+        }
+    }
+    assert!(noticed > 30, "only {noticed} kinds of damage were noticed");
+}
+
+async fn a_newer_store_is_left_alone() {
+    for place in ["log/commits/000000000006.json", "log/checkpoints/000000000004.json", "log/index/000000000004.json"] {
+        let stage = lived_in(Arc::new(InMemory::new())).await;
+        stage.put(place, r#"{"format":7,"novelty":true}"#).await;
+        let before = stage.paths().await;
+        let error = everything(&stage).await.unwrap_err();
+        assert_eq!(error.to_string(), "the store at `test` has format 7, and this version reads up to 1", "{place}");
+        if !place.contains("index") {
+            let error = refresh(&stage, &stage.open(), &[("vip", "h1", &["dan"])]).await.unwrap_err();
+            assert!(matches!(error, LedgerError::NewerFormat { found: 7, supported: 1, .. }), "{place}: {error:?}");
+            assert_eq!(stage.paths().await, before, "{place}: something was written");
+        }
+    }
+}
+
+async fn a_store_that_cannot_be_written_is_still_read() {
+    let stage = lived_in(Arc::new(InMemory::new())).await;
+    let intact = everything(&stage).await.unwrap();
+    let store = Arc::new(FaultyStore::read_only(Arc::clone(&stage.store)));
+    let locked = ObjectStage { store, clock: Arc::clone(&stage.clock), options: stage.options };
+    assert_eq!(everything(&locked).await.unwrap(), intact);
+    let error = locked.open().acquire(&write_scope(), AT_ONCE).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Io { operation: "write", .. }), "{error:?}");
+    assert_eq!(error.to_string(), "cannot write `log/leases/tenants/demo/000000000007.json` in the store");
+}
+
+async fn a_store_made_anew_is_seen_as_it_is() {
+    let stage = lived_in(Arc::new(InMemory::new())).await;
+    let ledger = stage.open();
+    assert_eq!(ledger.state(&tenant()).await.unwrap().segments.len(), 2);
+    for path in stage.paths().await {
+        stage.delete(&path).await;
+    }
+    assert!(ledger.state(&tenant()).await.unwrap().segments.is_empty());
+    assert_eq!(refresh(&stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap(), [figures(1, 1, 0)]);
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+}
+
+async fn public_files_are_repaired() {
+    let stage = lived_in(Arc::new(InMemory::new())).await;
+    stage.put("memberships/demo/vip.parquet", "not a table").await;
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap().len(), 1);
+    refresh(&stage, &stage.open(), &[("vip", "h1", &["dan"])]).await.unwrap();
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+}
+
+async fn nothing_half_written_stays() {
+    let stage = DiskStage::new();
+    for members in [&["ann"][..], &["bob"], &["cid"]] {
+        refresh(&stage, &stage.open(), &[("vip", "h1", members)]).await.unwrap();
+        stage.clock().advance(Duration::from_secs(3600));
+    }
+    // A process dies while the store of the local disk has its temporary files there.
+    drop(stage.open().acquire(&write_scope(), AT_ONCE).await.unwrap());
+    for path in ["memberships/demo/vip.parquet#0", "log/files/demo/000000000004-000000/vip.members.parquet#1"] {
+        std::fs::create_dir_all(stage.root().join(path).parent().unwrap()).unwrap();
+        std::fs::write(stage.root().join(path), "half").unwrap();
+    }
+    stage.clock().advance(Duration::from_secs(3600));
+    refresh(&stage, &stage.open(), &[("vip", "h1", &["dan"])]).await.unwrap();
+    stage.clock().advance(Duration::from_secs(3600));
+    refresh(&stage, &stage.open(), &[("vip", "h1", &["eve"])]).await.unwrap();
+
+    let mut folders = vec![stage.root()];
+    while let Some(folder) = folders.pop() {
+        let entries: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!entries.is_empty() || folder.starts_with(stage.root().join("log/files")), "{} is empty", folder.display());
+        for entry in entries {
+            assert!(!entry.to_string_lossy().contains('#'), "{} is there", entry.display());
+            if entry.is_dir() {
+                folders.push(entry);
+            }
+        }
+    }
+    let kept = std::fs::read_dir(stage.root().join("log/files/demo")).unwrap().count();
+    assert!(kept <= 3, "{kept} folders of transactions are kept");
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+}
