@@ -331,8 +331,9 @@ impl Rows<'_> {
     /// A value in the order of the events that carry it. Arrays order element by element, a missing element first.
     fn carried(&mut self, access: &Access, reading: Reading) -> Result<Carried> {
         let Typed { expr, form } = self.reads.stored(access, Wanted::As(reading))?;
-        let order = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]);
-        let order = order.map(|key| key.sort(true, true)).collect();
+        // Each once: the value may be the id, and the engine takes no key twice.
+        let order: IndexSet<Expr> = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]).collect();
+        let order = order.into_iter().map(|key| key.sort(true, true)).collect();
         Ok(Carried { value: expr, form, order })
     }
 

@@ -202,15 +202,22 @@ impl<'a> Author<'a> {
                 json!({"last": *self.dice.pick(&last)})
             }
             2 => {
-                let end = self.dice.pick_owned(&self.data.dates).to_string();
-                json!({ *self.dice.pick(&["from", "to"]): end })
+                let past: Vec<&DateExpr> = self.data.dates.iter().filter(|date| self.start(date) < self.calendar.as_of).collect();
+                json!({ *self.dice.pick(&["from", "to"]): self.dice.pick_owned(&past).to_string() })
             }
             _ => {
-                let (one, other) = (self.dice.pick_owned(&self.data.dates), self.dice.pick_owned(&self.data.dates));
+                let one = self.dice.pick_owned(&self.data.dates);
+                let other = self.dice.pick_owned(&self.data.dates);
                 let (from, to) = self.in_order(one, other);
-                json!({"from": from.to_string(), "to": to.to_string()})
+                // A window that is always empty is an error; one that happens to be is not.
+                let empty = self.start(&from) >= self.start(&to).min(self.calendar.as_of);
+                if empty { json!({"last": "7d"}) } else { json!({"from": from.to_string(), "to": to.to_string()}) }
             }
         }
+    }
+
+    fn start(&self, date: &DateExpr) -> i64 {
+        self.calendar.span(date).start
     }
 
     /// The dates, the earlier first; a day before an instant inside it.
