@@ -18,7 +18,7 @@ use crate::reference;
 use crate::scenario::{Members, Scenario, all_valid};
 
 /// Batches that a law is tried on.
-const BATCHES: std::ops::Range<u64> = 0..12;
+const BATCHES: std::ops::Range<u64> = 0..6;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let law = |name: &str, law: fn(&Scenario) -> Result<(), String>| {

@@ -87,8 +87,11 @@ impl<'a> Author<'a> {
                 leaf
             }
             Combination::Number { measure, operator } => {
-                let numeric =
-                    |candidate: &&Candidate| measure == "count_distinct" || properties::fits(&candidate.kind, ValueType::Number);
+                let list = |kind: &Kind| matches!(kind, Kind::Column(ColumnType::List(_)));
+                let numeric = |candidate: &&Candidate| match measure {
+                    "count_distinct" => !list(&candidate.kind),
+                    _ => properties::fits(&candidate.kind, ValueType::Number),
+                };
                 let candidates: Vec<Candidate> = self.events.iter().filter(numeric).cloned().collect();
                 let candidate = self.dice.pick_owned(&candidates);
                 let rows = &self.data.tables.events;
