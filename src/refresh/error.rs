@@ -124,7 +124,7 @@ impl Error {
                 LedgerError::Held { .. } | LedgerError::Fenced { .. } => ErrorKind::Conflict,
                 LedgerError::NewerFormat { .. } | LedgerError::Corrupt { .. } => ErrorKind::Corrupt,
                 LedgerError::Io { .. } => ErrorKind::Unavailable,
-                LedgerError::UnknownSegment { .. } => ErrorKind::Request,
+                LedgerError::UnknownSegment { .. } | LedgerError::Location { .. } => ErrorKind::Request,
             },
         }
     }
