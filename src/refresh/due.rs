@@ -4,9 +4,10 @@
 //! the first tick of its cron expression after it. Ticks that were missed collapse into one run. After failures the pause grows:
 //! the interval times 2^errors, at most a day.
 //!
-//! A clock that jumps back leaves runs in the future of `now`. An interval then counts from the instant at which the clock is
-//! known to run forward again ([`Timing::steady_since`]), so that nothing stalls and nothing runs early; a tick of a cron expression
-//! that ran is not repeated, unless the jump is longer than a day, which only a clock that was wrong before explains.
+//! A clock that jumps back leaves runs in the future of `now`. While they are, an interval counts from the instant at which the
+//! clock is known to run forward again ([`Timing::steady_since`]), so that nothing waits for more than two intervals and nothing
+//! runs before one is over; a tick of a cron expression that ran is not repeated, unless the jump is longer than a day, which only a
+//! clock that was wrong before explains.
 
 use std::collections::BTreeMap;
 

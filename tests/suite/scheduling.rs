@@ -280,16 +280,19 @@ fn a_missed_job_is_done_once_on_the_next_start() {
 }
 
 fn a_clock_that_jumps_back_neither_stalls_nor_doubles() {
-    let world = World::new(START);
-    world.define("hourly", "vip", r#""refresh_interval": "1h""#);
-    world.define("nightly", "vip", r#""schedule": "0 2 * * *""#);
-    world.at(Duration::from_secs(2 * 3600 + 1800), |world| world.clock.jump_back(SignedDuration::from_hours(1)));
-    world.run_for(hours(24), &world.config("", ""));
-    let runs = world.runs_of("hourly");
-    // 00:00, 01:00, 02:00; at 02:30 it is 01:30 again, and an interval later 02:30.
-    assert_eq!(runs[..4], ["2026-03-01T00:00:00Z", "2026-03-01T01:00:00Z", "2026-03-01T02:00:00Z", "2026-03-01T02:30:00Z"].map(at));
-    assert!(gaps(&runs[3..]).iter().all(|gap| *gap == 3600), "{runs:?}");
-    assert_eq!(world.runs_of("nightly"), [at(START), at("2026-03-01T02:00:00Z")], "a tick that ran is not repeated");
+    // After 2 h 30 min it is an hour earlier, or after 12 h 30 min ten hours earlier.
+    for (after, back, resumes, before) in [(150, 1, "2026-03-01T03:00:00Z", 3), (750, 10, "2026-03-01T03:30:00Z", 13)] {
+        let world = World::new(START);
+        world.define("hourly", "vip", r#""refresh_interval": "1h""#);
+        world.define("nightly", "vip", r#""schedule": "0 2 * * *""#);
+        world.at(Duration::from_secs(after * 60), move |world| world.clock.jump_back(SignedDuration::from_hours(back)));
+        world.run_for(hours(24), &world.config("", ""));
+        let runs = world.runs_of("hourly");
+        assert!(gaps(&runs[..before]).iter().all(|gap| *gap == 3600), "{runs:?}");
+        assert_eq!(runs[before], at(resumes), "{runs:?}");
+        assert!(gaps(&runs[before..]).iter().all(|gap| *gap == 3600), "{runs:?}");
+        assert_eq!(world.runs_of("nightly"), [at(START), at("2026-03-01T02:00:00Z")], "a tick that ran is not repeated");
+    }
 }
 
 fn a_clock_that_stands_still_runs_what_is_new_alone() {
@@ -354,7 +357,7 @@ fn a_refresh_refuses_invalid_definitions_and_the_past() {
     let config = world.config("", "");
     let tenant = config.tenant("demo").unwrap();
     let request = |on_invalid, as_of| RunRequest { selection: Selection::All, as_of, on_invalid, wait: Duration::ZERO, job: None };
-    let run = |request: RunRequest| block_on(refresh(&world, tenant, &request, world.clock.as_ref(), &Silent));
+    let run = |request: RunRequest| block_on(refresh(&world, tenant, &request, &world.clock, &Silent));
     let refused = run(request(OnInvalid::Refuse, None));
     assert!(matches!(&refused, Err(Error::Definitions(report)) if report.has_errors()), "{refused:?}");
     assert!(world.tables().evaluations.is_empty(), "nothing ran");

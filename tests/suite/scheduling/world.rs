@@ -31,12 +31,18 @@ use crate::memory_ledger::{IdSet, MemoryLedger};
 /// Something that happens at an instant of the steady time.
 type Event = (Duration, Box<dyn FnOnce(&World) + Send>);
 
-/// A clock that stands still but for pauses, which pass at once.
-pub(crate) struct ScriptClock {
+/// A clock that stands still but for pauses, which pass as soon as everyone else had a few turns. Copies share the time.
+#[derive(Clone)]
+pub(crate) struct ScriptClock(Arc<Script>);
+
+struct Script {
     time: Mutex<Time>,
     script: Arc<Mutex<Vec<Event>>>,
     world: Mutex<Option<World>>,
 }
+
+/// How often a pause lets everyone else have a turn: enough for a run over tables in memory to come to its end.
+const TURNS: usize = 64;
 
 struct Time {
     now: Timestamp,
@@ -46,7 +52,7 @@ struct Time {
 
 impl ScriptClock {
     fn locked(&self) -> MutexGuard<'_, Time> {
-        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the wall clock back; the steady time goes on.
@@ -58,7 +64,7 @@ impl ScriptClock {
     /// Lets time pass up to the next event of the script, and that happen.
     fn advance(&self, length: Duration) {
         let events: Vec<Event> = {
-            let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut script = self.0.script.lock().unwrap_or_else(PoisonError::into_inner);
             let mut time = self.locked();
             let end = time.elapsed + length;
             let until = script.iter().map(|(at, _)| *at).filter(|at| *at <= end).min().unwrap_or(end).max(time.elapsed);
@@ -68,7 +74,7 @@ impl ScriptClock {
             *script = later;
             due
         };
-        let world = self.world.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let world = self.0.world.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (_, event) in events {
             event(world.as_ref().unwrap());
         }
@@ -91,8 +97,13 @@ impl Clock for ScriptClock {
     }
 
     fn pause(&self, length: Duration) -> BoxFuture<'static, ()> {
-        self.advance(length);
-        Box::pin(std::future::ready(()))
+        let clock = self.clone();
+        Box::pin(async move {
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(length);
+        })
     }
 }
 
@@ -117,7 +128,7 @@ pub(crate) struct Tables {
 /// The world of a test. Copies share it.
 #[derive(Clone)]
 pub(crate) struct World {
-    pub(crate) clock: Arc<ScriptClock>,
+    pub(crate) clock: ScriptClock,
     pub(crate) ledger: MemoryLedger,
     tables: Arc<Mutex<Tables>>,
     script: Arc<Mutex<Vec<Event>>>,
@@ -133,15 +144,15 @@ impl World {
     /// A world that begins at an instant, with the column `vip` true for `ann`.
     pub(crate) fn new(start: &str) -> Self {
         let script: Arc<Mutex<Vec<Event>>> = Arc::default();
-        let clock = Arc::new(ScriptClock {
+        let clock = ScriptClock(Arc::new(Script {
             time: Mutex::new(Time { now: start.parse().unwrap(), elapsed: Duration::ZERO, runs: 0 }),
             script: Arc::clone(&script),
             world: Mutex::default(),
-        });
-        let shared: SharedClock = clock.clone();
+        }));
+        let shared: SharedClock = Arc::new(clock.clone());
         let (stop, signals) = unbounded();
         let world = Self {
-            clock: Arc::clone(&clock),
+            clock: clock.clone(),
             ledger: MemoryLedger::new(shared),
             tables: Arc::default(),
             script,
@@ -151,7 +162,7 @@ impl World {
         };
         fs::create_dir(world.definitions()).unwrap();
         world.tables().columns.insert("vip".to_owned(), ids(&["ann"]));
-        *clock.world.lock().unwrap_or_else(PoisonError::into_inner) = Some(world.clone());
+        *clock.0.world.lock().unwrap_or_else(PoisonError::into_inner) = Some(world.clone());
         world
     }
 
@@ -224,7 +235,7 @@ impl World {
         let pace = Pace { look_every: Duration::from_secs(600), wait: Duration::ZERO };
         let signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(keep_fresh(self, config, pace, self.clock.as_ref(), signals))
+        runtime.block_on(keep_fresh(self, config, pace, &self.clock, signals))
     }
 
     /// The same world after a time in which no scheduler lived.
@@ -233,7 +244,7 @@ impl World {
         let world = Self { stop, signals: Arc::new(Mutex::new(Some(signals))), ..self.clone() };
         let passed = self.clock.elapsed();
         self.clock.advance(after - passed);
-        *self.clock.world.lock().unwrap_or_else(PoisonError::into_inner) = Some(world.clone());
+        *self.clock.0.world.lock().unwrap_or_else(PoisonError::into_inner) = Some(world.clone());
         world
     }
 
