@@ -138,7 +138,8 @@ impl CliError {
         let mut cause = std::error::Error::source(self);
         while let Some(below) = cause {
             // Writing to a text does not fail.
-            writeln!(text, "  because {below}").ok();
+            // Engines explain themselves at length: what follows the first line belongs under it.
+            writeln!(text, "  because {}", below.to_string().trim_end().replace('\n', "\n    ")).ok();
             cause = below.source();
         }
         let help = match self {

@@ -14,7 +14,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind as ArgumentErrorKind;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
 
 use args::{Arguments, Command, GlobalArguments, LogFormat};
 use context::Context;
@@ -66,13 +65,13 @@ fn dispatch(arguments: Arguments, screen: Screen) -> Result<(), CliError> {
         Command::Schema => commands::schema::print_schema(screen),
         Command::Completions(arguments) => commands::schema::print_completions(screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(screen, &arguments),
-        other => with_runtime(global, screen, other),
+        other => with_runtime(&global, screen, other),
     }
 }
 
 /// Runs a command on a runtime with room for deep recursion, on its own thread as well as on those of the runtime.
-fn with_runtime(global: GlobalArguments, screen: Screen, command: Command) -> Result<(), CliError> {
-    let context = Context::load(&global, screen)?;
+fn with_runtime(global: &GlobalArguments, screen: Screen, command: Command) -> Result<(), CliError> {
+    let context = Context::load(global, screen)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.enable_all().thread_stack_size(STACK_BYTES);
     if context.config.engine.threads > 0 {
@@ -112,9 +111,10 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
 
 /// Sends the log to standard error. The scheduler tells what it does, everything else only what is out of order.
 fn start_log(global: &GlobalArguments, command: &Command) {
-    let (usual, format) = match command {
-        Command::Run(arguments) => ("warn,segmenta=info", arguments.log_format),
-        _ => ("error,segmenta=warn", LogFormat::Text),
+    let (usual, format) = if let Command::Run(arguments) = command {
+        ("warn,segmenta=info", arguments.log_format)
+    } else {
+        ("error,segmenta=warn", LogFormat::Text)
     };
     let filter = match (global.quiet, global.verbose) {
         (true, _) => "error",
@@ -122,11 +122,7 @@ fn start_log(global: &GlobalArguments, command: &Command) {
         (false, 1) => "warn,segmenta=debug",
         (false, _) => "info,segmenta=trace",
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_span_events(FmtSpan::NONE)
-        .with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr).with_target(false);
     // A log that another part of the process has started already stays.
     match format {
         LogFormat::Text => log.try_init().ok(),

@@ -3,19 +3,20 @@
 use super::render::Screen;
 use crate::backend::{Observation, ObservationKind};
 use crate::check::Reading;
+use crate::model::condition::Subject;
 
-/// Notes every observation in a line.
-pub(crate) fn note_all(screen: Screen, observations: &[Observation]) {
+/// Notes every observation of an evaluation of users, or of products, in a line.
+pub(crate) fn note_all(screen: Screen, subject: Subject, observations: &[Observation]) {
     for observation in observations {
-        screen.note(&in_words(observation));
+        screen.note(&in_words(subject, observation));
     }
 }
 
-fn in_words(observation: &Observation) -> String {
+fn in_words(subject: Subject, observation: &Observation) -> String {
     let Observation { table, kind, count } = observation;
     let rows = if *count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
     match kind {
-        ObservationKind::MissingKey => format!("{table}: {rows} without a key left out"),
+        ObservationKind::MissingKey => format!("{table}: {rows} without a {} key left out", subject.keyword()),
         ObservationKind::MissingTime => format!("{table}: {rows} without a time left out"),
         ObservationKind::Misfit { property, reading } => {
             format!("{table}: `{property}` is not {} in {rows}, and counts as missing there", reading_in_words(*reading))

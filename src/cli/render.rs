@@ -68,7 +68,7 @@ impl Screen {
                 let fields: Vec<Field> = columns.map(|(name, data_type)| Field::new(name, data_type, true)).collect();
                 let findings = to_json(report);
                 let batch = to_batch(findings.as_array().map_or(&[], Vec::as_slice), Arc::new(Schema::new(fields)))?;
-                self.batches(batch.schema(), &[batch])
+                self.batch(&batch)
             }
         }
     }
@@ -88,9 +88,7 @@ impl Screen {
         match self.format {
             OutputFormat::Table => self.text(&document.text),
             OutputFormat::Json => self.json(&document.json),
-            OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
-                self.batches(document.rows.schema(), &[document.rows.clone()])
-            }
+            OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => self.batch(&document.rows),
         }
     }
 
@@ -101,7 +99,7 @@ impl Screen {
             OutputFormat::Json => self.json(&listing.rows),
             OutputFormat::Ndjson | OutputFormat::Csv | OutputFormat::Parquet | OutputFormat::Arrow => {
                 let batch = to_batch(&listing.rows, schema_of(&listing.columns))?;
-                self.batches(batch.schema(), &[batch])
+                self.batch(&batch)
             }
         }
     }
@@ -119,9 +117,9 @@ impl Screen {
         sink.finish()
     }
 
-    fn batches(self, schema: SchemaRef, batches: &[RecordBatch]) -> Result<(), CliError> {
-        let mut sink = Sink::open(self.format, &schema, BufWriter::new(io::stdout()))?;
-        batches.iter().try_for_each(|batch| sink.write(batch))?;
+    fn batch(self, batch: &RecordBatch) -> Result<(), CliError> {
+        let mut sink = Sink::open(self.format, &batch.schema(), BufWriter::new(io::stdout()))?;
+        sink.write(batch)?;
         sink.finish()
     }
 
@@ -220,7 +218,7 @@ impl<R: Serialize> Listing<R> {
 fn cell(value: &serde_json::Value, column: Column) -> String {
     match (value, column) {
         (serde_json::Value::Null, _) => String::new(),
-        (serde_json::Value::Bool(flag), _) => if *flag { "yes" } else { "" }.to_owned(),
+        (serde_json::Value::Bool(flag), _) => if *flag { "yes" } else { "no" }.to_owned(),
         (serde_json::Value::Number(number), Column::Share) => {
             format!("{:.1} %", number.as_f64().unwrap_or_default() * 100.0)
         }

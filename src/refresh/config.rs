@@ -1,7 +1,6 @@
 //! `scheduler.toml`: where tables, definitions and the store are, and when work is done. Reads text that it is handed; the
 //! environment comes in as a function, because only the command line may look at it.
 
-use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -441,8 +440,109 @@ enum Scalar {
     Text(String),
 }
 
-impl fmt::Display for TenantConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tenant `{}`", self.id)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = "[store]\nurl = \"out\"\n[[tenants]]\nid = \"demo\"\ndefinitions = [\"queries/\"]\n";
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let environment = |name: &str| (name == "BUCKET").then(|| "s3://there".to_owned());
+        parse_config(Path::new("place/scheduler.toml"), text, &environment)
+    }
+
+    #[track_caller]
+    fn assert_refused(text: &str, location: &str, problem: &str, help: Option<&str>) {
+        let error = parse(text).unwrap_err();
+        assert_eq!(error.location, location, "{error}");
+        assert!(error.problem.contains(problem), "{error}");
+        assert_eq!(error.help.as_deref(), help, "{error}");
+    }
+
+    #[test]
+    fn what_is_not_written_has_a_default() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!((config.store.as_str(), config.folder.as_path()), ("place/out", Path::new("place")));
+        assert_eq!(config.scheduler.default_refresh_interval, Duration { amount: 60, unit: Unit::Second });
+        assert_eq!(config.scheduler.max_concurrent_tenants, 2);
+        assert!(config.scheduler.jobs.full_evaluation.is_none());
+        assert_eq!(config.engine, EngineSettings::default());
+        let tenant = config.tenant("demo").unwrap();
+        assert_eq!(tenant.definitions, [Path::new("place/queries/")]);
+        assert_eq!((tenant.tables.timezone.as_str(), tenant.as_of), ("UTC", None));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = r#"
+            store = { url = "${BUCKET}/store" }
+            engine = { backend = "datafusion", memory_limit = "8GiB", threads = 3, spill = "tmp" }
+            [scheduler]
+            default_refresh_interval = "5min"
+            max_concurrent_tenants = 7
+            jobs = { full_evaluation = "0 2 * * *", count_sync = "0 * * * *", history_record = "0 23 * * *" }
+            [[tenants]]
+            id = "demo"
+            timezone = "Europe/Berlin"
+            definitions = ["a/", "/b/*.json"]
+            as_of = "2026-01-01T00:00:00.1234567Z"
+            users = { source = "users.parquet", key = "id" }
+            events = { source = ["a/", "b/"], timestamp = "at" }
+            products = { source = "products.parquet", key = "id" }
+        "#;
+        let config = parse(text).unwrap();
+        assert_eq!(config.store, "s3://there/store");
+        let spill = Some(PathBuf::from("place/tmp"));
+        assert_eq!(config.engine, EngineSettings { memory_limit: Some(8 << 30), threads: 3, spill });
+        assert_eq!(config.scheduler.default_refresh_interval, Duration { amount: 5, unit: Unit::Minute });
+        assert!(config.scheduler.jobs.count_sync.is_some() && config.scheduler.jobs.history_record.is_some());
+        let tenant = &config.tenants[0];
+        assert_eq!(tenant.definitions, [Path::new("place/a/"), Path::new("/b/*.json")]);
+        assert_eq!(tenant.as_of, Some("2026-01-01T00:00:00.123456Z".parse().unwrap()));
+        assert!(tenant.tables.users.is_some() && tenant.tables.events.is_some() && tenant.tables.products.is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_and_help() {
+        let with = |more: &str| format!("{MINIMAL}{more}\n");
+        assert_refused(&with("timzone = \"UTC\""), "place/scheduler.toml:6", "`timzone`", Some("Did you mean `timezone`?"));
+        assert_refused(
+            &with("[tenants.users]\nsource = \"a\"\nkee = \"id\""),
+            "place/scheduler.toml:8",
+            "`kee`",
+            Some("Did you mean `key`?"),
+        );
+        let zone = "Use an IANA name such as `Europe/Berlin`.";
+        assert_refused(&with("timezone = \"Mars/Base\""), "place/scheduler.toml:6", "Mars/Base", Some(zone));
+        let instant = "Write RFC 3339, such as `2026-01-01T00:00:00Z`.";
+        assert_refused(&with("as_of = \"yesterday\""), "place/scheduler.toml:6", "`yesterday` is not an instant", Some(instant));
+        let twice = with("[[tenants]]\nid = \"demo\"\ndefinitions = [\"q\"]");
+        assert_refused(&twice, "place/scheduler.toml:7", "tenant `demo` stands here twice", None);
+        let set = "Set it before you start segmenta.";
+        assert_refused(&MINIMAL.replace("out", "${NOWHERE}/x"), "place/scheduler.toml:2", "`NOWHERE` is not set", Some(set));
+        assert_refused("[store", "place/scheduler.toml:1", "", None);
+        let engine = |engine: &str| format!("{MINIMAL}[engine]\n{engine}\n");
+        let datafusion = "Use `backend = \"datafusion\"`, or leave the key out.";
+        assert_refused(&engine("backend = \"clickhouse\""), "place/scheduler.toml:7", "not yet supported", Some(datafusion));
+        assert_refused(&engine("memory_limit = \"8 bananas\""), "place/scheduler.toml:7", "not a size", None);
+        let scheduler = |scheduler: &str| format!("{MINIMAL}[scheduler]\n{scheduler}\n");
+        for (wrong, problem) in [
+            ("default_refresh_interval = \"5m\"", "did you mean `5min`?"),
+            ("default_refresh_interval = 0", "at least 1 second"),
+            ("max_concurrent_tenants = 0", "at least 1"),
+            ("jobs = { count_sync = \"every day\" }", "not a cron expression"),
+        ] {
+            assert_refused(&scheduler(wrong), "place/scheduler.toml:7", problem, None);
+        }
+    }
+
+    #[test]
+    fn sizes_and_waits_have_units() {
+        let sizes = [("1", 1), ("500 MB", 500_000_000), ("2KiB", 2048), ("1TiB", 1 << 40)];
+        assert!(sizes.into_iter().all(|(text, bytes)| parse_size(text) == Some(bytes)));
+        assert!(["", "0GiB", "GiB", "-1MB", "99999999999TiB"].into_iter().all(|text| parse_size(text).is_none()));
+        let waits = [("0", 0), ("90", 90), ("60s", 60), ("2min", 120), ("1h", 3600)];
+        assert!(waits.into_iter().all(|(text, seconds)| parse_wait(text) == Ok(std::time::Duration::from_secs(seconds))));
+        assert!(["", "1d", "5m", "-1", "s"].into_iter().all(|text| parse_wait(text).is_err()));
     }
 }

@@ -454,3 +454,50 @@ fn first_error(report: &Report) -> String {
     let is_error = |finding: &&Finding| finding.severity == Severity::Error;
     report.findings.iter().find(is_error).map_or_else(|| "it is invalid".to_owned(), |finding| finding.message.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_probable(name: &str, text: &str, id: Option<&str>) {
+        let format = format_of(Path::new(name)).unwrap();
+        let found = probable_id(&DefinitionFile { source: Source::new(name, text), format });
+        assert_eq!(found.as_ref().map(SegmentId::as_str), id, "{text}");
+    }
+
+    #[test]
+    fn the_id_of_a_broken_text_is_found_in_every_language() {
+        assert_probable("q/x.json", "{ \"id\": \"vip\", ", Some("vip"));
+        assert_probable("q/x.json", "{\n  \"name\": \"id\",\n  \"id\" : \"vip\"\n  oops", Some("vip"));
+        assert_probable("q/x.toml", "name = \"n\"\nid = \"vip\" # mine\n[[", Some("vip"));
+        assert_probable("q/x.yaml", "id: vip # mine\n  - :", Some("vip"));
+        assert_probable("q/x.yml", "'id': 'vip'\n\t", Some("vip"));
+    }
+
+    #[test]
+    fn a_text_without_an_id_is_that_of_its_file() {
+        assert_probable("q/vip.json", "", Some("vip"));
+        assert_probable("q/vip.json", "{\"identity\": \"other\"", Some("vip"));
+        assert_probable("q/No Id.json", "{", None);
+    }
+
+    #[test]
+    fn folders_globs_and_files_are_read_in_the_order_of_their_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("below/.hidden")).unwrap();
+        for name in ["b.toml", "a.json", "below/c.yaml", "notes.md", "below/.hidden/d.json"] {
+            fs::write(at(name), name).unwrap();
+        }
+        let names = |places: &[PathBuf]| {
+            let files = read_definitions(places).unwrap();
+            files.iter().map(|file| file.source.text.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[folder.path().to_owned()]), ["a.json", "b.toml", "below/c.yaml"]);
+        assert_eq!(names(&[at("*.toml"), at("a.json"), at("a.*")]), ["a.json", "b.toml"]);
+        for wrong in [at("gone"), at("*.yml"), at("below/.hidden/*.toml"), at("notes.md")] {
+            assert!(matches!(read_definitions(&[wrong]), Err(Error::DefinitionFiles { .. })));
+        }
+    }
+}

@@ -72,8 +72,8 @@ pub struct RunReport {
     pub as_of: Timestamp,
     /// Every segment that was computed, failed or ended, by id.
     pub segments: Vec<SegmentReport>,
-    /// What was left out of the tables or did not fit.
-    pub observations: Vec<Observation>,
+    /// What was left out of the tables or did not fit, for each kind of subject that was evaluated.
+    pub observations: Vec<(Subject, Vec<Observation>)>,
     /// What was read.
     pub scans: Vec<Scan>,
     /// Segments whose file is invalid or gone, with why.
@@ -338,6 +338,7 @@ fn target_of(known: &KnownSegment, stored_status: Option<Status>) -> Option<Targ
 
 /// The evaluation of all segments of one kind of subject, and how long it took for each.
 struct Evaluated<M> {
+    subject: Subject,
     names: Vec<OutputName>,
     evaluation: Evaluation<M>,
     share: Duration,
@@ -369,7 +370,7 @@ async fn evaluate<P: Place>(
         let evaluation = opened.evaluate(place, tenant, &batch).await?;
         let share = clock.elapsed().saturating_sub(began) / segments;
         let names = batch.outputs.into_iter().map(|output| output.name).collect();
-        evaluations.push(Evaluated { names, evaluation, share });
+        evaluations.push(Evaluated { subject, names, evaluation, share });
     }
     Ok(evaluations)
 }
@@ -391,7 +392,7 @@ fn outcomes<M: MemberSet>(
         };
         outcomes.insert(segment.clone(), (outcome, 0, Duration::ZERO));
     }
-    for Evaluated { names, evaluation, share } in evaluations {
+    for Evaluated { subject, names, evaluation, share } in evaluations {
         for (name, members) in names.into_iter().zip(evaluation.outputs) {
             // Segments that are only referred to are evaluated too, and not for their own sake.
             if let OutputName::Segment(segment) = name
@@ -402,7 +403,7 @@ fn outcomes<M: MemberSet>(
                 outcomes.insert(segment, (Outcome::Members { members, universe }, size, share));
             }
         }
-        report.observations.extend(evaluation.observations);
+        report.observations.push((subject, evaluation.observations));
         report.scans.extend(evaluation.scans);
     }
     outcomes
@@ -430,9 +431,9 @@ fn log_segment(run_id: Uuid, tenant: &TenantConfig, report: &SegmentReport) {
 }
 
 fn log_run(tenant: &TenantConfig, report: &RunReport) {
-    for observation in &report.observations {
+    for (subject, observation) in report.observations.iter().flat_map(|(subject, all)| all.iter().map(move |one| (subject, one))) {
         let Observation { table, kind, count } = observation;
-        tracing::info!(tenant = %tenant.id, %table, ?kind, count, "values were left out or did not fit");
+        tracing::info!(tenant = %tenant.id, subject = subject.keyword(), %table, ?kind, count, "values were left out or did not fit");
     }
     let run_id = report.run_id.unwrap_or_default();
     let (segments, failed, duration_ms) = (report.segments.len(), report.failures(), report.duration.as_millis());

@@ -167,7 +167,7 @@ fn a_preview_counts_samples_and_breaks_down() {
         .iter()
         .map(|node| (node["path"].as_str().unwrap(), node["count"].as_u64().unwrap()))
         .collect();
-    assert_eq!(counts, [("", 2), ("/conditions/0", 3), ("/conditions/1", 3)]);
+    assert_eq!(counts, [("", 2), ("/conditions/0", 3), ("/conditions/1", 2)]);
     let earlier = project.run(&["preview", BUYERS, "--as-of", "2025-12-02T00:00:00Z", "--format", "json"]).ok().json();
     assert_eq!(earlier["count"], 1);
     assert!(!project.path("out").join("memberships").exists(), "a preview writes nothing");
@@ -355,7 +355,7 @@ fn a_segment_ends_unless_others_refer_to_it() {
     project.run(&["refresh", "--all"]).ok();
     let ended = project.run(&["delete", BIG, "--format", "json"]).ok().json();
     assert_eq!(ended, json!([{ "segment_id": BIG, "left": 1 }]));
-    assert!(project.list().get(BIG).is_none());
+    assert!(!project.list().contains_key(BIG));
     assert!(!project.path("out/memberships/shop/big.parquet").exists());
     let changes = project.run(&["changes", BIG, "--format", "json"]).ok().json();
     assert_eq!(changes.as_array().unwrap().last().unwrap()["reason"], "segment_deleted");

@@ -50,7 +50,7 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
     let batch = named.opened.plan(ready.record.subject, &requests, &calendar_of(tenant, as_of))?;
     let evaluation = named.opened.evaluate(&context.place, tenant, &batch).await?;
     drop(bar);
-    observations::note_all(context.screen, &evaluation.observations);
+    observations::note_all(context.screen, ready.record.subject, &evaluation.observations);
     let members_of = |name: &OutputName| {
         let index = batch.outputs.iter().position(|output| output.name == *name)?;
         evaluation.outputs.get(index)

@@ -69,7 +69,9 @@ fn show(context: &Context, report: &RunReport) -> Result<(), CliError> {
             context.screen.note(&format!("the file of `{segment}` is gone; its members stay until `segmenta delete {segment}`"));
         }
     }
-    observations::note_all(context.screen, &report.observations);
+    for (subject, observations) in &report.observations {
+        observations::note_all(context.screen, *subject, observations);
+    }
     if report.segments.is_empty() && context.screen.format == OutputFormat::Table {
         context.screen.note("nothing is due; `segmenta refresh --all` computes every active segment");
         return Ok(());
