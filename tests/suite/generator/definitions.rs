@@ -4,7 +4,7 @@ use segmenta::model::catalog::{ColumnType, SubjectTable};
 use segmenta::model::condition::Subject;
 use segmenta::model::operator::{Operator, ValueType};
 use segmenta::model::property::DatePart;
-use segmenta::model::window::DateExpr;
+use segmenta::model::window::{Anchor, DateExpr};
 use serde_json::{Value as Json, json};
 
 use super::combination::{Combination, Derived, Place, RowMeasure};
@@ -205,18 +205,27 @@ impl<'a> Author<'a> {
                 json!({"last": *self.dice.pick(&last)})
             }
             2 => {
-                let past: Vec<&DateExpr> = self.data.dates.iter().filter(|date| self.start(date) < self.calendar.as_of).collect();
+                let now = DateExpr { anchor: Anchor::Now, offsets: Vec::new(), truncation: None };
+                let past: Vec<&DateExpr> = self.data.dates.iter().filter(|date| self.precedes(date, &now)).collect();
                 json!({ *self.dice.pick(&["from", "to"]): self.dice.pick_owned(&past).to_string() })
             }
             _ => {
                 let one = self.dice.pick_owned(&self.data.dates);
                 let other = self.dice.pick_owned(&self.data.dates);
                 let (from, to) = self.in_order(one, other);
-                // A window that is always empty is an error; one that happens to be is not.
-                let empty = self.start(&from) >= self.start(&to).min(self.calendar.as_of);
-                if empty { json!({"last": "7d"}) } else { json!({"from": from.to_string(), "to": to.to_string()}) }
+                let now = DateExpr { anchor: Anchor::Now, offsets: Vec::new(), truncation: None };
+                let holds = self.precedes(&from, &to) && self.precedes(&from, &now);
+                if holds { json!({"from": from.to_string(), "to": to.to_string()}) } else { json!({"last": "7d"}) }
             }
         }
+    }
+
+    /// Whether a date comes before another, and not only because a clock was put back or forward in between: a definition whose dates
+    /// are in order on such days alone is refused.
+    fn precedes(&self, one: &DateExpr, other: &DateExpr) -> bool {
+        let subtle = |date: &DateExpr| date.offsets.len() > 1 || date.anchor == Anchor::Tomorrow;
+        let margin = if subtle(one) || subtle(other) { 50 * 3_600_000_000 } else { 0 };
+        self.start(one) + margin < self.start(other)
     }
 
     fn start(&self, date: &DateExpr) -> i64 {
@@ -394,6 +403,11 @@ impl<'a> Author<'a> {
             Operator::Between | Operator::NotBetween => {
                 let (one, other) = (self.dice.pick_owned(&self.data.dates), self.dice.pick_owned(&self.data.dates));
                 let (low, high) = self.in_order(one, other);
+                let span = self.calendar.span(&low);
+                // A day that a zone skipped is empty, and a range of nothing but it is refused.
+                let skipped = span.end == Some(span.start);
+                let low = if skipped { DateExpr { anchor: Anchor::Yesterday, offsets: Vec::new(), truncation: None } } else { low };
+                let high = if self.precedes(&low, &high) { high } else { low.clone() };
                 test["value"] = json!(low.to_string());
                 test["value2"] = json!(high.to_string());
             }
