@@ -18,7 +18,7 @@ use crate::check::Reading;
 use crate::model::catalog::Catalog;
 use crate::plan::Batch;
 
-pub use members::{LocalMembers, MemberSet, SortedIds};
+pub use members::{LocalMembers, MemberSet, NotSorted, SortedIds};
 
 /// One tenant's tables, opened for one run.
 #[async_trait]

@@ -34,7 +34,7 @@ impl Probes {
                 }
             }
         }
-        Self(instants.into_iter().filter_map(|as_of| Calendar::new(as_of, timezone).ok()).collect())
+        Self(instants.into_iter().map(|as_of| Calendar::in_zone(as_of, calendar.zone().clone())).collect())
     }
 
     /// Whether a window holds nothing, whenever it is looked at.

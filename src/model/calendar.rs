@@ -3,11 +3,16 @@
 //! Zones come from the database compiled into the program, never from the machine. A local time that a clock change skips moves
 //! later by what was skipped; one that happens twice is the earlier.
 
+use std::sync::LazyLock;
+
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Span, Timestamp, ToSpan};
 
 use super::window::{Anchor, DateExpr, Duration, Interval, Offset, Truncation, Unit, Window};
+
+/// The compiled-in database; it keeps the zones that were read from it.
+static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// A timezone that the compiled-in database does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +27,7 @@ pub struct UnknownTimeZone {
 /// # Errors
 /// When the compiled-in database has no such zone.
 pub fn time_zone(name: &str) -> Result<TimeZone, UnknownTimeZone> {
-    TimeZoneDatabase::bundled().get(name).map_err(|_| UnknownTimeZone { name: name.to_owned() })
+    ZONES.get(name).map_err(|_| UnknownTimeZone { name: name.to_owned() })
 }
 
 /// An instant to count back from, and the timezone of local days.

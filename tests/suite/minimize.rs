@@ -32,6 +32,8 @@ pub(crate) fn minimize(scenario: Scenario, fails: &dyn Fn(&Scenario) -> bool) ->
 
 type Rows = fn(&mut MemoryTables) -> &mut Vec<Row>;
 
+type ColumnsOf = fn(&mut Scenario) -> Option<&mut Columns>;
+
 struct Search<'a> {
     best: Scenario,
     fails: &'a dyn Fn(&Scenario) -> bool,
@@ -114,7 +116,7 @@ impl Search<'_> {
     /// Drops columns that no definition and no role needs.
     fn columns(&mut self) -> bool {
         let mut progress = false;
-        let tables: [(Rows, fn(&mut Scenario) -> Option<&mut Columns>); 3] = [
+        let tables: [(Rows, ColumnsOf); 3] = [
             (|tables| &mut tables.users, |scenario| scenario.catalog.users.as_mut().map(|users| &mut users.table.columns)),
             (
                 |tables| &mut tables.products,

@@ -197,7 +197,7 @@ fn count(log: Log, folder: &Path, leaf: &Json) -> Result<u64, String> {
     Ok(sum)
 }
 
-fn orders(rest: Json) -> Json {
+fn orders(rest: &Json) -> Json {
     let mut leaf = json!({"type": "event", "event_type": "order_completed"});
     for (key, value) in rest.as_object().into_iter().flatten() {
         leaf[key] = value.clone();
@@ -208,34 +208,34 @@ fn orders(rest: Json) -> Json {
 /// As of 1 July 1998, UTC.
 fn cdnow() -> Vec<Question> {
     vec![
-        ("repeat-buyers", orders(json!({"operator": "gte", "value": 2})), "select user_id from e group by 1 having count(*) >= 2"),
-        ("bought-once", orders(json!({"operator": "eq", "value": 1})), "select user_id from e group by 1 having count(*) = 1"),
+        ("repeat-buyers", orders(&json!({"operator": "gte", "value": 2})), "select user_id from e group by 1 having count(*) >= 2"),
+        ("bought-once", orders(&json!({"operator": "eq", "value": 1})), "select user_id from e group by 1 having count(*) = 1"),
         (
             "lapsed",
-            orders(json!({"operator": "eq", "value": 0, "window": {"last": "90d"}})),
+            orders(&json!({"operator": "eq", "value": 0, "window": {"last": "90d"}})),
             "select user_id from u where user_id not in (select user_id from e where timestamp >= timestamp '1998-04-02 00:00:00')",
         ),
         (
             "spent-100-in-the-second-quarter",
-            orders(json!({"measure": {"sum": "amount"}, "operator": "gte", "value": 100, "window": {"from": "1998-04-01", "to": "1998-06-30"}})),
+            orders(&json!({"measure": {"sum": "amount"}, "operator": "gte", "value": 100, "window": {"from": "1998-04-01", "to": "1998-06-30"}})),
             "select user_id from e where timestamp >= '1998-04-01' and timestamp < '1998-07-01'
              group by 1 having sum(cast(round(amount * 100) as bigint)) >= 10000",
         ),
         (
             "average-order-above-50",
-            orders(json!({"measure": {"avg": "amount"}, "operator": "gt", "value": 50})),
+            orders(&json!({"measure": {"avg": "amount"}, "operator": "gt", "value": 50})),
             "select user_id from e group by 1 having sum(cast(round(amount * 100) as bigint)) > 5000 * count(*)",
         ),
         (
             "never-more-than-ten",
-            orders(json!({"measure": {"max": "amount"}, "operator": "lte", "value": 10})),
+            orders(&json!({"measure": {"max": "amount"}, "operator": "lte", "value": 10})),
             "select user_id from e group by 1 having max(amount) <= 10",
         ),
         (
             "first-order-in-february",
             json!({"logic": "and", "conditions": [
-                orders(json!({"window": {"from": "1997-02-01", "to": "1997-02-28"}})),
-                orders(json!({"operator": "eq", "value": 0, "window": {"to": "1997-01-31"}})),
+                orders(&json!({"window": {"from": "1997-02-01", "to": "1997-02-28"}})),
+                orders(&json!({"operator": "eq", "value": 0, "window": {"to": "1997-01-31"}})),
             ]}),
             "select user_id from e group by 1 having min(timestamp) >= '1997-02-01' and min(timestamp) < '1997-03-01'",
         ),
@@ -246,30 +246,30 @@ fn cdnow() -> Vec<Question> {
         ),
         (
             "fifty-units",
-            orders(json!({"measure": {"sum": "quantity"}, "operator": "gte", "value": 50})),
+            orders(&json!({"measure": {"sum": "quantity"}, "operator": "gte", "value": 50})),
             "select user_id from e group by 1 having sum(quantity) >= 50",
         ),
         (
             "six-months-of-buying",
-            orders(json!({"measure": "active_months", "operator": "gte", "value": 6})),
+            orders(&json!({"measure": "active_months", "operator": "gte", "value": 6})),
             "select user_id from e group by 1 having count(distinct strftime(timestamp, '%Y-%m')) >= 6",
         ),
         (
             "got-something-free",
-            orders(json!({"where": [{"property": "amount", "operator": "eq", "value": 0}]})),
+            orders(&json!({"where": [{"property": "amount", "operator": "eq", "value": 0}]})),
             "select distinct user_id from e where amount = 0",
         ),
         (
             "five-different-amounts",
-            orders(json!({"measure": {"count_distinct": "amount"}, "operator": "gte", "value": 5})),
+            orders(&json!({"measure": {"count_distinct": "amount"}, "operator": "gte", "value": 5})),
             "select user_id from e group by 1 having count(distinct amount) >= 5",
         ),
         (
             "came-back",
             json!({"logic": "and", "conditions": [
-                orders(json!({"window": {"last": "30d"}})),
-                {"not": orders(json!({"window": {"from": "-210d", "to": "-30d"}}))},
-                orders(json!({"window": {"to": "-210d"}})),
+                orders(&json!({"window": {"last": "30d"}})),
+                {"not": orders(&json!({"window": {"from": "-210d", "to": "-30d"}}))},
+                orders(&json!({"window": {"to": "-210d"}})),
             ]}),
             "select user_id from e group by 1
              having count(*) filter (timestamp >= '1998-06-01') > 0
@@ -278,21 +278,21 @@ fn cdnow() -> Vec<Question> {
         ),
         (
             "last-order-above-100",
-            orders(json!({"measure": {"last": "amount"}, "operator": "gt", "value": 100})),
+            orders(&json!({"measure": {"last": "amount"}, "operator": "gt", "value": 100})),
             "select user_id from (
                  select user_id, amount, row_number() over (partition by user_id order by timestamp desc, event_id desc, amount desc) as nth from e
              ) where nth = 1 and amount > 100",
         ),
         (
             "mostly-two-at-a-time",
-            orders(json!({"measure": {"most_frequent": "quantity"}, "operator": "eq", "value": 2})),
+            orders(&json!({"measure": {"most_frequent": "quantity"}, "operator": "eq", "value": 2})),
             "select user_id from (
                  select user_id, quantity, row_number() over (partition by user_id order by count(*) desc, quantity) as nth from e group by 1, 2
              ) where nth = 1 and quantity = 2",
         ),
         (
             "quiet-for-a-year",
-            orders(json!({"measure": "days_since_last", "operator": "gt", "value": 365})),
+            orders(&json!({"measure": "days_since_last", "operator": "gt", "value": 365})),
             "select user_id from e group by 1 having max(timestamp) < '1997-07-01'",
         ),
     ]
@@ -303,7 +303,7 @@ fn online_retail() -> Vec<Question> {
     vec![
         (
             "repeat-buyers",
-            orders(json!({"operator": "gte", "value": 2})),
+            orders(&json!({"operator": "gte", "value": 2})),
             "select user_id from e where event_type = 'order_completed' group by 1 having count(*) >= 2",
         ),
         (
@@ -314,13 +314,13 @@ fn online_retail() -> Vec<Question> {
         (
             "only-cancelled",
             json!({"logic": "and", "conditions": [
-                {"type": "event", "event_type": "order_cancelled"}, orders(json!({"operator": "eq", "value": 0})),
+                {"type": "event", "event_type": "order_cancelled"}, orders(&json!({"operator": "eq", "value": 0})),
             ]}),
             "select user_id from e group by 1 having count(*) filter (event_type = 'order_completed') = 0",
         ),
         (
             "lapsed",
-            json!({"not": orders(json!({"window": {"last": "90d"}}))}),
+            json!({"not": orders(&json!({"window": {"last": "90d"}}))}),
             // 90 local days before midnight of 10 December is midnight of 11 September, when London was an hour ahead.
             "select user_id from u where user_id not in (
                  select user_id from e where event_type = 'order_completed' and timestamp >= '2011-09-10 23:00:00')",
@@ -332,7 +332,7 @@ fn online_retail() -> Vec<Question> {
         ),
         (
             "negative-quantities-that-were-no-cancellation",
-            orders(json!({"where": [{"property": "quantity", "operator": "lt", "value": 0}]})),
+            orders(&json!({"where": [{"property": "quantity", "operator": "lt", "value": 0}]})),
             "select distinct user_id from e where event_type = 'order_completed' and quantity < 0",
         ),
         (
@@ -348,8 +348,8 @@ fn online_retail() -> Vec<Question> {
         (
             "first-order-in-december-2010",
             json!({"logic": "and", "conditions": [
-                orders(json!({"window": {"from": "2010-12-01", "to": "2010-12-31"}})),
-                orders(json!({"operator": "eq", "value": 0, "window": {"to": "2010-11-30"}})),
+                orders(&json!({"window": {"from": "2010-12-01", "to": "2010-12-31"}})),
+                orders(&json!({"operator": "eq", "value": 0, "window": {"to": "2010-11-30"}})),
             ]}),
             "select user_id from e where event_type = 'order_completed' group by 1
              having min(timestamp) >= '2010-12-01' and min(timestamp) < '2011-01-01'",
@@ -363,19 +363,19 @@ fn online_retail() -> Vec<Question> {
         ),
         (
             "paid-above-100-a-piece",
-            orders(json!({"measure": {"max": "unit_price"}, "operator": "gt", "value": 100})),
+            orders(&json!({"measure": {"max": "unit_price"}, "operator": "gt", "value": 100})),
             "select user_id from e where event_type = 'order_completed' group by 1 having max(unit_price) > 100",
         ),
         (
             "ten-weeks-of-buying",
-            orders(json!({"measure": "active_weeks", "operator": "gte", "value": 10})),
+            orders(&json!({"measure": "active_weeks", "operator": "gte", "value": 10})),
             "select user_id from e where event_type = 'order_completed' group by 1
              having count(distinct date_trunc('week', timestamp + case
                  when timestamp >= '2011-03-27 01:00' and timestamp < '2011-10-30 01:00' then interval 1 hour else interval 0 hour end)) >= 10",
         ),
         (
             "buys-before-nine",
-            orders(json!({"where": [{"property": {"hour": "timestamp"}, "operator": "lt", "value": 9}], "operator": "gte", "value": 2})),
+            orders(&json!({"where": [{"property": {"hour": "timestamp"}, "operator": "lt", "value": 9}], "operator": "gte", "value": 2})),
             "select user_id from e where event_type = 'order_completed' and hour(timestamp + case
                  when timestamp >= '2011-03-27 01:00' and timestamp < '2011-10-30 01:00' then interval 1 hour else interval 0 hour end) < 9
              group by 1 having count(*) >= 2",
@@ -388,7 +388,7 @@ fn online_retail() -> Vec<Question> {
         ),
         (
             "average-of-prices",
-            orders(json!({"measure": {"avg": "unit_price"}, "operator": "lt", "value": "2.5"})),
+            orders(&json!({"measure": {"avg": "unit_price"}, "operator": "lt", "value": "2.5"})),
             "select user_id from e where event_type = 'order_completed' group by 1
              having sum(cast(unit_price as decimal(18, 9))) < 2.5 * count(*)",
         ),

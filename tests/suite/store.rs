@@ -4,6 +4,7 @@ mod contract;
 mod crash;
 mod damage;
 mod faulty;
+mod kill;
 mod races;
 mod stage;
 mod tables;
@@ -11,5 +12,8 @@ mod tables;
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [contract::trials(), crash::trials(), damage::trials(), races::trials(), tables::trials()].into_iter().flatten().collect()
+    [contract::trials(), crash::trials(), damage::trials(), kill::trials(), races::trials(), tables::trials()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -6,7 +6,7 @@ use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::BigInt;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float64Array, Int64Array, ListArray,
-    MapArray, RecordBatch, StringViewArray, StructArray, TimestampMicrosecondArray, UInt64Array,
+    MapArray, RecordBatch, RecordBatchOptions, StringViewArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::cast;
@@ -35,7 +35,8 @@ pub(crate) fn to_batch(columns: &Columns, rows: &[Row]) -> RecordBatch {
         fields.push(Field::new(name, data_type(column_type), true));
         arrays.push(to_array(column_type, &values));
     }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("columns of one length")
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).expect("columns of one length")
 }
 
 fn data_type(column_type: &ColumnType) -> DataType {

@@ -209,10 +209,7 @@ impl Columns<'_> {
 
 /// The form of the value of a measure without events: no average has a count there.
 fn of_none_form(form: &Form) -> Form {
-    match form {
-        Form::Average { .. } => Form::Average { count: Box::new(lit(0i64)) },
-        other => other.clone(),
-    }
+    if matches!(form, Form::Average { .. }) { Form::Average { count: Box::new(lit(0i64)) } } else { form.clone() }
 }
 
 /// The columns that are read from the result.

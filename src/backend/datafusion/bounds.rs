@@ -425,18 +425,18 @@ mod tests {
     fn mixed_numbers_compare_as_what_they_are() {
         let stored = stored();
         let keys: Vec<i128> = stored.iter().map(|number| number.key()).collect();
-        let comparators: [(Comparator, fn(Ordering) -> bool); 5] = [
-            (Comparator::Eq, Ordering::is_eq),
-            (Comparator::Gt, Ordering::is_gt),
-            (Comparator::Gte, Ordering::is_ge),
-            (Comparator::Lt, Ordering::is_lt),
-            (Comparator::Lte, Ordering::is_le),
-        ];
+        let holds = |comparator, ordering: Ordering| match comparator {
+            Comparator::Eq => ordering.is_eq(),
+            Comparator::Gt => ordering.is_gt(),
+            Comparator::Gte => ordering.is_ge(),
+            Comparator::Lt => ordering.is_lt(),
+            Comparator::Lte => ordering.is_le(),
+        };
         for literal in literals() {
-            for (comparator, holds) in comparators {
+            for comparator in [Comparator::Eq, Comparator::Gt, Comparator::Gte, Comparator::Lt, Comparator::Lte] {
                 let passing = passing(&keys, &NumberTest::Compare(comparator, literal.clone()));
                 for (number, passes) in stored.iter().zip(passing) {
-                    assert_eq!(passes, holds(number.compare(&literal)), "{number:?} {comparator:?} {literal}");
+                    assert_eq!(passes, holds(comparator, number.compare(&literal)), "{number:?} {comparator:?} {literal}");
                 }
             }
         }

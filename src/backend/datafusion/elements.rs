@@ -172,25 +172,20 @@ pub(super) fn is_not_empty(list: &Expr) -> Expr {
 
 /// The elements of that form that equal the literal.
 fn equal_to(literal: &Element, form: &Form) -> Result<Vec<ScalarValue>> {
-    Ok(match (literal, form) {
-        (Element::Text(text), Form::Text) => vec![ScalarValue::Utf8View(Some(text.clone()))],
-        (Element::Boolean(value), Form::Boolean) => vec![ScalarValue::Boolean(Some(*value))],
-        (Element::Number(number), Form::Integer) => {
-            number.to_i64().map(|value| ScalarValue::Int64(Some(value))).into_iter().collect()
-        }
-        (Element::Number(number), Form::Unsigned) => {
-            unsigned_equal_to(number).map(|value| ScalarValue::UInt64(Some(value))).into_iter().collect()
-        }
-        (Element::Number(number), Form::Float) => vec![ScalarValue::Float64(Some(number.to_f64() + 0.0))],
-        (Element::Number(number), Form::Decimal { precision, scale }) => {
-            decimal_equal_to(number, *precision, *scale).into_iter().collect()
-        }
-        (Element::Number(number), Form::Mixed) => {
-            keys_equal_to(number).into_iter().map(|key| ScalarValue::Decimal128(Some(key), 38, 0)).collect()
-        }
-        (Element::Text(_) | Element::Boolean(_) | Element::Number(_), _) => {
-            return plan_err!("an element {literal:?} among {form:?}");
-        }
+    Ok(match literal {
+        Element::Text(text) if *form == Form::Text => vec![ScalarValue::Utf8View(Some(text.clone()))],
+        Element::Boolean(value) if *form == Form::Boolean => vec![ScalarValue::Boolean(Some(*value))],
+        Element::Number(number) => match form {
+            Form::Integer => number.to_i64().map(|value| ScalarValue::Int64(Some(value))).into_iter().collect(),
+            Form::Unsigned => unsigned_equal_to(number).map(|value| ScalarValue::UInt64(Some(value))).into_iter().collect(),
+            Form::Float => vec![ScalarValue::Float64(Some(number.to_f64() + 0.0))],
+            Form::Decimal { precision, scale } => decimal_equal_to(number, *precision, *scale).into_iter().collect(),
+            Form::Mixed => keys_equal_to(number).into_iter().map(|key| ScalarValue::Decimal128(Some(key), 38, 0)).collect(),
+            Form::Text | Form::Boolean | Form::Instant | Form::List(_) | Form::Stored | Form::Age { .. } | Form::Average { .. } => {
+                return plan_err!("a number among {form:?}");
+            }
+        },
+        Element::Text(_) | Element::Boolean(_) => return plan_err!("an element {literal:?} among {form:?}"),
     })
 }
 

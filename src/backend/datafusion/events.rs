@@ -182,10 +182,10 @@ fn prune(
         filters.push(text_test(&event_type, &TextTest { matches: TextMatch::OneOf(types), ignore_case: false }));
     }
     if let (Some(subject_id), Some(column)) = (scope.subject_id, plain_column(key)) {
-        match key.stored {
-            ColumnType::Text => filters.push(column.eq(text_literal(subject_id))),
-            ColumnType::Integer => filters.extend(subject_id.parse::<i64>().map(|id| column.eq(lit(id)))),
-            _ => {}
+        if key.stored == ColumnType::Text {
+            filters.push(column.eq(text_literal(subject_id)));
+        } else if key.stored == ColumnType::Integer {
+            filters.extend(subject_id.parse::<i64>().map(|id| column.eq(lit(id))));
         }
     }
     if filters.is_empty() { Ok(scan) } else { scan.filter(conjunction(filters)) }
@@ -331,8 +331,9 @@ impl Rows<'_> {
     /// A value in the order of the events that carry it. Arrays order element by element, a missing element first.
     fn carried(&mut self, access: &Access, reading: Reading) -> Result<Carried> {
         let Typed { expr, form } = self.reads.stored(access, Wanted::As(reading))?;
-        let order = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]);
-        let order = order.map(|key| key.sort(true, true)).collect();
+        // Each once: the value may be the id, and the engine takes no key twice.
+        let order: IndexSet<Expr> = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]).collect();
+        let order = order.into_iter().map(|key| key.sort(true, true)).collect();
         Ok(Carried { value: expr, form, order })
     }
 
@@ -349,12 +350,10 @@ impl Rows<'_> {
     /// Every column of the source by name, least first: what tells the first of duplicates of one time.
     fn order_of_duplicates(&mut self, table: &EventTable) -> Vec<SortExpr> {
         let columns: BTreeMap<&String, &ColumnType> = table.table.columns.iter().collect();
-        let keys = columns.into_iter().map(|(name, column_type)| {
+        let keys = columns.into_iter().filter_map(|(name, column_type)| {
             let column = named(name);
             let key = match column_type {
-                ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => {
-                    call(OrderText, vec![column])
-                }
+                ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(_) => call(OrderText, vec![column]),
                 ColumnType::Boolean
                 | ColumnType::Integer
                 | ColumnType::Unsigned
@@ -364,8 +363,10 @@ impl Rows<'_> {
                 | ColumnType::Date
                 | ColumnType::Timestamp
                 | ColumnType::Json => column,
+                // No scan delivers what nothing reads.
+                ColumnType::Other(_) => return None,
             };
-            self.reads.raw(format!("column {name}"), key).sort(true, true)
+            Some(self.reads.raw(format!("column {name}"), key).sort(true, true))
         });
         keys.collect()
     }
@@ -423,11 +424,9 @@ fn is_of_type(event_type: Option<&Expr>, patterns: &[EventTypePattern]) -> Expr 
 
 /// The form of a sum: DataFusion widens a DECIMAL by ten digits.
 fn sum_form(addend: &Form) -> Form {
-    match addend {
-        Form::Decimal { precision, scale } if *precision <= 38 => {
-            Form::Decimal { precision: (precision + 10).min(38), scale: *scale }
-        }
-        Form::Decimal { precision, scale } => Form::Decimal { precision: (precision + 10).min(76), scale: *scale },
-        other => other.clone(),
-    }
+    let Form::Decimal { precision, scale } = addend else {
+        return addend.clone();
+    };
+    let most = if *precision <= 38 { 38 } else { 76 };
+    Form::Decimal { precision: (precision + 10).min(most), scale: *scale }
 }

@@ -112,7 +112,7 @@ impl Kernel for ReadJson {
             for ((column, misfits), slot) in columns.iter_mut().zip(&slots) {
                 let value = found.get(*slot).copied().flatten().map(Json::of).filter(|value| *value != Json::Null);
                 let there = value.is_some();
-                let fits = column.append(value, &self.local);
+                let fits = column.append(value.as_ref(), &self.local);
                 misfits.append_value(there && !fits);
             }
         }
@@ -270,13 +270,12 @@ impl Column {
     }
 
     /// Adds what a value is read as; returns whether it fits.
-    fn append(&mut self, value: Option<Json<'_>>, local: &Local) -> bool {
+    fn append(&mut self, value: Option<&Json<'_>>, local: &Local) -> bool {
         fn option<T>(read: Option<T>, append: impl FnOnce(Option<T>)) -> bool {
             let fits = read.is_some();
             append(read);
             fits
         }
-        let value = value.as_ref();
         match self {
             Self::Text(column) => option(value.and_then(Json::text), |text| column.append_option(text)),
             Self::Identity(column) => option(value.and_then(Json::identity), |text| column.append_option(text)),

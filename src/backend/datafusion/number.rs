@@ -88,7 +88,7 @@ pub(super) fn integer_of_text(text: &str) -> Option<i128> {
 }
 
 /// The integer nearest to the value times 10^9, ties to even; `None` from 10^18 on.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "exponents of doubles are below 2^11, and checked")]
+#[expect(clippy::cast_sign_loss, reason = "the sign of the exponent was looked at")]
 pub(super) fn nano_units(value: f64) -> Option<i128> {
     if value.is_nan() || value.abs() >= SUM_LIMIT {
         return None;

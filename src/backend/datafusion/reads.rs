@@ -234,7 +234,7 @@ impl Reads {
             when(parent.clone().is_not_null(), get_field(parent, key)).end()
         })?;
         let Some(keys) = &access.json else {
-            return native(stored, &access.stored, wanted, &self.local);
+            return native(&stored, &access.stored, wanted, &self.local);
         };
         let source = Access { json: None, ..access.clone() }.to_string();
         let text = self.json.entry(source.clone()).or_insert_with(|| JsonText { text: stored, reads: Vec::new() });
@@ -257,71 +257,125 @@ fn json_column(source: &str) -> String {
 }
 
 /// A value of a typed column.
-fn native(stored: Expr, column_type: &ColumnType, wanted: Wanted, local: &Local) -> Result<Definition> {
-    let always = |expr, form| Definition { expr, form, misfit: None };
-    let sometimes = |expr: Expr, form| {
-        let misfit = and(stored.clone().is_not_null(), expr.clone().is_null());
-        Definition { expr, form, misfit: Some(misfit) }
+fn native(stored: &Expr, column_type: &ColumnType, wanted: Wanted, local: &Local) -> Result<Definition> {
+    let reading = match (wanted, natural(column_type)) {
+        (Wanted::As(Reading::Stored) | Wanted::Identity, Some(reading)) => reading,
+        (Wanted::As(Reading::Stored) | Wanted::Identity, None) => {
+            let there = when(stored.clone().is_not_null(), text_literal("{}")).end()?;
+            return Ok(fits(there, Form::Stored));
+        }
+        (Wanted::As(reading), _) => reading,
     };
-    let never = |form: Form| -> Result<Definition> {
-        let null = lit(ScalarValue::try_new_null(&form.data_type())?);
-        Ok(Definition { expr: null, form, misfit: Some(stored.clone().is_not_null()) })
-    };
-    let reading = match wanted {
-        Wanted::Identity | Wanted::As(Reading::Stored) => match natural(column_type) {
-            Some(reading) => reading,
-            None => return Ok(always(when(stored.clone().is_not_null(), text_literal("{}")).end()?, Form::Stored)),
+    let column = Native { stored };
+    let number = |form| fits(stored.clone(), form);
+    let millis = || column.may_fit(call(InstantOfMillis, vec![stored.clone()]), Form::Instant);
+    Ok(match column_type {
+        ColumnType::Text => match reading {
+            Reading::Text | Reading::Stored => fits(stored.clone(), Form::Text),
+            Reading::Number => column.may_fit(call(NumberInText, vec![stored.clone()]), Form::Mixed),
+            Reading::Boolean => column.may_fit(call(BooleanInText, vec![stored.clone()]), Form::Boolean),
+            Reading::Date => column.may_fit(call(InstantInText(local.clone()), vec![stored.clone()]), Form::Instant),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
         },
-        Wanted::As(reading) => reading,
-    };
-    Ok(match (reading, column_type) {
-        (Reading::Text, ColumnType::Text) => always(stored.clone(), Form::Text),
-        (Reading::Text, ColumnType::Integer | ColumnType::Unsigned) => always(cast(stored.clone(), DataType::Utf8View), Form::Text),
-        (Reading::Number, ColumnType::Integer) => always(stored.clone(), Form::Integer),
-        (Reading::Number, ColumnType::Unsigned) => always(stored.clone(), Form::Unsigned),
-        (Reading::Number, ColumnType::Decimal { precision, scale }) => {
-            always(stored.clone(), Form::Decimal { precision: *precision, scale: *scale })
+        ColumnType::Integer => match reading {
+            Reading::Text => fits(cast(stored.clone(), DataType::Utf8View), Form::Text),
+            Reading::Number | Reading::Stored => number(Form::Integer),
+            Reading::Boolean => column.never_fits(Form::Boolean)?,
+            Reading::Date => millis(),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
+        },
+        ColumnType::Unsigned => match reading {
+            Reading::Text => fits(cast(stored.clone(), DataType::Utf8View), Form::Text),
+            Reading::Number | Reading::Stored => number(Form::Unsigned),
+            Reading::Boolean => column.never_fits(Form::Boolean)?,
+            Reading::Date => millis(),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
+        },
+        ColumnType::Float => match reading {
+            Reading::Number | Reading::Stored => column.may_fit(call(Finite, vec![stored.clone()]), Form::Float),
+            Reading::Elements(element) => {
+                let elements = elements(call(Finite, vec![stored.clone()]), column_type, element);
+                column.may_fit(elements.expr, elements.form)
+            }
+            Reading::Text | Reading::Boolean | Reading::Date => column.never_fits(unfit_form(reading))?,
+        },
+        ColumnType::Decimal { precision, scale } => match reading {
+            Reading::Number | Reading::Stored => number(Form::Decimal { precision: *precision, scale: *scale }),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
+            Reading::Text | Reading::Boolean | Reading::Date => column.never_fits(unfit_form(reading))?,
+        },
+        ColumnType::Boolean => match reading {
+            Reading::Boolean | Reading::Stored => fits(stored.clone(), Form::Boolean),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
+            Reading::Text | Reading::Number | Reading::Date => column.never_fits(unfit_form(reading))?,
+        },
+        ColumnType::Date => match reading {
+            Reading::Date | Reading::Stored => column.may_fit(call(StartOfDay(local.clone()), vec![stored.clone()]), Form::Instant),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
+            Reading::Text | Reading::Number | Reading::Boolean => column.never_fits(unfit_form(reading))?,
+        },
+        ColumnType::Timestamp => match reading {
+            Reading::Date | Reading::Stored => fits(stored.clone(), Form::Instant),
+            Reading::Elements(element) => elements(stored.clone(), column_type, element),
+            Reading::Text | Reading::Number | Reading::Boolean => column.never_fits(unfit_form(reading))?,
+        },
+        ColumnType::List(inner) => match reading {
+            Reading::Elements(element) => elements(stored.clone(), inner, element),
+            Reading::Text | Reading::Number | Reading::Boolean | Reading::Date | Reading::Stored => {
+                column.never_fits(unfit_form(reading))?
+            }
+        },
+        ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => {
+            column.never_fits(unfit_form(reading))?
         }
-        (Reading::Number, ColumnType::Float) => sometimes(call(Finite, vec![stored.clone()]), Form::Float),
-        (Reading::Number, ColumnType::Text) => sometimes(call(NumberInText, vec![stored.clone()]), Form::Mixed),
-        (Reading::Boolean, ColumnType::Boolean) => always(stored.clone(), Form::Boolean),
-        (Reading::Boolean, ColumnType::Text) => sometimes(call(BooleanInText, vec![stored.clone()]), Form::Boolean),
-        (Reading::Date, ColumnType::Timestamp) => always(stored.clone(), Form::Instant),
-        (Reading::Date, ColumnType::Date) => sometimes(call(StartOfDay(local.clone()), vec![stored.clone()]), Form::Instant),
-        (Reading::Date, ColumnType::Text) => sometimes(call(InstantInText(local.clone()), vec![stored.clone()]), Form::Instant),
-        (Reading::Date, ColumnType::Integer | ColumnType::Unsigned) => {
-            sometimes(call(InstantOfMillis, vec![stored.clone()]), Form::Instant)
-        }
-        (Reading::Elements(element), ColumnType::List(inner)) => {
-            let (conversion, form) = Conversion::of(inner, element);
-            always(call(ReadElements { conversion, element: form.data_type() }, vec![stored.clone()]), Form::List(Box::new(form)))
-        }
-        (Reading::Elements(element), ColumnType::Float) => {
-            let (conversion, form) = Conversion::of(column_type, element);
-            let finite = call(Finite, vec![stored.clone()]);
-            let read = ReadElements { conversion, element: form.data_type() };
-            sometimes(call(read, vec![finite]), Form::List(Box::new(form)))
-        }
-        (
-            Reading::Elements(element),
-            ColumnType::Boolean
-            | ColumnType::Integer
-            | ColumnType::Unsigned
-            | ColumnType::Decimal { .. }
-            | ColumnType::Text
-            | ColumnType::Date
-            | ColumnType::Timestamp,
-        ) => {
-            let (conversion, form) = Conversion::of(column_type, element);
-            always(call(ReadElements { conversion, element: form.data_type() }, vec![stored.clone()]), Form::List(Box::new(form)))
-        }
-        (Reading::Text, _) => never(Form::Text)?,
-        (Reading::Number, _) => never(Form::Integer)?,
-        (Reading::Boolean, _) => never(Form::Boolean)?,
-        (Reading::Date, _) => never(Form::Instant)?,
-        (Reading::Elements(_), _) => never(Form::List(Box::new(Form::Text)))?,
-        (Reading::Stored, _) => never(Form::Stored)?,
     })
+}
+
+/// A typed column that is being read.
+struct Native<'a> {
+    stored: &'a Expr,
+}
+
+impl Native<'_> {
+    /// A value that does not fit is NULL.
+    fn may_fit(&self, expr: Expr, form: Form) -> Definition {
+        let misfit = and(self.stored.clone().is_not_null(), expr.clone().is_null());
+        Definition { expr, form, misfit: Some(misfit) }
+    }
+
+    /// No value fits.
+    fn never_fits(&self, form: Form) -> Result<Definition> {
+        let null = lit(ScalarValue::try_new_null(&form.data_type())?);
+        Ok(Definition { expr: null, form, misfit: Some(self.stored.clone().is_not_null()) })
+    }
+}
+
+/// Every value fits.
+fn fits(expr: Expr, form: Form) -> Definition {
+    Definition { expr, form, misfit: None }
+}
+
+/// A list, or a scalar as a list of one: one that does not hold the type holds missing elements.
+fn elements(values: Expr, of: &ColumnType, element: ElementType) -> Definition {
+    let (conversion, form) = Conversion::of(of, element);
+    let list = call(ReadElements { conversion, element: form.data_type() }, vec![values]);
+    fits(list, Form::List(Box::new(form)))
+}
+
+/// How a reading stores what none of its values can be.
+fn unfit_form(reading: Reading) -> Form {
+    match reading {
+        Reading::Text => Form::Text,
+        Reading::Number => Form::Integer,
+        Reading::Boolean => Form::Boolean,
+        Reading::Date => Form::Instant,
+        Reading::Elements(element) => Form::List(Box::new(match element {
+            ElementType::Text | ElementType::Any => Form::Text,
+            ElementType::Number => Form::Integer,
+            ElementType::Boolean => Form::Boolean,
+        })),
+        Reading::Stored => Form::Stored,
+    }
 }
 
 /// What a column's values are read as when nothing else is asked for; `None` for what only is there or not.

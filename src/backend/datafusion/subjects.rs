@@ -55,9 +55,10 @@ pub(super) fn subjects(
     let mut versions = Vec::new();
     if let Some(version) = &table.version {
         // Inside JSON a version may be a number or text; numbers are greater.
-        let wanted = match (&version.json, &version.stored) {
-            (None, _) => vec![Wanted::As(Reading::Stored)],
-            (Some(_), _) => vec![Wanted::As(Reading::Number), Wanted::As(Reading::Text)],
+        let wanted = if version.json.is_some() {
+            vec![Wanted::As(Reading::Number), Wanted::As(Reading::Text)]
+        } else {
+            vec![Wanted::As(Reading::Stored)]
         };
         for wanted in wanted {
             versions.push(reads.stored(version, wanted)?.expr);

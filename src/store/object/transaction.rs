@@ -94,6 +94,14 @@ impl ObjectTransaction {
             .ok_or_else(|| LedgerError::UnknownSegment { tenant: self.run.tenant.clone(), segment: segment.clone() })
     }
 
+    /// The definition that a segment is staged with: a new one, or the one that it has.
+    fn definition(&self, segment: &SegmentId, staged: Option<DefinitionRecord>) -> Result<DefinitionRecord, LedgerError> {
+        match staged {
+            Some(definition) => Ok(definition),
+            None => self.known(segment).map(|entry| entry.definition.clone()),
+        }
+    }
+
     async fn evaluated(
         &mut self,
         segment: &SegmentId,
@@ -374,16 +382,6 @@ impl Transaction for ObjectTransaction {
             tracing::warn!(%error, number, "the run is committed; the next one will finish its publishing");
         }
         Ok(())
-    }
-}
-
-impl ObjectTransaction {
-    /// The definition that a segment is staged with: a new one, or the one that it has.
-    fn definition(&self, segment: &SegmentId, staged: Option<DefinitionRecord>) -> Result<DefinitionRecord, LedgerError> {
-        match staged {
-            Some(definition) => Ok(definition),
-            None => self.known(segment).map(|entry| entry.definition.clone()),
-        }
     }
 }
 

@@ -87,8 +87,11 @@ impl<'a> Author<'a> {
                 leaf
             }
             Combination::Number { measure, operator } => {
-                let numeric =
-                    |candidate: &&Candidate| measure == "count_distinct" || properties::fits(&candidate.kind, ValueType::Number);
+                let list = |kind: &Kind| matches!(kind, Kind::Column(ColumnType::List(_)));
+                let numeric = |candidate: &&Candidate| match measure {
+                    "count_distinct" => !list(&candidate.kind),
+                    _ => properties::fits(&candidate.kind, ValueType::Number),
+                };
                 let candidates: Vec<Candidate> = self.events.iter().filter(numeric).cloned().collect();
                 let candidate = self.dice.pick_owned(&candidates);
                 let rows = &self.data.tables.events;
@@ -202,15 +205,22 @@ impl<'a> Author<'a> {
                 json!({"last": *self.dice.pick(&last)})
             }
             2 => {
-                let end = self.dice.pick_owned(&self.data.dates).to_string();
-                json!({ *self.dice.pick(&["from", "to"]): end })
+                let past: Vec<&DateExpr> = self.data.dates.iter().filter(|date| self.start(date) < self.calendar.as_of).collect();
+                json!({ *self.dice.pick(&["from", "to"]): self.dice.pick_owned(&past).to_string() })
             }
             _ => {
-                let (one, other) = (self.dice.pick_owned(&self.data.dates), self.dice.pick_owned(&self.data.dates));
+                let one = self.dice.pick_owned(&self.data.dates);
+                let other = self.dice.pick_owned(&self.data.dates);
                 let (from, to) = self.in_order(one, other);
-                json!({"from": from.to_string(), "to": to.to_string()})
+                // A window that is always empty is an error; one that happens to be is not.
+                let empty = self.start(&from) >= self.start(&to).min(self.calendar.as_of);
+                if empty { json!({"last": "7d"}) } else { json!({"from": from.to_string(), "to": to.to_string()}) }
             }
         }
+    }
+
+    fn start(&self, date: &DateExpr) -> i64 {
+        self.calendar.span(date).start
     }
 
     /// The dates, the earlier first; a day before an instant inside it.

@@ -32,15 +32,14 @@ pub(crate) fn generate(seed: u64, batch: u64) -> Generated {
     let mut dice = Dice::new(seed, batch);
     let data = data::generate(&mut dice);
     let every = all_combinations();
-    let mut next = usize::try_from(batch).expect("a small number") * SEGMENTS;
+    let first = usize::try_from(batch).expect("a small number") * SEGMENTS;
     let mut shown = BTreeSet::new();
     let mut author = Author::new(&mut dice, &data);
     let mut segments = kept_segments();
     for number in 0..SEGMENTS {
         let subject = if number % 3 == 2 { Subject::Product } else { Subject::User };
         // Each combination has its turn; where these tables cannot show it, the next run around finds others.
-        let combination = every[next % every.len()];
-        next += 1;
+        let combination = every[(first + number) % every.len()];
         let subject = match combination {
             Combination::Value { place: Place::Attribute(of), .. } | Combination::Derived { place: Place::Attribute(of), .. } => of,
             _ => subject,

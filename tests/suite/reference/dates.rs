@@ -1,5 +1,8 @@
 //! Dates to instants, in microseconds since 1970 UTC: the steps, gaps, overlaps and truncations of the local wall clock.
 
+use std::ops::Range;
+use std::str::FromStr;
+
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use segmenta::model::window::{Anchor, DateExpr, Duration, Truncation, Unit, Window};
@@ -18,6 +21,7 @@ pub(crate) struct Span {
 }
 
 /// What a date stands for while its steps are taken.
+#[derive(Clone, Copy)]
 enum Moment {
     Day(NaiveDate),
     At(i64),
@@ -192,49 +196,48 @@ fn unit_start(day: NaiveDate, unit: Truncation) -> NaiveDate {
 
 /// `YYYY-MM-DD`.
 pub(crate) fn parse_day(text: &str) -> Option<NaiveDate> {
-    let shape: Vec<char> = text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
-    if shape != "0000-00-00".chars().collect::<Vec<_>>() {
+    if shape(text) != "0000-00-00" {
         return None;
     }
-    NaiveDate::from_ymd_opt(text[0..4].parse().ok()?, text[5..7].parse().ok()?, text[8..10].parse().ok()?)
+    NaiveDate::from_ymd_opt(part(text, 0..4)?, part(text, 5..7)?, part(text, 8..10)?)
 }
 
 /// RFC 3339 with its offset; finer than microseconds is floored.
 pub(crate) fn parse_instant(text: &str) -> Option<i64> {
-    if !text.is_ascii() || text.len() < 20 {
+    let day = parse_day(text.get(..10)?)?;
+    let rest = text.get(10..)?.strip_prefix(['T', 't'])?;
+    let (clock, mut rest) = rest.split_at_checked(8)?;
+    if shape(clock) != "00:00:00" {
         return None;
     }
-    let day = parse_day(&text[0..10])?;
-    let rest = text[10..].strip_prefix(['T', 't'])?;
-    let shape: String = rest[..8].chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
-    if shape != "00:00:00" {
-        return None;
-    }
-    let time = NaiveTime::from_hms_opt(rest[0..2].parse().ok()?, rest[3..5].parse().ok()?, rest[6..8].parse().ok()?)?;
-    let mut rest = &rest[8..];
+    let time = NaiveTime::from_hms_opt(part(clock, 0..2)?, part(clock, 3..5)?, part(clock, 6..8)?)?;
     let mut micros = 0;
     if let Some(fraction) = rest.strip_prefix('.') {
         let length = fraction.chars().take_while(char::is_ascii_digit).count();
-        if length == 0 {
-            return None;
-        }
-        let digits = format!("{:0<6}", &fraction[..length]);
-        micros = digits[..6].parse::<i64>().ok()?;
-        rest = &fraction[length..];
+        let (digits, zone) = fraction.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())?;
+        micros = part(&format!("{digits:0<6}"), 0..6)?;
+        rest = zone;
     }
-    let offset_minutes = if rest == "Z" || rest == "z" {
-        0
-    } else {
-        let shape: String = rest.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
-        let (hours, minutes) = match shape.as_str() {
-            "+00:00" | "-00:00" => (rest[1..3].parse::<i64>().ok()?, rest[4..6].parse::<i64>().ok()?),
-            _ => return None,
-        };
-        if hours > 23 || minutes > 59 {
-            return None;
+    let offset_minutes = match shape(rest).as_str() {
+        "Z" | "z" => 0,
+        "+00:00" | "-00:00" => {
+            let (hours, minutes): (i64, i64) = (part(rest, 1..3)?, part(rest, 4..6)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let size = hours * 60 + minutes;
+            if rest.starts_with('-') { -size } else { size }
         }
-        let size = hours * 60 + minutes;
-        if rest.starts_with('-') { -size } else { size }
+        _ => return None,
     };
     Some(day.and_time(time).and_utc().timestamp_micros() - offset_minutes * 60_000_000 + micros)
+}
+
+/// The text with 0 for every digit.
+fn shape(text: &str) -> String {
+    text.chars().map(|char| if char.is_ascii_digit() { '0' } else { char }).collect()
+}
+
+fn part<T: FromStr>(text: &str, range: Range<usize>) -> Option<T> {
+    text.get(range)?.parse().ok()
 }

@@ -72,13 +72,14 @@ fn compare_rows(left: &Row, right: &Row) -> Ordering {
         .unwrap_or(Ordering::Equal)
 }
 
-/// The order of the values of one column, NULL first.
+/// The order of the values of one column, NULL first; NaN is the greatest of doubles here, as it is for IEEE 754.
 pub(crate) fn compare_stored(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Null, Value::Null) => Ordering::Equal,
         (Value::Null, _) => Ordering::Less,
         (_, Value::Null) => Ordering::Greater,
         (Value::Text(left), Value::Text(right)) => left.cmp(right),
+        (Value::F64(left), Value::F64(right)) => left.total_cmp(right),
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
         (Value::Date(left), Value::Date(right)) => left.cmp(right),
         (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),

@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
 
     fn char(&mut self) -> Option<char> {
         let char = self.rest.chars().next()?;
-        self.rest = &self.rest[char.len_utf8()..];
+        self.rest = self.rest.strip_prefix(char)?;
         Some(char)
     }
 
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
             self.digits()?;
         }
         let length = start.len() - self.rest.len();
-        Some(Value::JsonNumber(start[..length].to_owned()))
+        Some(Value::JsonNumber(start.get(..length)?.to_owned()))
     }
 
     /// At least one digit.
