@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::csv;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::ipc::writer::StreamWriter;
@@ -270,7 +271,7 @@ fn lines_of(table: &Table) -> String {
 
 /// Writes batches in one of the formats.
 enum Sink<W: Write + Send> {
-    Table { out: W, is_first: bool },
+    Table(Pages<W>),
     Json(JsonWriter<W, JsonArray>),
     Ndjson(JsonWriter<W, LineDelimited>),
     Csv(csv::Writer<W>),
@@ -282,7 +283,7 @@ impl<W: Write + Send> Sink<W> {
     fn open(format: OutputFormat, schema: &SchemaRef, out: W) -> Result<Self, CliError> {
         let json = || WriterBuilder::new().with_explicit_nulls(true);
         Ok(match format {
-            OutputFormat::Table => Self::Table { out, is_first: true },
+            OutputFormat::Table => Self::Table(Pages { out, schema: Arc::clone(schema), held: Vec::new(), rows: 0, pages: 0 }),
             OutputFormat::Json => Self::Json(json().build(out)),
             OutputFormat::Ndjson => Self::Ndjson(json().build(out)),
             OutputFormat::Csv => {
@@ -297,10 +298,7 @@ impl<W: Write + Send> Sink<W> {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
         match self {
-            Self::Table { out, is_first } => {
-                let text = table_of(batch, std::mem::replace(is_first, false))?;
-                out.write_all(text.as_bytes())?;
-            }
+            Self::Table(pages) => pages.write(batch)?,
             Self::Json(writer) => writer.write(batch)?,
             Self::Ndjson(writer) => writer.write(batch)?,
             Self::Csv(writer) => writer.write(batch)?,
@@ -312,11 +310,7 @@ impl<W: Write + Send> Sink<W> {
 
     fn finish(self) -> Result<(), CliError> {
         let mut out = match self {
-            Self::Table { out, is_first: false } => out,
-            Self::Table { mut out, is_first: true } => {
-                out.write_all(b"nothing\n")?;
-                out
-            }
+            Self::Table(pages) => pages.finish()?,
             Self::Json(mut writer) => {
                 writer.finish()?;
                 let mut out = writer.into_inner();
@@ -335,10 +329,49 @@ impl<W: Write + Send> Sink<W> {
     }
 }
 
+/// Rows for people, in pages with columns of their own widths: nobody waits for the last row to see the first.
+struct Pages<W: Write + Send> {
+    out: W,
+    schema: SchemaRef,
+    held: Vec<RecordBatch>,
+    rows: usize,
+    pages: usize,
+}
+
+/// Rows of a page.
+const PAGE: usize = 10_000;
+
+impl<W: Write + Send> Pages<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
+        self.rows += batch.num_rows();
+        self.held.push(batch.clone());
+        if self.rows >= PAGE { self.turn() } else { Ok(()) }
+    }
+
+    fn turn(&mut self) -> Result<(), CliError> {
+        let page = concat_batches(&self.schema, &std::mem::take(&mut self.held))?;
+        let gap = if self.pages > 0 { "\n" } else { "" };
+        write!(self.out, "{gap}{}", table_of(&page)?)?;
+        self.pages += 1;
+        self.rows = 0;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<W, CliError> {
+        if self.rows > 0 {
+            self.turn()?;
+        }
+        if self.pages == 0 {
+            self.out.write_all(b"nothing\n")?;
+        }
+        Ok(self.out)
+    }
+}
+
 /// The columns of the store that say the same in every row that a person asked for, or nothing at all, are left out.
 const UNSHOWN: [&str; 6] = ["tenant", "run_id", "definition_hash", "confidence", "score", "evaluation_date"];
 
-fn table_of(batch: &RecordBatch, with_header: bool) -> Result<String, CliError> {
+fn table_of(batch: &RecordBatch) -> Result<String, CliError> {
     let schema = batch.schema();
     let shown: Vec<usize> = schema
         .fields()
@@ -357,9 +390,6 @@ fn table_of(batch: &RecordBatch, with_header: bool) -> Result<String, CliError> 
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
         .collect::<Result<_, _>>()?;
     let mut table = plain_table(shown.iter().map(|&index| schema.field(index).name().replace('_', " ")));
-    if !with_header {
-        table = plain_table(std::iter::empty());
-    }
     for row in 0..batch.num_rows() {
         table.add_row(formatters.iter().map(|formatter| formatter.value(row).to_string()));
     }

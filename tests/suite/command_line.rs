@@ -322,6 +322,10 @@ fn changes_and_history_tell_what_happened() {
         .map(|row| ["member_count", "added_count", "removed_count"].map(|name| row[name].as_u64().unwrap()))
         .collect();
     assert_eq!(figures, [[3, 3, 0], [4, 1, 0]]);
+    let table = project.run(&["history", BUYERS]).ok().stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("segment id"), "a header and a line a run: {table}");
+    assert!(lines[1..].iter().all(|line| line.find("run") == lines[0].find("kind")), "columns stand below their names: {table}");
     project.run(&["history", "nothing-like-it"]).exits(2);
 }
 
