@@ -58,7 +58,7 @@ impl ScriptClock {
     /// Sets the wall clock back; the steady time goes on.
     pub(crate) fn jump_back(&self, by: SignedDuration) {
         let mut time = self.locked();
-        time.now = time.now - by;
+        time.now -= by;
     }
 
     /// Lets time pass up to the next event of the script, and that happen.
