@@ -222,7 +222,7 @@ fn from_array(array: &ArrayRef, row: usize) -> Value {
 /// A value as it stands in a scenario file.
 pub(crate) fn to_json(value: &Value) -> serde_json::Value {
     match value {
-        Value::Null => json!(null),
+        Value::Null | Value::NoText => json!(null),
         Value::Bool(value) => json!(value),
         Value::I64(value) => json!(value),
         Value::U64(value) => json!(value),

@@ -223,7 +223,8 @@ impl<'a> Author<'a> {
     /// Whether a date comes before another, and not only because a clock was put back or forward in between: a definition whose dates
     /// are in order on such days alone is refused.
     fn precedes(&self, one: &DateExpr, other: &DateExpr) -> bool {
-        let subtle = |date: &DateExpr| date.offsets.len() > 1 || date.anchor == Anchor::Tomorrow;
+        let onward = |date: &DateExpr| date.anchor == Anchor::Tomorrow || date.offsets.iter().any(|offset| offset.amount > 0);
+        let subtle = |date: &DateExpr| date.offsets.len() > 1 || onward(date);
         let margin = if subtle(one) || subtle(other) { 50 * 3_600_000_000 } else { 0 };
         self.start(one) + margin < self.start(other)
     }

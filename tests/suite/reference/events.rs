@@ -185,7 +185,7 @@ fn count_distinct(events: &[&Event], access: &Access) -> u64 {
                 let Some(number) = read::number(&value) else { continue };
                 Seen::Number(number)
             }
-            Value::Null | Value::List(_) | Value::Object(_) => continue,
+            Value::Null | Value::NoText | Value::List(_) | Value::Object(_) => continue,
         };
         if !distinct.iter().any(|other| compare_seen(other, &scalar) == Some(Ordering::Equal)) {
             distinct.push(scalar);

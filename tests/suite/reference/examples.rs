@@ -57,11 +57,14 @@ fn json_is_read_strictly() {
         ]))
     );
     assert_eq!(json::parse(r#""\u0041\ud83d\ude00\n""#), Some(text("A😀\n")));
-    for invalid in
-        ["", "{", "[1,]", "{\"a\":1,}", "01", "1.", ".5", "+1", "NaN", "'a'", "\"\\ud800\"", "\"\t\"", "1 2", "tru", "[1 2]"]
-    {
+    for invalid in ["", "{", "[1,]", "{\"a\":1,}", "01", "1.", ".5", "+1", "NaN", "'a'", "\"\t\"", "1 2", "tru", "[1 2]"] {
         assert_eq!(json::parse(invalid), None, "{invalid}");
     }
+    assert_eq!(
+        json::parse(r#"["\ud800", "\ud83d\ude00"]"#),
+        Some(Value::List(vec![Value::NoText, text("😀")])),
+        "valid, and no text"
+    );
     for valid in ["0", "-0", "1e3", "1E+3", "-1.5e-7", "123456789012345678901234567890"] {
         assert_eq!(json::parse(valid), Some(Value::JsonNumber(valid.to_owned())));
     }

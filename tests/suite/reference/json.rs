@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
         match self.rest.chars().next()? {
             '{' => self.object(),
             '[' => self.array(),
-            '"' => self.string().map(Value::Text),
+            '"' => self.string().map(|text| text.map_or(Value::NoText, Value::Text)),
             't' => self.take("true").map(|()| Value::Bool(true)),
             'f' => self.take("false").map(|()| Value::Bool(false)),
             'n' => self.take("null").map(|()| Value::Null),
@@ -62,7 +62,9 @@ impl<'a> Reader<'a> {
             self.space();
             self.take(":")?;
             let value = self.value()?;
-            if members.iter().all(|(earlier, _)| *earlier != key) {
+            if let Some(key) = key
+                && members.iter().all(|(earlier, _)| *earlier != key)
+            {
                 members.push((key, value));
             }
             self.space();
@@ -90,53 +92,43 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string(&mut self) -> Option<String> {
-        let mut text = String::new();
+    /// A string; the inner `None` is one that is valid and yet no text: it escapes half of a surrogate pair.
+    fn string(&mut self) -> Option<Option<String>> {
+        let mut units = Vec::new();
         self.take("\"")?;
         loop {
             match self.char()? {
-                '"' => return Some(text),
-                '\\' => text.push(self.escape()?),
+                '"' => return Some(String::from_utf16(&units).ok()),
+                '\\' => units.push(self.escape()?),
                 control if control < ' ' => return None,
-                other => text.push(other),
+                other => units.extend_from_slice(other.encode_utf16(&mut [0; 2])),
             }
         }
     }
 
-    fn escape(&mut self) -> Option<char> {
+    /// A unit of UTF-16.
+    fn escape(&mut self) -> Option<u16> {
         Some(match self.char()? {
-            '"' => '"',
-            '\\' => '\\',
-            '/' => '/',
-            'b' => '\u{8}',
-            'f' => '\u{c}',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => {
-                let first = self.unit()?;
-                if (0xd800..0xdc00).contains(&first) {
-                    self.take("\\u")?;
-                    let second = self.unit()?;
-                    if !(0xdc00..0xe000).contains(&second) {
-                        return None;
-                    }
-                    char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))?
-                } else {
-                    char::from_u32(first)?
-                }
-            }
+            '"' => 0x22,
+            '\\' => 0x5c,
+            '/' => 0x2f,
+            'b' => 0x8,
+            'f' => 0xc,
+            'n' => 0xa,
+            'r' => 0xd,
+            't' => 0x9,
+            'u' => self.unit()?,
             _ => return None,
         })
     }
 
     /// Four hexadecimal digits.
-    fn unit(&mut self) -> Option<u32> {
+    fn unit(&mut self) -> Option<u16> {
         let mut unit = 0;
         for _ in 0..4 {
             unit = unit * 16 + self.char()?.to_digit(16)?;
         }
-        Some(unit)
+        u16::try_from(unit).ok()
     }
 
     fn number(&mut self) -> Option<Value> {

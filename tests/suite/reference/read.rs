@@ -107,6 +107,7 @@ pub(crate) fn text(value: &Value) -> Option<String> {
         Value::U64(value) => Some(value.to_string()),
         Value::JsonNumber(digits) => integer(digits).map(|value| value.to_string()),
         Value::Null
+        | Value::NoText
         | Value::Bool(_)
         | Value::F64(_)
         | Value::Decimal { .. }
@@ -128,7 +129,9 @@ pub(crate) fn number(value: &Value) -> Option<Number> {
             let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
             if json::is_number(trimmed) { number_of_json(trimmed) } else { None }
         }
-        Value::Null | Value::Bool(_) | Value::Date(_) | Value::Timestamp(_) | Value::List(_) | Value::Object(_) => None,
+        Value::Null | Value::NoText | Value::Bool(_) | Value::Date(_) | Value::Timestamp(_) | Value::List(_) | Value::Object(_) => {
+            None
+        }
     }
 }
 
@@ -138,6 +141,7 @@ pub(crate) fn boolean(value: &Value) -> Option<bool> {
         Value::Text(text) if text.eq_ignore_ascii_case("true") => Some(true),
         Value::Text(text) if text.eq_ignore_ascii_case("false") => Some(false),
         Value::Text(_)
+        | Value::NoText
         | Value::Null
         | Value::I64(_)
         | Value::U64(_)
@@ -159,7 +163,13 @@ pub(crate) fn date(value: &Value, calendar: &Calendar) -> Option<i64> {
         Value::I64(millis) => instant_of_millis((*millis).into()),
         Value::U64(millis) => instant_of_millis((*millis).into()),
         Value::JsonNumber(digits) => instant_of_millis(integer(digits)?),
-        Value::Null | Value::Bool(_) | Value::F64(_) | Value::Decimal { .. } | Value::List(_) | Value::Object(_) => None,
+        Value::Null
+        | Value::NoText
+        | Value::Bool(_)
+        | Value::F64(_)
+        | Value::Decimal { .. }
+        | Value::List(_)
+        | Value::Object(_) => None,
     }
 }
 
@@ -181,6 +191,7 @@ fn elements(value: Value) -> Option<Vec<Value>> {
         | Value::F64(_)
         | Value::Decimal { .. }
         | Value::Text(_)
+        | Value::NoText
         | Value::Date(_)
         | Value::Timestamp(_)
         | Value::JsonNumber(_)) => Some(vec![scalar]),

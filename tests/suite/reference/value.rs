@@ -30,6 +30,8 @@ pub(crate) enum Value {
     List(Vec<Self>),
     /// A struct or map of a column, or an object of JSON, without repeated keys.
     Object(Vec<(String, Self)>),
+    /// A string of JSON that is no text, since it escapes half of a surrogate pair.
+    NoText,
     /// A number of JSON, as it is written.
     JsonNumber(String),
 }
