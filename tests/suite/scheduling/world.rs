@@ -58,7 +58,7 @@ impl ScriptClock {
     /// Sets the wall clock back; the steady time goes on.
     pub(crate) fn jump_back(&self, by: SignedDuration) {
         let mut time = self.locked();
-        time.now = time.now - by;
+        time.now -= by;
     }
 
     /// Lets time pass up to the next event of the script, and that happen.
@@ -68,7 +68,8 @@ impl ScriptClock {
             let mut time = self.locked();
             let end = time.elapsed + length;
             let until = script.iter().map(|(at, _)| *at).filter(|at| *at <= end).min().unwrap_or(end).max(time.elapsed);
-            time.now = time.now + SignedDuration::try_from(until - time.elapsed).unwrap();
+            let passed = SignedDuration::try_from(until - time.elapsed).unwrap();
+            time.now += passed;
             time.elapsed = until;
             let (due, later) = script.drain(..).partition(|(at, _)| *at <= until);
             *script = later;
