@@ -68,7 +68,8 @@ impl ScriptClock {
             let mut time = self.locked();
             let end = time.elapsed + length;
             let until = script.iter().map(|(at, _)| *at).filter(|at| *at <= end).min().unwrap_or(end).max(time.elapsed);
-            time.now = time.now + SignedDuration::try_from(until - time.elapsed).unwrap();
+            let passed = SignedDuration::try_from(until - time.elapsed).unwrap();
+            time.now += passed;
             time.elapsed = until;
             let (due, later) = script.drain(..).partition(|(at, _)| *at <= until);
             *script = later;
