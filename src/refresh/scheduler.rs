@@ -102,6 +102,9 @@ struct Done {
     jobs_done: BTreeMap<String, Timestamp>,
 }
 
+/// The loop never spins.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+
 impl<P: Place> Scheduler<'_, P> {
     async fn work(&self, mut stop: impl Stream<Item = ()> + Unpin) {
         let mut desks: Vec<Desk> = self.config.tenants.iter().map(|_| Desk::default()).collect();
@@ -128,7 +131,7 @@ impl<P: Place> Scheduler<'_, P> {
                         desk.busy = true;
                         running.push(self.turn(index, tenant, work, timing));
                     }
-                    None => wake = wake.min(until(desk.next_due, timing.calendar.as_of())),
+                    None => wake = wake.min(self.rest(desk, &timing)),
                 }
             }
             tokio::select! {
@@ -169,6 +172,15 @@ impl<P: Place> Scheduler<'_, P> {
         let may_retry = self.clock.elapsed() >= desk.retry_at;
         let has_to_retry = desk.failures > 0;
         (changed || (may_retry && (is_due || has_to_retry))).then_some(work)
+    }
+
+    /// How long there is nothing to do for a tenant. After a failure that is up to the retry, however much is due by then.
+    fn rest(&self, desk: &Desk, timing: &Timing) -> Duration {
+        if desk.failures > 0 {
+            desk.retry_at.saturating_sub(self.clock.elapsed()).max(SHORTEST_REST)
+        } else {
+            until(desk.next_due, timing.calendar.as_of())
+        }
     }
 
     async fn turn(&self, index: usize, tenant: &TenantConfig, work: Work, timing: Timing) -> Turn {
@@ -228,7 +240,7 @@ impl<P: Place> Scheduler<'_, P> {
 
 fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
     let wait = next.map_or(SignedDuration::MAX, |next| next.duration_since(now));
-    Duration::try_from(wait).unwrap_or(Duration::ZERO).max(Duration::from_millis(1))
+    Duration::try_from(wait).unwrap_or(Duration::ZERO).max(SHORTEST_REST)
 }
 
 /// The definition files in one number; that they cannot be read is a state of them as well.
