@@ -80,8 +80,8 @@ impl Listing<'_> {
             let location = path.display().to_string();
             let Some(format) = self.format_of(&path, path == root, &location)? else { continue };
             let broken = |cause: object_store::Error| fault(self.table, &location, "cannot be read").cause(cause);
-            let absolute =
-                std::path::absolute(&path).map_err(|cause| fault(self.table, &location, "cannot be read").cause(cause))?;
+            // A store's path holds no `..`; what it means depends on links, so the file system says.
+            let absolute = path.canonicalize().map_err(|cause| fault(self.table, &location, "cannot be read").cause(cause))?;
             let place = Path::from_absolute_path(absolute).map_err(|cause| broken(cause.into()))?;
             let meta = store.head(&place).await.map_err(broken)?;
             let folders = path.strip_prefix(&root).unwrap_or(&path).parent().into_iter().flat_map(LocalPath::components);
