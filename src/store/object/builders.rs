@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     ArrayRef, Date32Builder, Float64Builder, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
 };
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use jiff::civil::Date;
 use object_store::path::Path;
@@ -20,11 +21,50 @@ use crate::store::{ChangeReason, Figures, LedgerError, Run, RunKind};
 /// Rows that are kept in memory before they go to the file.
 const BATCH_ROWS: usize = 8 * 1024;
 
-/// Writes the snapshot of a segment.
-pub(super) struct SnapshotWriter {
+/// Rows of a table before they are a batch.
+trait Columns {
+    /// The schema of the table.
+    fn schema() -> SchemaRef;
+
+    /// The columns of the rows that were gathered, which are forgotten here.
+    fn take(&mut self, rows: usize) -> Vec<ArrayRef>;
+}
+
+/// A file that is handed its rows a batch at a time.
+struct Buffered<C> {
     table: TableWriter,
     path: Path,
     rows: usize,
+    columns: C,
+}
+
+impl<C: Columns> Buffered<C> {
+    fn create(place: &Place, path: Path, columns: C) -> Result<Self, LedgerError> {
+        Ok(Self { table: TableWriter::create(place, path.clone(), C::schema())?, path, rows: 0, columns })
+    }
+
+    /// Counts a row whose values were appended to the columns.
+    async fn count_row(&mut self) -> Result<(), LedgerError> {
+        self.rows += 1;
+        if self.rows == BATCH_ROWS { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), LedgerError> {
+        let columns = self.columns.take(std::mem::take(&mut self.rows));
+        let batch = RecordBatch::try_new(C::schema(), columns).map_err(|error| failed("write", &self.path, error))?;
+        self.table.write(&batch).await
+    }
+
+    async fn finish(mut self) -> Result<FileRef, LedgerError> {
+        self.flush().await?;
+        self.table.finish().await
+    }
+}
+
+/// Writes the snapshot of a segment.
+pub(super) struct SnapshotWriter(Buffered<SnapshotColumns>);
+
+struct SnapshotColumns {
     tenant: String,
     segment: String,
     run_id: String,
@@ -38,10 +78,7 @@ pub(super) struct SnapshotWriter {
 
 impl SnapshotWriter {
     pub(super) fn create(place: &Place, path: Path, run: &Run, segment: &SegmentId) -> Result<Self, LedgerError> {
-        Ok(Self {
-            table: TableWriter::create(place, path.clone(), membership_schema())?,
-            path,
-            rows: 0,
+        let columns = SnapshotColumns {
             tenant: run.tenant.to_string(),
             segment: segment.to_string(),
             run_id: run.run_id.to_string(),
@@ -51,30 +88,35 @@ impl SnapshotWriter {
             score: Float64Builder::new(),
             confidence: StringBuilder::new(),
             reason: StringBuilder::new(),
-        })
+        };
+        Ok(Self(Buffered::create(place, path, columns)?))
     }
 
     pub(super) async fn push(&mut self, member: Member<'_>) -> Result<(), LedgerError> {
         let Member { subject_id, entered_at, score, confidence, reason } = member;
-        self.subject_id.append_value(subject_id);
-        self.entered_at.append_value(entered_at);
-        self.score.append_option(score);
-        self.confidence.append_option(confidence);
-        self.reason.append_value(reason);
-        self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush().await } else { Ok(()) }
+        let columns = &mut self.0.columns;
+        columns.subject_id.append_value(subject_id);
+        columns.entered_at.append_value(entered_at);
+        columns.score.append_option(score);
+        columns.confidence.append_option(confidence);
+        columns.reason.append_value(reason);
+        self.0.count_row().await
     }
 
-    pub(super) async fn finish(mut self) -> Result<FileRef, LedgerError> {
-        self.flush().await?;
-        self.table.finish().await
+    pub(super) async fn finish(self) -> Result<FileRef, LedgerError> {
+        self.0.finish().await
+    }
+}
+
+impl Columns for SnapshotColumns {
+    fn schema() -> SchemaRef {
+        membership_schema()
     }
 
-    async fn flush(&mut self) -> Result<(), LedgerError> {
-        let rows = std::mem::take(&mut self.rows);
+    fn take(&mut self, rows: usize) -> Vec<ArrayRef> {
         let mut as_of = instants();
         as_of.append_value_n(self.as_of, rows);
-        let columns: Vec<ArrayRef> = vec![
+        vec![
             repeated(&self.tenant, rows),
             repeated(&self.segment, rows),
             Arc::new(self.subject_id.finish()),
@@ -84,9 +126,7 @@ impl SnapshotWriter {
             Arc::new(self.reason.finish()),
             repeated(&self.run_id, rows),
             Arc::new(as_of.finish()),
-        ];
-        let batch = RecordBatch::try_new(membership_schema(), columns).map_err(|error| failed("write", &self.path, error))?;
-        self.table.write(&batch).await
+        ]
     }
 }
 
@@ -107,10 +147,9 @@ impl Change {
 }
 
 /// Writes the changes of a run.
-pub(super) struct ChangeWriter {
-    table: TableWriter,
-    path: Path,
-    rows: usize,
+pub(super) struct ChangeWriter(Buffered<ChangeColumns>);
+
+struct ChangeColumns {
     tenant: String,
     run_id: String,
     at: i64,
@@ -124,10 +163,7 @@ pub(super) struct ChangeWriter {
 
 impl ChangeWriter {
     pub(super) fn create(place: &Place, path: Path, run: &Run) -> Result<Self, LedgerError> {
-        Ok(Self {
-            table: TableWriter::create(place, path.clone(), change_schema())?,
-            path,
-            rows: 0,
+        let columns = ChangeColumns {
             tenant: run.tenant.to_string(),
             run_id: run.run_id.to_string(),
             at: run.as_of.as_microsecond(),
@@ -137,7 +173,8 @@ impl ChangeWriter {
             reason: StringBuilder::new(),
             score: Float64Builder::new(),
             definition_hash: StringBuilder::new(),
-        })
+        };
+        Ok(Self(Buffered::create(place, path, columns)?))
     }
 
     pub(super) async fn push(
@@ -149,26 +186,30 @@ impl ChangeWriter {
         score: Option<f64>,
         definition_hash: &str,
     ) -> Result<(), LedgerError> {
-        self.segment_id.append_value(segment.as_str());
-        self.subject_id.append_value(subject_id);
-        self.change.append_value(change.keyword());
-        self.reason.append_value(reason.keyword());
-        self.score.append_option(score);
-        self.definition_hash.append_value(definition_hash);
-        self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush().await } else { Ok(()) }
+        let columns = &mut self.0.columns;
+        columns.segment_id.append_value(segment.as_str());
+        columns.subject_id.append_value(subject_id);
+        columns.change.append_value(change.keyword());
+        columns.reason.append_value(reason.keyword());
+        columns.score.append_option(score);
+        columns.definition_hash.append_value(definition_hash);
+        self.0.count_row().await
     }
 
-    pub(super) async fn finish(mut self) -> Result<FileRef, LedgerError> {
-        self.flush().await?;
-        self.table.finish().await
+    pub(super) async fn finish(self) -> Result<FileRef, LedgerError> {
+        self.0.finish().await
+    }
+}
+
+impl Columns for ChangeColumns {
+    fn schema() -> SchemaRef {
+        change_schema()
     }
 
-    async fn flush(&mut self) -> Result<(), LedgerError> {
-        let rows = std::mem::take(&mut self.rows);
+    fn take(&mut self, rows: usize) -> Vec<ArrayRef> {
         let mut at = instants();
         at.append_value_n(self.at, rows);
-        let columns: Vec<ArrayRef> = vec![
+        vec![
             repeated(&self.tenant, rows),
             Arc::new(self.segment_id.finish()),
             Arc::new(self.subject_id.finish()),
@@ -178,9 +219,7 @@ impl ChangeWriter {
             Arc::new(self.score.finish()),
             Arc::new(self.definition_hash.finish()),
             repeated(&self.run_id, rows),
-        ];
-        let batch = RecordBatch::try_new(change_schema(), columns).map_err(|error| failed("write", &self.path, error))?;
-        self.table.write(&batch).await
+        ]
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) fn trials() -> Vec<Trial> {
     named(&[
         ("folders_hold_columns", folders_hold_columns),
         ("globs_and_lists", globs_and_lists),
+        ("paths_upwards", paths_upwards),
         ("missing_and_empty_sources", missing_and_empty_sources),
         ("empty_tables_may_be_allowed", empty_tables_may_be_allowed),
         ("broken_files", broken_files),
@@ -53,6 +54,30 @@ fn globs_and_lists() -> Outcome {
     };
     assert_eq!(rows(&open(&list, folder.path())?, TableRole::Users), ["1", "3"]);
     expect_in(&refusal(open(&users("a/*.csv", ""), folder.path())), &["`a/*.csv`", "holds no file", "allow_empty"]);
+    Ok(())
+}
+
+/// `..` in relative and absolute paths, lists and globs; after a link it is the folder above the link's target.
+fn paths_upwards() -> Outcome {
+    let folder = TempDir::new()?;
+    for (number, path) in ["data/x.parquet", "data/deep/y.parquet", "far/away/z.parquet", "far/z.parquet"].iter().enumerate() {
+        let number = i64::try_from(number)? + 1;
+        write_parquet(&folder.path().join(path), &batch(vec![("id", ints(&[number]))]));
+    }
+    let base = folder.path().join("project");
+    fs::create_dir(&base)?;
+    let ids = |source: &str| Ok::<_, Failed>(rows(&open(&users(source, ""), &base)?, TableRole::Users));
+    assert_eq!(ids("../data/x.parquet")?, ["1"]);
+    assert_eq!(ids("../data/deep/..")?, ["1", "2"]);
+    assert_eq!(ids("../data/*.parquet")?, ["1"]);
+    assert_eq!(ids("./../data/./deep/*")?, ["2"]);
+    assert_eq!(ids(&base.join("../data/x.parquet").to_string_lossy())?, ["1"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("../far/away", base.join("link"))?;
+        assert_eq!(ids("link/z.parquet")?, ["3"]);
+        assert_eq!(ids("link/../z.parquet")?, ["4"]);
+    }
     Ok(())
 }
 
