@@ -1,0 +1,198 @@
+//! What each floor costs by itself: reading and checking definitions, planning a thousand segments, evaluating the demo, comparing and
+//! writing a large snapshot. `cargo bench --bench floors`.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use datafusion::arrow::array::StringArray;
+use jiff::Timestamp;
+use object_store::memory::InMemory;
+use roaring::RoaringBitmap;
+use segmenta::backend::datafusion::{DataFusionBackend, Tables};
+use segmenta::backend::tables::EngineSettings;
+use segmenta::backend::{Backend, LocalMembers, SortedIds};
+use segmenta::check::{CheckedSegment, Limits, check};
+use segmenta::clock::{Clock, SharedClock, SystemClock};
+use segmenta::diagnostic::Source;
+use segmenta::ir::{self, LogicalRule};
+use segmenta::model::calendar::Calendar;
+use segmenta::model::catalog::Catalog;
+use segmenta::model::condition::Subject;
+use segmenta::model::id::TenantId;
+use segmenta::model::segment::{Kind, Status};
+use segmenta::plan::{self, Batch, OutputName, Request};
+use segmenta::refresh::config::{TenantConfig, parse_config};
+use segmenta::refresh::definitions::read_definitions;
+use segmenta::store::object::{Holder, ObjectLedger, Options, Place};
+use segmenta::store::{DefinitionRecord, LeaseScope, Ledger, Outcome, Run, RunKind, StagedSegment, Transaction};
+use segmenta::syntax::{Document, Format, parse};
+
+/// Segments that are planned together.
+const SEGMENTS: usize = 1_000;
+
+/// Members of the snapshot that is written.
+const MEMBERS: u32 = 1_000_000;
+
+const AS_OF: &str = "2026-01-01T00:00:00Z";
+
+fn as_of() -> Timestamp {
+    AS_OF.parse().unwrap()
+}
+
+fn demo() -> TenantConfig {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("scheduler.toml");
+    let config = parse_config(&path, &std::fs::read_to_string(&path).unwrap(), &|_| None).unwrap();
+    config.tenants.into_iter().next().unwrap()
+}
+
+fn tables(runtime: &tokio::runtime::Runtime, tenant: &TenantConfig) -> Tables {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    runtime.block_on(Tables::open(&tenant.tables, base, &EngineSettings::default())).unwrap()
+}
+
+fn texts(tenant: &TenantConfig) -> Vec<(Arc<Source>, Format)> {
+    read_definitions(&tenant.definitions).unwrap().into_iter().map(|file| (file.source, file.format)).collect()
+}
+
+fn documents(texts: &[(Arc<Source>, Format)]) -> Vec<Document> {
+    texts.iter().map(|(source, format)| parse(source, *format).unwrap()).collect()
+}
+
+/// A thousand definitions over a hundred features of events, each under a group with two attributes.
+fn many() -> Vec<Document> {
+    let events = ["order_completed", "product_viewed", "added_to_cart", "email_opened", "page_viewed"];
+    let definition = |number: usize| {
+        let event = events[number % events.len()];
+        let (days, least) = (7 * (1 + number / 5 % 20), 1 + number / 100);
+        format!(
+            r#"{{"id": "segment-{number}", "logic": "and", "conditions": [
+                {{"type": "event", "event_type": "{event}", "operator": "gte", "value": {least}, "window": {{"last": "{days}d"}}}},
+                {{"logic": "or", "conditions": [
+                    {{"type": "user_attribute", "property": "country", "operator": "in", "value": ["US", "CA"]}},
+                    {{"not": {{"type": "user_attribute", "property": "lifetime_value", "operator": "lt", "value": {number}}}}}]}}]}}"#
+        )
+    };
+    (0..SEGMENTS).map(|number| parse(&Source::new("many.json", definition(number)), Format::Json).unwrap()).collect()
+}
+
+fn checked(documents: &[Document], catalog: &Catalog) -> Vec<CheckedSegment> {
+    check(documents, catalog, &Limits::default()).segments.into_values().map(Result::unwrap).collect()
+}
+
+fn requests(segments: &[CheckedSegment], subject: Subject) -> Vec<Request> {
+    let of_subject = segments.iter().filter(|segment| segment.definition().subject == subject);
+    let request = |segment: &CheckedSegment| match ir::normalize(ir::lower(segment)).rule {
+        LogicalRule::Formula(formula) => Some(Request { name: OutputName::Segment(segment.definition().id.clone()), formula }),
+        LogicalRule::Static => None,
+    };
+    of_subject.filter_map(request).collect()
+}
+
+fn batch(requests: &[Request], references: &BTreeMap<segmenta::model::id::SegmentId, plan::Reference>) -> Batch {
+    plan::plan(Subject::User, requests, references, &Calendar::new(as_of(), "UTC").unwrap(), "UTC").unwrap()
+}
+
+fn language(criterion: &mut Criterion) {
+    let tenant = demo();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let tables = tables(&runtime, &tenant);
+    let texts = texts(&tenant);
+    criterion.bench_function(&format!("parse {} definitions", texts.len()), |bencher| bencher.iter(|| documents(black_box(&texts))));
+    let documents = documents(&texts);
+    criterion.bench_function(&format!("check {} definitions", texts.len()), |bencher| {
+        bencher.iter(|| check(black_box(&documents), tables.catalog(), &Limits::default()));
+    });
+}
+
+fn planning(criterion: &mut Criterion) {
+    let tenant = demo();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let tables = tables(&runtime, &tenant);
+    let segments = checked(&many(), tables.catalog());
+    criterion.bench_function(&format!("plan {SEGMENTS} segments"), |bencher| {
+        bencher.iter(|| batch(&requests(black_box(&segments), Subject::User), &BTreeMap::new()));
+    });
+}
+
+fn evaluation(criterion: &mut Criterion) {
+    let tenant = demo();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let backend = DataFusionBackend::new(tables(&runtime, &tenant));
+    let segments = checked(&many()[..20], backend.catalog());
+    let batch = batch(&requests(&segments, Subject::User), &BTreeMap::new());
+    let mut group = criterion.benchmark_group("evaluate");
+    group.sample_size(20);
+    group.bench_function("20 segments over the demo", |bencher| {
+        bencher.iter(|| runtime.block_on(backend.evaluate(black_box(&batch), &[])).unwrap());
+    });
+    group.finish();
+}
+
+/// Every tenth of the ids, from a start.
+fn members(ids: &Arc<SortedIds>, start: u32) -> LocalMembers {
+    LocalMembers::new(Arc::clone(ids), (0..MEMBERS * 2).filter(|position| (position + start) % 20 != 0 && position % 2 == 0).collect())
+}
+
+fn staged(members: LocalMembers, universe: LocalMembers) -> StagedSegment<LocalMembers> {
+    let definition = DefinitionRecord {
+        hash: "h".to_owned(),
+        json: "{}".to_owned(),
+        subject: Subject::User,
+        kind: Kind::Dynamic,
+        status: Status::Active,
+    };
+    let outcome = Outcome::Members { members, universe };
+    StagedSegment { segment: "large".parse().unwrap(), definition: Some(definition), outcome, duration: Duration::ZERO }
+}
+
+async fn commit(ledger: &ObjectLedger, segment: StagedSegment<LocalMembers>) {
+    let tenant: TenantId = "demo".parse().unwrap();
+    let lease = ledger.acquire(&LeaseScope::Tenant(tenant.clone()), Duration::ZERO).await.unwrap();
+    let now = SystemClock::new().now();
+    let run = Run {
+        run_id: SystemClock::new().run_id(now),
+        tenant,
+        kind: RunKind::Run,
+        as_of: as_of(),
+        evaluation_date: jiff::civil::date(2026, 1, 1),
+    };
+    let mut transaction = ledger.begin(&lease, run).await.unwrap();
+    transaction.stage(segment).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+}
+
+fn store(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ids = StringArray::from_iter_values((0..MEMBERS * 2).map(|number| format!("u{number:09}")));
+    let ids = Arc::new(SortedIds::new(ids).unwrap());
+    let universe = LocalMembers::new(Arc::clone(&ids), (0..MEMBERS * 2).collect::<RoaringBitmap>());
+    let open = || {
+        let place = Place::new(Arc::new(InMemory::new()), "store".into(), "memory");
+        let clock: SharedClock = Arc::new(SystemClock::new());
+        ObjectLedger::new(place, clock, Holder::named("bench"), Options::default())
+    };
+    let mut group = criterion.benchmark_group("store");
+    group.sample_size(10);
+    for (name, first, then) in [("write a million members", None, 0), ("compare a million members, of which a tenth changed", Some(0), 2)] {
+        group.bench_function(name, |bencher| {
+            let setup = || {
+                let ledger = open();
+                if let Some(start) = first {
+                    runtime.block_on(commit(&ledger, staged(members(&ids, start), universe.clone())));
+                }
+                (ledger, staged(members(&ids, then), universe.clone()))
+            };
+            bencher.iter_batched(setup, |(ledger, segment)| runtime.block_on(commit(&ledger, segment)), BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(floors, language, planning, evaluation, store);
+criterion_main!(floors);
