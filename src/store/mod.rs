@@ -134,7 +134,8 @@ pub trait Transaction: Send {
     /// When the store cannot be read.
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError>;
 
-    /// Notes facts about definitions that change no member: whether a segment's definition is missing or invalid now.
+    /// Notes facts about definitions that change no member: whether a segment's definition is missing or invalid now. The history
+    /// rows of a segment say so ([`DefinitionNote::remark`]), from this transaction on.
     fn note_definition(&mut self, segment: &SegmentId, note: DefinitionNote);
 
     /// Notes when a job of the scheduler was last done.
@@ -353,6 +354,17 @@ pub enum DefinitionNote {
     Missing,
     /// Its file is invalid now; the last valid form is in force. The first error, one line.
     Invalid(String),
+}
+
+impl DefinitionNote {
+    /// What history rows that succeeded say of it in `error`; `None` when the file is in force as it is.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        match self {
+            Self::Invalid(error) => Some(format!("its file is invalid, and the last valid form is in force: {error}")),
+            Self::Present | Self::Missing => None,
+        }
+    }
 }
 
 /// The committed state of a tenant.

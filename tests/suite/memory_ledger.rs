@@ -88,6 +88,7 @@ struct HistoryRow {
     figures: Figures,
     duration_ms: u64,
     hash: String,
+    failed: bool,
     error: Option<String>,
     run: Run,
 }
@@ -225,7 +226,7 @@ impl Ledger for MemoryLedger {
             texts(rows.iter().map(|row| row.kind.keyword())),
             instants(rows.iter().map(|row| row.run.as_of)),
             Arc::new(rows.iter().map(|row| Some(day(row))).collect::<Date32Array>()),
-            texts(rows.iter().map(|row| if row.error.is_some() { "failed" } else { "ok" })),
+            texts(rows.iter().map(|row| if row.failed { "failed" } else { "ok" })),
             numbers(rows.iter().map(|row| row.figures.member_count)),
             numbers(rows.iter().map(|row| row.figures.added_count)),
             numbers(rows.iter().map(|row| row.figures.removed_count)),
@@ -374,7 +375,8 @@ impl Transaction for MemoryTransaction {
         let duration_ms = u64::try_from(duration.as_millis()).unwrap();
         let hash = definition.hash.clone();
         let (kind, run) = (self.run.kind, self.run.clone());
-        let row = HistoryRow { segment: segment.clone(), kind, figures, duration_ms, hash, error: error.clone(), run };
+        let failed = error.is_some();
+        let row = HistoryRow { segment: segment.clone(), kind, figures, duration_ms, hash, failed, error: error.clone(), run };
         self.next.history.push(row);
         let state = SegmentState {
             definition,
@@ -398,7 +400,7 @@ impl Transaction for MemoryTransaction {
         let state = self.known(segment)?;
         let figures = Figures { member_count: state.member_count, ..Figures::default() };
         let (hash, run) = (state.definition.hash.clone(), self.run.clone());
-        let row = HistoryRow { segment: segment.clone(), kind: RunKind::Daily, figures, duration_ms: 0, hash, error: None, run };
+        let row = HistoryRow { segment: segment.clone(), kind: RunKind::Daily, figures, duration_ms: 0, hash, failed: false, error: None, run };
         self.next.history.push(row);
         Ok(())
     }
@@ -425,6 +427,10 @@ impl Transaction for MemoryTransaction {
             if let Some(state) = self.next.state.segments.get_mut(&segment) {
                 state.note = note;
             }
+        }
+        let Tenant { history, state, .. } = &mut self.next;
+        for row in history.iter_mut().filter(|row| row.run.run_id == self.run.run_id && !row.failed) {
+            row.error = state.segments.get(&row.segment).and_then(|segment| segment.note.remark());
         }
         self.ledger.kept().tenants.insert(self.run.tenant.clone(), self.next);
         Ok(())

@@ -152,9 +152,12 @@ fn an_invalid_edit_leaves_the_last_valid_form_in_force() {
         world.run_for(hours(6), &world.config("", ""));
         for segment in ["one", "other"] {
             assert_eq!(gaps(&world.runs_of(segment)), [3600; 5], "{segment} goes on as before");
-            assert!(world.history(segment).iter().all(|(_, _, status)| status == "ok"));
+            assert!(world.history(segment).iter().all(|row| row.status == "ok"));
             assert_eq!(world.state().segments[&segment.parse().unwrap()].note, DefinitionNote::Present);
         }
+        let told: Vec<bool> = world.history("one").iter().map(|row| row.error.is_some()).collect();
+        assert_eq!(told, [false, false, true, true, true, false], "the history says while the file is invalid");
+        assert!(world.history("other").iter().all(|row| row.error.is_none()));
     }
 }
 
@@ -189,11 +192,11 @@ fn a_segment_that_does_not_fit_fails_alone() {
     });
     world.run_for(hours(24 * 8), &world.config("", ""));
     let failed: Vec<Timestamp> =
-        world.history("shaky").into_iter().filter(|(_, _, status)| status == "failed").map(|(at, ..)| at).collect();
+        world.history("shaky").into_iter().filter(|row| row.status == "failed").map(|row| row.at).collect();
     assert_eq!(gaps(&failed), [2, 4, 8, 16, 24, 24, 24, 24].map(|pause| pause * 3600));
-    assert_eq!(world.history("dependant").iter().filter(|(_, _, status)| status == "failed").count(), failed.len());
+    assert_eq!(world.history("dependant").iter().filter(|row| row.status == "failed").count(), failed.len());
     assert_eq!(world.runs_of("steady").len(), 24 * 8);
-    assert!(world.history("steady").iter().all(|(_, _, status)| status == "ok"));
+    assert!(world.history("steady").iter().all(|row| row.status == "ok"));
     let state = &world.state().segments[&"shaky".parse().unwrap()];
     assert_eq!((state.errors, state.member_count, state.last_error.as_deref()), (0, 1, None));
 }
@@ -247,7 +250,7 @@ fn jobs_are_done_with_their_effects() {
     let expected = [START, "2026-03-01T17:00:00Z", "2026-03-02T17:00:00Z", "2026-03-03T17:00:00Z", "2026-03-04T17:00:00Z"];
     assert_eq!(world.runs_of("weekly"), expected.map(at), "everything is evaluated at 02:00");
     let daily: Vec<Timestamp> =
-        world.history("weekly").into_iter().filter(|(_, kind, _)| kind == "daily").map(|(at, ..)| at).collect();
+        world.history("weekly").into_iter().filter(|row| row.kind == "daily").map(|row| row.at).collect();
     let expected = ["2026-03-01T14:00:00Z", "2026-03-02T14:00:00Z", "2026-03-03T14:00:00Z", "2026-03-04T14:00:00Z"];
     assert_eq!(daily, expected.map(at), "a row a day at 23:00");
     assert_eq!(world.state().jobs["count_sync"], at("2026-03-04T21:00:00Z"));
@@ -275,7 +278,7 @@ fn a_missed_job_is_done_once_on_the_next_start() {
     let later = world.restarted(hours(24 * 5));
     later.run_for(hours(24 * 6 + 1), &config);
     let daily: Vec<Timestamp> =
-        world.history("weekly").into_iter().filter(|(_, kind, _)| kind == "daily").map(|(at, ..)| at).collect();
+        world.history("weekly").into_iter().filter(|row| row.kind == "daily").map(|row| row.at).collect();
     assert_eq!(daily, ["2026-03-01T23:00:00Z", "2026-03-06T00:00:00Z", "2026-03-06T23:00:00Z"].map(at));
 }
 

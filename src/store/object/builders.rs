@@ -231,8 +231,25 @@ pub(super) struct HistoryRow {
     pub(super) figures: Figures,
     pub(super) duration_ms: u64,
     pub(super) definition_hash: Option<String>,
-    /// Why it failed; `None` when it did not.
+    pub(super) status: RowStatus,
+    /// Why it failed, or what else there is to say.
     pub(super) error: Option<String>,
+}
+
+/// Whether a segment was computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowStatus {
+    Ok,
+    Failed,
+}
+
+impl RowStatus {
+    fn keyword(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Writes the history rows of a run.
@@ -250,7 +267,7 @@ pub(super) async fn write_history(place: &Place, path: Path, run: &Run, rows: &[
     for row in rows {
         segment_id.append_value(row.segment.as_str());
         kind.append_value(row.kind.keyword());
-        status.append_value(if row.error.is_some() { "failed" } else { "ok" });
+        status.append_value(row.status.keyword());
         member_count.append_value(row.figures.member_count);
         added_count.append_value(row.figures.added_count);
         removed_count.append_value(row.figures.removed_count);

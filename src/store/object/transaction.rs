@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
 
 use super::ObjectLedger;
-use super::builders::{Change, ChangeWriter, HistoryRow, SnapshotWriter, write_history};
+use super::builders::{Change, ChangeWriter, HistoryRow, RowStatus, SnapshotWriter, write_history};
 use super::layout;
 use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
 use super::merge::{self, Member, Merge, Step};
@@ -261,6 +261,7 @@ impl ObjectTransaction {
             figures,
             duration_ms: progress.duration_ms,
             definition_hash: Some(definition.hash.clone()),
+            status: if error.is_some() { RowStatus::Failed } else { RowStatus::Ok },
             error,
         });
         let definition = Some(definition).filter(|definition| entry.is_none_or(|entry| entry.definition != *definition));
@@ -274,6 +275,10 @@ impl ObjectTransaction {
             Changes::Open(changes) => Some(changes.finish().await?),
             Changes::Broken => return Err(broken(&self.folder)),
         };
+        for row in self.history.iter_mut().filter(|row| row.error.is_none()) {
+            let stored = entry_of(&self.base, &self.run, &row.segment).map(|entry| &entry.note);
+            row.error = self.notes.get(&row.segment).or(stored).and_then(DefinitionNote::remark);
+        }
         let place = self.ledger.place();
         let history = match self.history.as_slice() {
             [] => None,
@@ -339,6 +344,7 @@ impl Transaction for ObjectTransaction {
             figures: Figures { member_count: entry.member_count, ..Figures::default() },
             duration_ms: 0,
             definition_hash: Some(entry.definition.hash.clone()),
+            status: RowStatus::Ok,
             error: None,
         };
         self.history.push(row);

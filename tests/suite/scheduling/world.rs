@@ -259,9 +259,9 @@ impl World {
         futures::executor::block_on(self.ledger.state(&"demo".parse().unwrap())).unwrap()
     }
 
-    /// The instant, kind and status of every history row of a segment.
-    pub(crate) fn history(&self, segment: &str) -> Vec<(Timestamp, String, String)> {
-        use datafusion::arrow::array::AsArray;
+    /// Every history row of a segment.
+    pub(crate) fn history(&self, segment: &str) -> Vec<HistoryRow> {
+        use datafusion::arrow::array::{Array, AsArray};
         use datafusion::arrow::datatypes::TimestampMicrosecondType;
         let filter = ReadFilter { segment: Some(segment.parse().unwrap()), ..ReadFilter::default() };
         let read = async {
@@ -271,10 +271,14 @@ impl World {
         let mut rows = Vec::new();
         for batch in futures::executor::block_on(read) {
             let times = batch.column_by_name("as_of").unwrap().as_primitive::<TimestampMicrosecondType>();
-            let (kinds, status) = (batch["kind"].as_string::<i32>(), batch["status"].as_string::<i32>());
+            let [kinds, statuses, errors] = ["kind", "status", "error"].map(|name| batch[name].as_string::<i32>());
             for row in 0..batch.num_rows() {
-                let at = Timestamp::from_microsecond(times.value(row)).unwrap();
-                rows.push((at, kinds.value(row).to_owned(), status.value(row).to_owned()));
+                rows.push(HistoryRow {
+                    at: Timestamp::from_microsecond(times.value(row)).unwrap(),
+                    kind: kinds.value(row).to_owned(),
+                    status: statuses.value(row).to_owned(),
+                    error: errors.is_valid(row).then(|| errors.value(row).to_owned()),
+                });
             }
         }
         rows
@@ -282,8 +286,17 @@ impl World {
 
     /// The instants at which runs computed a segment, whatever came of it.
     pub(crate) fn runs_of(&self, segment: &str) -> Vec<Timestamp> {
-        self.history(segment).into_iter().filter(|(_, kind, _)| kind == "run").map(|(at, ..)| at).collect()
+        self.history(segment).into_iter().filter(|row| row.kind == "run").map(|row| row.at).collect()
     }
+}
+
+/// What the ledger says of a segment in one run.
+#[derive(Debug)]
+pub(crate) struct HistoryRow {
+    pub(crate) at: Timestamp,
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) error: Option<String>,
 }
 
 fn comma(more: &str) -> &'static str {

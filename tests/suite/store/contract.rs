@@ -326,6 +326,14 @@ async fn notes_jobs_daily_rows_and_counts<S: Stage>(stage: &S) {
     assert_eq!(refresh(stage, &ledger, &[("other", "h1", &["ann"])]).await.unwrap(), [figures(1, 0, 0)]);
     let state = stage.open().state(&tenant()).await.unwrap();
     assert_eq!(state.segments[&segment("other")].note, DefinitionNote::Missing, "a note stays until another is made");
+    refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
+    let rows = stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap();
+    let remark = "its file is invalid, and the last valid form is in force: unknown property `contry`";
+    assert_eq!(
+        lines(rows, &["segment_id", "kind", "status", "error"]).await[2..],
+        [format!("vip daily ok {remark}"), "other run ok null".to_owned(), format!("vip run ok {remark}")],
+        "the history of an invalid definition says so"
+    );
     assert_lawful(stage).await;
 }
 
