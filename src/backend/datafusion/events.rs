@@ -15,10 +15,10 @@ use indexmap::IndexSet;
 use super::bounds::{conjunction, disjunction};
 use super::date::{Local, LocalUnit};
 use super::form::{Form, Typed};
-use super::frequent::most_frequent;
 use super::function::call;
 use super::json::Wanted;
 use super::number::Canonical;
+use super::occurrences::{count_distinct, most_frequent};
 use super::order::OrderText;
 use super::predicate::{formula, in_interval, instant_literal, test};
 use super::reads::{Reads, named, plain_column};
@@ -274,7 +274,7 @@ impl Rows<'_> {
         match aggregate {
             Aggregate::Count => plain(name, count(lit(1)), matches, Form::Integer, Some(ScalarValue::Int64(Some(0)))),
             Aggregate::Active(unit) => {
-                let units = count(self.unit(*unit)?).distinct();
+                let units = count_distinct(self.unit(*unit)?);
                 plain(name, units, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
             }
             Aggregate::DaysSinceFirst => plain(name, min(self.time.clone()), matches, age, None),
@@ -307,7 +307,7 @@ impl Rows<'_> {
                 plain(name, max(expr), matches, form, None)
             }
             Aggregate::CountDistinct(access) => {
-                let values = count(self.reads.stored(access, Wanted::Identity)?.expr).distinct();
+                let values = count_distinct(self.reads.stored(access, Wanted::Identity)?.expr);
                 plain(name, values, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
             }
             Aggregate::First(access, reading) => {

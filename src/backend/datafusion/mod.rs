@@ -23,7 +23,7 @@ mod bounds;
 mod date;
 mod elements;
 mod json;
-mod frequent;
+mod occurrences;
 mod order;
 mod predicate;
 mod reads;
