@@ -30,7 +30,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return answer_of_parser(&error),
     };
-    let chatter = if arguments.global.quiet { Chatter::Quiet } else { Chatter::Normal };
+    let chatter = match (arguments.global.quiet, arguments.global.verbose) {
+        (true, _) => Chatter::Quiet,
+        (false, 0) => Chatter::Normal,
+        (false, _) => Chatter::Verbose,
+    };
     let screen = Screen { format: arguments.global.format, chatter };
     match dispatch(arguments, screen) {
         Ok(()) => ExitCode::SUCCESS,

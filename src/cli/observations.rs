@@ -1,15 +1,21 @@
 //! Tells people what was left out of the tables or did not fit.
 
 use super::render::Screen;
-use crate::backend::{Observation, ObservationKind};
+use crate::backend::{Observation, ObservationKind, TableRole};
 use crate::check::Reading;
 use crate::model::condition::Subject;
 
 /// Notes every observation of an evaluation of users, or of products, in a line.
 pub(crate) fn note_all(screen: Screen, subject: Subject, observations: &[Observation]) {
     for observation in observations {
-        screen.note(&in_words(subject, observation));
+        let text = in_words(subject, observation);
+        if is_expected(subject, observation) { screen.detail(&text) } else { screen.note(&text) }
     }
+}
+
+/// Events that concern no product are nothing to worry about; those of no user are.
+fn is_expected(subject: Subject, observation: &Observation) -> bool {
+    (subject, observation.table, &observation.kind) == (Subject::Product, TableRole::Events, &ObservationKind::MissingKey)
 }
 
 fn in_words(subject: Subject, observation: &Observation) -> String {

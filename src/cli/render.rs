@@ -37,6 +37,8 @@ pub(crate) enum Chatter {
     Quiet,
     /// What a person wants to know.
     Normal,
+    /// Also what is rarely of interest.
+    Verbose,
 }
 
 impl Screen {
@@ -47,12 +49,19 @@ impl Screen {
 
     /// Whether a person waits and would like to see how far it is.
     pub(crate) fn shows_progress(self) -> bool {
-        self.chatter == Chatter::Normal && io::stderr().is_terminal()
+        self.chatter != Chatter::Quiet && io::stderr().is_terminal()
     }
 
     /// Says something besides the results.
     pub(crate) fn note(self, text: &str) {
-        if self.chatter == Chatter::Normal {
+        if self.chatter != Chatter::Quiet {
+            complain(&format!("{text}\n"));
+        }
+    }
+
+    /// Says something that only a person who asked for more wants to know.
+    pub(crate) fn detail(self, text: &str) {
+        if self.chatter == Chatter::Verbose {
             complain(&format!("{text}\n"));
         }
     }
