@@ -57,6 +57,16 @@ impl Default for Limits {
     }
 }
 
+/// Checks a definition without a readable id, which no other can refer to, against the catalog and the `others`: all findings in one
+/// pass, those of [`Document::report`] included.
+#[must_use]
+pub fn check_nameless(document: &Document, others: &[Document], catalog: &Catalog, limits: &Limits) -> Report {
+    let probes = Probes::new(&catalog.timezone);
+    let mut entry = Scope::new(document, catalog, limits, &probes).definition();
+    references::check_targets(&mut entry, others);
+    Report::of_text(entry.findings)
+}
+
 /// One document on its way: what was found in it, and what it became if nothing that is found later stands against it.
 struct Entry<'a> {
     document: &'a Document,

@@ -7,13 +7,14 @@ use crate::diagnostic::{Code, Finding, nearest};
 use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
 use crate::model::segment::{Definition, Status};
+use crate::syntax::Document;
 
 /// Adds what the definitions say against each other to their findings.
 pub(super) fn check(entries: &mut [Entry<'_>]) {
     duplicates(entries, Code::DuplicateId, "id", |definition| definition.id.as_str());
     duplicates(entries, Code::DuplicateName, "name", Definition::display_name);
     let known = first_of_each_id(entries);
-    targets(entries, &known);
+    targets(entries);
     cycles(entries, &known);
     broken(entries, &known);
 }
@@ -50,28 +51,42 @@ fn duplicates(entries: &mut [Entry<'_>], code: Code, key: &str, text: impl Fn(&D
 }
 
 /// References to what does not exist, is archived, or contains other subjects.
-fn targets(entries: &mut [Entry<'_>], known: &BTreeMap<SegmentId, usize>) {
-    let mut found = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        let own = entry.document.definition();
-        for (target, path) in &entry.references {
-            let finding = match known.get(target).and_then(|index| entries.get(*index)) {
-                None => Some(unknown(target, own, known)),
-                Some(other) => unsuitable(own, other.document.definition()),
-            };
-            if let Some(finding) = finding {
-                found.push((index, finding, path.clone()));
-            }
-        }
-    }
-    for (index, finding, path) in found {
-        push(entries, index, finding, &path);
+fn targets(entries: &mut [Entry<'_>]) {
+    let documents: Vec<&Document> = entries.iter().map(|entry| entry.document).collect();
+    let known = by_id(documents.into_iter());
+    for entry in entries {
+        targets_of(entry, &known);
     }
 }
 
-fn unknown(target: &SegmentId, own: &Definition, known: &BTreeMap<SegmentId, usize>) -> Finding {
+/// Adds what a definition that nothing refers to says against the `others`.
+pub(super) fn check_targets(entry: &mut Entry<'_>, others: &[Document]) {
+    targets_of(entry, &by_id(others.iter()));
+}
+
+/// The first definition of each id.
+fn by_id<'a>(documents: impl Iterator<Item = &'a Document>) -> BTreeMap<&'a SegmentId, &'a Definition> {
+    let mut known = BTreeMap::new();
+    for document in documents {
+        known.entry(&document.definition().id).or_insert(document.definition().as_ref());
+    }
+    known
+}
+
+fn targets_of(entry: &mut Entry<'_>, known: &BTreeMap<&SegmentId, &Definition>) {
+    let own = entry.document.definition();
+    for (target, path) in &entry.references {
+        let finding = match known.get(target) {
+            None => Some(unknown(target, own, known)),
+            Some(other) => unsuitable(own, other),
+        };
+        entry.findings.extend(finding.map(|finding| entry.document.place(finding, path)));
+    }
+}
+
+fn unknown(target: &SegmentId, own: &Definition, known: &BTreeMap<&SegmentId, &Definition>) -> Finding {
     let finding = Finding::new(Code::UnknownSegment, format!("unknown segment `{target}`"));
-    match nearest(target.as_str(), known.keys().filter(|id| **id != own.id).map(SegmentId::as_str)) {
+    match nearest(target.as_str(), known.keys().filter(|id| ***id != own.id).map(|id| id.as_str())) {
         Some(near) => finding.with_help(format!("Did you mean `{near}`?")),
         None => finding.with_help("A reference names the `id` of another definition of the tenant."),
     }

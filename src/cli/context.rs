@@ -147,7 +147,7 @@ impl<'a> Name<'a> {
 /// Puts a file in the place of those that define the same segment; returns its id.
 fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -> Result<SegmentId, Error> {
     let id_of = |file: &DefinitionFile| parse(&file.source, file.format).map(|document| document.definition().id.clone());
-    let id = id_of(&file).map_err(Error::Definitions)?;
+    let id = id_of(&file).map_err(|unreadable| Error::Definitions(unreadable.report))?;
     files.retain(|other| id_of(other).ok().as_ref() != Some(&id));
     files.insert(0, file);
     Ok(id)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::config::parse_cron;
 use super::due::{Candidate, Timetable};
 use super::error::Error;
-use crate::check::{CheckedSegment, Limits, check};
+use crate::check::{CheckedSegment, Limits, check, check_nameless};
 use crate::diagnostic::{Finding, Report, Severity, Source, nearest};
 use crate::ir::{LogicalRule, LogicalSegment, fingerprint, lower, normalize};
 use crate::model::catalog::Catalog;
@@ -21,7 +21,7 @@ use crate::model::id::SegmentId;
 use crate::model::schedule::Schedule;
 use crate::model::segment::{Definition, Status};
 use crate::store::{DefinitionNote, DefinitionRecord, SegmentState, TenantState};
-use crate::syntax::{Document, Format, parse, print_json};
+use crate::syntax::{Document, Format, Unreadable, parse, print_json};
 
 /// A file that holds one definition.
 #[derive(Debug, Clone)]
@@ -221,12 +221,17 @@ impl Definitions {
     #[must_use]
     pub fn resolve(files: &[DefinitionFile], state: &TenantState, catalog: &Catalog, limits: &Limits) -> Self {
         let mut documents = Vec::new();
-        let mut definitions = Self::default();
+        let mut unreadable = Vec::new();
         for file in files {
             match parse(&file.source, file.format) {
                 Ok(document) => documents.push(document),
-                Err(report) => definitions.reject_text(file, report, state),
+                Err(text) => unreadable.push((file, text)),
             }
+        }
+        let mut definitions = Self::default();
+        for (file, Unreadable { report, nameless }) in unreadable {
+            definitions.reject_text(file, &report, state);
+            definitions.report.append(nameless.map_or(report, |document| check_nameless(&document, &documents, catalog, limits)));
         }
         let checked = check(&documents, catalog, limits);
         definitions.report.findings.extend(checked.report.findings);
@@ -262,10 +267,9 @@ impl Definitions {
         self.segments.iter().filter_map(|(id, known)| Some((id.clone(), known.candidate()?))).collect()
     }
 
-    fn reject_text(&mut self, file: &DefinitionFile, report: Report, state: &TenantState) {
+    fn reject_text(&mut self, file: &DefinitionFile, report: &Report, state: &TenantState) {
         let segment = probable_id(file).filter(|segment| state.segments.contains_key(segment));
-        self.invalid.push(InvalidFile { file: file.source.name.clone(), segment, error: first_error(&report) });
-        self.report.findings.extend(report.findings);
+        self.invalid.push(InvalidFile { file: file.source.name.clone(), segment, error: first_error(report) });
     }
 
     fn add_invalid(&mut self, documents: &[Document], segment: SegmentId, error: String) {

@@ -32,7 +32,7 @@ pub use schema::json_schema;
 use crate::diagnostic::{Finding, Report, Source};
 use crate::model::path::{DocPath, Step};
 use crate::model::segment::Definition;
-use decode::{Decoder, Place};
+use decode::{Decoder, IdRead, Place, Read};
 use node::Node;
 
 /// A definition, where its parts stand in its text, and what is wrong with its form.
@@ -117,28 +117,39 @@ impl Format {
     }
 }
 
+/// A text that defines no segment.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Every error that the text alone shows.
+    pub report: Report,
+    /// What it would define, but for an id; `None` when it is no tree. Its id stands for none, and its report is the one above.
+    pub nameless: Option<Document>,
+}
+
 /// Reads one definition.
 ///
 /// A document is returned whenever its id can be read, so that its other errors can be told of that segment, and so that what can be
 /// read of it is checked in the same pass: look at [`Document::report`].
 ///
 /// # Errors
-/// The text is no tree, or the tree has no readable id. The report holds every error that the text alone shows.
-pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Report> {
+/// The text is no tree, or the tree has no readable id.
+pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Unreadable> {
     let mut findings = Vec::new();
     let root = match format {
         Format::Json => json::read(source, &mut findings),
         Format::Toml => toml::read(source, &mut findings),
         Format::Yaml => yaml::read(source, &mut findings),
     };
-    let Some(root) = root else { return Err(Report::of_text(findings)) };
+    let Some(root) = root else { return Err(Unreadable { report: Report::of_text(findings), nameless: None }) };
     let mut decoder = Decoder::new(source);
     let definition = decode::definition(&mut decoder, &Place::root(&root));
     findings.extend(decoder.into_findings());
     let report = Report::of_text(findings);
-    match definition {
-        Some(definition) => Ok(Document { source: Arc::clone(source), definition: Arc::new(definition), root, report }),
-        None => Err(report),
+    let Some(Read { definition, id }) = definition else { return Err(Unreadable { report, nameless: None }) };
+    let document = Document { source: Arc::clone(source), definition: Arc::new(definition), root, report: report.clone() };
+    match id {
+        IdRead::Yes => Ok(document),
+        IdRead::No => Err(Unreadable { report, nameless: Some(document) }),
     }
 }
 

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
-use segmenta::check::{Limits, check};
+use segmenta::check::{Limits, check, check_nameless};
 use segmenta::diagnostic::{Charset, Code, Colour, Report, Source, Style, render_text, to_json};
-use segmenta::syntax::{Document, Format, parse};
+use segmenta::syntax::{Document, Format, Unreadable, parse};
 
 use crate::language::{catalog, events_alone};
 
@@ -71,11 +71,13 @@ fn is_definition(path: &Path) -> bool {
 fn findings(texts: &[(String, String)]) -> Report {
     let mut report = Report::default();
     let mut documents: Vec<Document> = Vec::new();
+    let mut nameless: Vec<Document> = Vec::new();
     for (name, text) in texts {
         let format = Format::from_file_name(name).unwrap();
         match parse(&Source::new(name.clone(), text.clone()), format) {
             Ok(document) => documents.push(document),
-            Err(unreadable) => report.append(unreadable),
+            Err(Unreadable { nameless: Some(document), .. }) => nameless.push(document),
+            Err(Unreadable { report: of_text, nameless: None }) => report.append(of_text),
         }
     }
     // What a definition carries for its author says which tables its case has.
@@ -87,6 +89,9 @@ fn findings(texts: &[(String, String)]) -> Report {
             .is_some_and(|metadata| metadata.get("tables").is_some_and(|tables| tables == "events"))
     });
     let catalog = if alone { events_alone() } else { catalog() };
+    for document in nameless {
+        report.append(check_nameless(&document, &documents, &catalog, &LIMITS));
+    }
     report.append(check(&documents, &catalog, &LIMITS).report);
     report
 }

@@ -71,7 +71,7 @@ fn open() -> Result<Demo, String> {
         let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
         let source = Arc::new(Source { name: file.display().to_string(), text: text.into() });
         let format = format_of(&file).unwrap_or(Format::Json);
-        syntax::parse(&source, format).map_err(|report| explain(&report))
+        syntax::parse(&source, format).map_err(|text| explain(&text.report))
     });
     let documents = documents.collect::<Result<Vec<_>, _>>()?;
     let checked = check::check(&documents, engine.catalog(), &Limits::default());
@@ -126,7 +126,7 @@ fn snapshot(stem: &str, file: &Path) -> Result<(), Failed> {
     let demo = demo()?;
     let text = fs::read_to_string(file)?;
     let source = Arc::new(Source { name: stem.to_owned(), text: text.into() });
-    let document = syntax::parse(&source, format_of(file).unwrap_or(Format::Json)).map_err(|report| explain(&report))?;
+    let document = syntax::parse(&source, format_of(file).unwrap_or(Format::Json)).map_err(|text| explain(&text.report))?;
     let id = &document.definition().id;
     let segment = match demo.checked.segments.get(id) {
         Some(Ok(segment)) => segment,

@@ -103,7 +103,7 @@ fn table(columns: &[(&str, ColumnType)], data: Option<&str>) -> Table {
 }
 
 fn read(text: &str, format: Format) -> Result<Document, Report> {
-    parse(&Source::new("text", text), format)
+    parse(&Source::new("text", text), format).map_err(|unreadable| unreadable.report)
 }
 
 fn checked(texts: &[&str]) -> Checked {

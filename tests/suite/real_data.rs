@@ -113,7 +113,7 @@ fn members(log: Log, folder: &Path, rules: &[(String, Json)]) -> Result<Members,
     let document = |(id, rule): &(String, Json)| {
         let text = json!({"id": id, "logic": "and", "conditions": [rule]}).to_string();
         let source = Arc::new(Source { name: id.clone(), text: text.into() });
-        syntax::parse(&source, Format::Json).map_err(|report| explain(&report))
+        syntax::parse(&source, Format::Json).map_err(|text| explain(&text.report))
     };
     let documents = rules.iter().map(document).collect::<Result<Vec<_>, _>>()?;
     let checked = check::check(&documents, engine.catalog(), &Limits::default());

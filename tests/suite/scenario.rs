@@ -197,7 +197,7 @@ pub(crate) fn all_valid(checked: &Checked) -> Result<Vec<&CheckedSegment>, Strin
 fn document(definition: &Json) -> Result<Document, String> {
     let text = serde_json::to_string_pretty(definition).expect("plain JSON");
     let name = definition.get("id").and_then(Json::as_str).unwrap_or("definition").to_owned();
-    syntax::parse(&Arc::new(Source { name, text: text.into() }), Format::Json).map_err(|report| explain(&report))
+    syntax::parse(&Arc::new(Source { name, text: text.into() }), Format::Json).map_err(|text| explain(&text.report))
 }
 
 /// Every finding in a line, with the text it is about.

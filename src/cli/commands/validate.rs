@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backend::Backend as _;
-use crate::check::{Limits, check};
+use crate::check::{Limits, check, check_nameless};
 use crate::cli::args::{OutputFormat, ValidateArguments};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -13,7 +13,7 @@ use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, read_definitions};
 use crate::refresh::place::Place as _;
-use crate::syntax::parse;
+use crate::syntax::{Unreadable, parse};
 
 /// Checks definitions and prints what is wrong.
 pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) -> Result<(), CliError> {
@@ -75,12 +75,17 @@ fn validate(tenant: &TenantConfig, paths: &[PathBuf], catalog: &Catalog) -> Resu
 fn check_files(files: &[DefinitionFile], catalog: &Catalog) -> Report {
     let mut report = Report::default();
     let mut documents = Vec::new();
+    let mut unreadable = Vec::new();
     for file in files {
         match parse(&file.source, file.format) {
             Ok(document) => documents.push(document),
-            Err(unreadable) => report.findings.extend(unreadable.findings),
+            Err(text) => unreadable.push(text),
         }
     }
-    report.findings.extend(check(&documents, catalog, &Limits::default()).report.findings);
+    let limits = Limits::default();
+    for Unreadable { report: of_text, nameless } in unreadable {
+        report.append(nameless.map_or(of_text, |document| check_nameless(&document, &documents, catalog, &limits)));
+    }
+    report.append(check(&documents, catalog, &limits).report);
     report
 }

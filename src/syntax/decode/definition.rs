@@ -11,18 +11,37 @@ use crate::model::condition::{Condition, Logic, Subject};
 use crate::model::schedule::Schedule;
 use crate::model::segment::{Definition, Kind, Rule, Status};
 
+/// Stands for the id of a definition that has none.
+const NAMELESS: &str = "nameless";
+
 /// Longest name of a segment, in characters.
 const MAX_NAME: usize = 255;
 
-/// Reads a definition; `None` without a readable id, since nothing can be said of a segment without one.
-pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>) -> Option<Definition> {
+/// A definition, and whether its id could be read: when not, it bears one that stands for none.
+pub(in crate::syntax) struct Read {
+    pub(in crate::syntax) definition: Definition,
+    pub(in crate::syntax) id: IdRead,
+}
+
+/// Whether the id of a definition could be read.
+pub(in crate::syntax) enum IdRead {
+    Yes,
+    No,
+}
+
+/// Reads a definition; `None` when there is no object to read it from.
+pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>) -> Option<Read> {
     let fields = decoder.object(place)?;
     decoder.known_keys(&fields, keys::DEFINITION);
     let id = decoder.required(&fields, "id", keys::DEFINITION).and_then(|place| decoder.segment_id(&place));
     let kind = decoder.kind(&fields);
     let rule = decoder.rule(&fields, kind);
+    let (id, id_read) = match id {
+        Some(id) => (id, IdRead::Yes),
+        None => (NAMELESS.parse().ok()?, IdRead::No),
+    };
     let definition = Definition {
-        id: id?,
+        id,
         name: fields.get("name").and_then(|place| decoder.name(&place)),
         description: decoder.optional_text(&fields, "description"),
         subject: decoder.subject(&fields),
@@ -36,7 +55,7 @@ pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>
         rule,
         metadata: decoder.metadata(&fields),
     };
-    Some(definition)
+    Some(Read { definition, id: id_read })
 }
 
 impl Decoder<'_> {

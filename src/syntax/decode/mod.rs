@@ -13,7 +13,7 @@ mod value;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub(super) use definition::definition;
+pub(super) use definition::{IdRead, Read, definition};
 pub(super) use fields::{Fields, Place};
 
 use super::node::NodeKind;
