@@ -18,6 +18,8 @@ use crate::check::Reading;
 use crate::model::catalog::Catalog;
 use crate::plan::Batch;
 
+use tables::Declared;
+
 pub use members::{LocalMembers, MemberSet, NotSorted, SortedIds};
 
 /// One tenant's tables, opened for one run.
@@ -103,6 +105,13 @@ pub enum ObservationKind {
         property: String,
         /// What it was read as.
         reading: Reading,
+    },
+    /// Values of a column that are there and do not fit the type that the configuration declares; missing, whatever they are read as.
+    DeclaredMisfit {
+        /// The column.
+        column: String,
+        /// Its declared type.
+        declared: Declared,
     },
     /// Text of a JSON column that is not one valid JSON value; it has no paths.
     InvalidJson {

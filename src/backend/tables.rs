@@ -1,6 +1,7 @@
 //! What stands in the configuration of a tenant's tables: where they are and which column plays which part. Plain data; nothing here
 //! opens a file.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -178,6 +179,26 @@ impl Declared {
     }
 }
 
+/// The type, as the configuration writes it.
+impl fmt::Display for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("string"),
+            Self::Integer => f.write_str("integer"),
+            Self::Float => f.write_str("float"),
+            Self::Boolean => f.write_str("boolean"),
+            Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            Self::Date => f.write_str("date"),
+            Self::Timestamp(None) => f.write_str("timestamp"),
+            Self::Timestamp(Some(EpochUnit::Second)) => f.write_str("timestamp[s]"),
+            Self::Timestamp(Some(EpochUnit::Millisecond)) => f.write_str("timestamp[ms]"),
+            Self::Timestamp(Some(EpochUnit::Microsecond)) => f.write_str("timestamp[us]"),
+            Self::Timestamp(Some(EpochUnit::Nanosecond)) => f.write_str("timestamp[ns]"),
+            Self::Json => f.write_str("json"),
+        }
+    }
+}
+
 /// What a number since 1970 counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EpochUnit {
@@ -274,6 +295,26 @@ mod tests {
         assert!(unknown.to_string().contains("universe"), "{unknown}");
         let wrong = toml::from_str::<SubjectSource>("source = 3\nkey = \"id\"").unwrap_err();
         assert!(wrong.to_string().contains("a path, glob or URL"), "{wrong}");
+    }
+
+    #[test]
+    fn types_are_shown_as_they_are_written() {
+        for text in [
+            "string",
+            "integer",
+            "float",
+            "boolean",
+            "decimal(12,2)",
+            "date",
+            "timestamp",
+            "timestamp[s]",
+            "timestamp[ms]",
+            "timestamp[us]",
+            "timestamp[ns]",
+            "json",
+        ] {
+            assert_eq!(text.parse::<Declared>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

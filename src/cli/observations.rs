@@ -27,6 +27,9 @@ fn in_words(subject: Subject, observation: &Observation) -> String {
         ObservationKind::Misfit { property, reading } => {
             format!("{table}: `{property}` is not {} in {rows}, and counts as missing there", reading_in_words(*reading))
         }
+        ObservationKind::DeclaredMisfit { column, declared } => {
+            format!("{table}: `{column}` is not {declared} as declared in {rows}, and counts as missing there")
+        }
         ObservationKind::InvalidJson { column } => {
             format!("{table}: `{column}` is not valid JSON in {rows}, and has no paths there")
         }
@@ -41,5 +44,34 @@ fn reading_in_words(reading: Reading) -> &'static str {
         Reading::Date => "a date",
         Reading::Elements(_) => "an array",
         Reading::Stored => "a value",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::TableRole;
+
+    #[test]
+    fn observations_in_words() {
+        let words = |kind, count| in_words(Subject::User, &Observation { table: TableRole::Events, kind, count });
+        let declared = |column: &str, declared: &str| ObservationKind::DeclaredMisfit {
+            column: column.to_owned(),
+            declared: declared.parse().unwrap(),
+        };
+        assert_eq!(
+            words(declared("amount", "decimal(12,2)"), 17),
+            "events: `amount` is not decimal(12,2) as declared in 17 rows, and counts as missing there"
+        );
+        assert_eq!(
+            words(declared("at", "timestamp[s]"), 1),
+            "events: `at` is not timestamp[s] as declared in 1 row, and counts as missing there"
+        );
+        let misfit = ObservationKind::Misfit { property: "props.n".to_owned(), reading: Reading::Number };
+        assert_eq!(words(misfit, 2), "events: `props.n` is not a number in 2 rows, and counts as missing there");
+        assert_eq!(words(ObservationKind::MissingKey, 1), "events: 1 row without a user key left out");
+        assert_eq!(words(ObservationKind::MissingTime, 2), "events: 2 rows without a time left out");
+        let invalid = ObservationKind::InvalidJson { column: "props".to_owned() };
+        assert_eq!(words(invalid, 3), "events: `props` is not valid JSON in 3 rows, and has no paths there");
     }
 }

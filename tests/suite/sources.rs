@@ -1,6 +1,7 @@
 //! Files of every kind to tables.
 
 mod buckets;
+mod declarations;
 mod formats;
 mod places;
 mod plans;
@@ -40,10 +41,16 @@ type Outcome = Result<(), Failed>;
 type Test = fn() -> Outcome;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [formats::trials(), types::trials(), places::trials(), plans::trials(), profiles::trials(), buckets::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        formats::trials(),
+        types::trials(),
+        declarations::trials(),
+        places::trials(),
+        plans::trials(),
+        profiles::trials(),
+        buckets::trials(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn named(tests: &[(&str, Test)]) -> Vec<Trial> {

@@ -58,12 +58,12 @@ impl DataFusionBackend {
         let planning = |error| self.tables.failure("planning", error);
         let mut sides = Sides { subjects: None, events: None, universe };
         if let Some(table) = table.filter(|_| needs_table) {
-            let scan = self.tables.scan(role)?;
+            let scan = self.tables.counted_scan(role)?;
             sides.subjects = Some((role, subjects(scan, table, batch, &local, subject_id).map_err(planning)?));
         }
         if needs_events {
             let (table, key) = self.events_of(batch.subject)?;
-            let scan = self.tables.scan(TableRole::Events)?;
+            let scan = self.tables.counted_scan(TableRole::Events)?;
             let scope = Scope { subject_id, universe: in_universe };
             sides.events = Some(events(scan, table, key, batch, &local, scope).map_err(planning)?);
         }

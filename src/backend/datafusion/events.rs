@@ -22,6 +22,7 @@ use super::occurrences::{count_distinct, most_frequent};
 use super::order::OrderText;
 use super::predicate::{formula, in_interval, instant_literal, test};
 use super::reads::{Reads, named, plain_column};
+use super::tables::CountedScan;
 use super::text::{text_literal, text_test};
 use crate::backend::ObservationKind;
 use crate::check::Reading;
@@ -77,18 +78,19 @@ pub(super) struct Measured {
 
 /// Plans the events of a batch over a scan of their table.
 pub(super) fn events(
-    scan: LogicalPlanBuilder,
+    scan: CountedScan,
     table: &EventTable,
     key: &Access,
     batch: &Batch,
     local: &Local,
     scope: Scope<'_>,
 ) -> Result<EventSide> {
+    let CountedScan { rows: scan, presences } = scan;
     let scan = prune(scan, table, key, batch, scope)?;
-    let mut reads = Reads::new(local.clone());
+    let mut reads = Reads::new(local.clone(), presences);
     let mut rows = Rows {
         key: reads.key(key)?,
-        time: reads.stored(&table.timestamp, Wanted::As(Reading::Date))?.expr,
+        time: reads.time(&table.timestamp)?,
         event_type: table.event_type.as_ref().map(|access| reads.text(access)).transpose()?,
         event_id: table.event_id.as_ref().map(|access| reads.text(access)).transpose()?,
         timestamp: &table.timestamp,

@@ -18,6 +18,7 @@ use super::form::{Form, Typed};
 use super::function::call;
 use super::json::{INVALID, JsonRead, ReadJson, Wanted, misfit_field, value_field};
 use super::number::{Addend, ExactSum, Finite, NumberInText, SUM_SCALE};
+use super::source::Presence;
 use super::text::{BooleanInText, text_literal};
 use crate::backend::ObservationKind;
 use crate::check::{ElementType, Reading};
@@ -37,6 +38,8 @@ pub(super) struct Reads {
     columns: IndexMap<String, Expr>,
     /// Where a value is there and does not fit.
     misfits: BTreeMap<ObservationKind, Expr>,
+    /// Of the columns of the scan that may have lost a value to their declaration.
+    presences: Vec<Presence>,
 }
 
 #[derive(Debug)]
@@ -64,9 +67,9 @@ pub(super) fn plain_column(access: &Access) -> Option<Expr> {
 }
 
 impl Reads {
-    /// Nothing yet.
-    pub(super) fn new(local: Local) -> Self {
-        Self { local, json: IndexMap::new(), columns: IndexMap::new(), misfits: BTreeMap::new() }
+    /// Nothing yet. The scan has the columns of these presences.
+    pub(super) fn new(local: Local, presences: Vec<Presence>) -> Self {
+        Self { local, json: IndexMap::new(), columns: IndexMap::new(), misfits: BTreeMap::new(), presences }
     }
 
     /// The column of a value.
@@ -100,7 +103,20 @@ impl Reads {
 
     /// The column of a stored value.
     pub(super) fn stored(&mut self, access: &Access, wanted: Wanted) -> Result<Typed> {
-        let Definition { expr, form, .. } = self.counted(access, wanted)?;
+        let definition = self.counted(access, wanted)?;
+        Ok(self.stored_column(access, wanted, definition))
+    }
+
+    /// The column of the time of an event. An event whose time does not fit the declared type has none and is counted as such, so
+    /// that it does not count as a misfit of the declaration as well, unless the time is also read as a property.
+    pub(super) fn time(&mut self, access: &Access) -> Result<Expr> {
+        let wanted = Wanted::As(Reading::Date);
+        let definition = self.definition(access, wanted)?;
+        self.count_misfit(access, wanted, &definition);
+        Ok(self.stored_column(access, wanted, definition).expr)
+    }
+
+    fn stored_column(&mut self, access: &Access, wanted: Wanted, definition: Definition) -> Typed {
         let noun = match wanted {
             Wanted::As(Reading::Text) => "text",
             Wanted::As(Reading::Number) => "number",
@@ -113,7 +129,7 @@ impl Reads {
             Wanted::As(Reading::Stored) => "stored",
             Wanted::Identity => "identity",
         };
-        Ok(self.column(format!("{access} as {noun}"), expr, form))
+        self.column(format!("{access} as {noun}"), definition.expr, definition.form)
     }
 
     /// The column of a stored value read as text.
@@ -181,16 +197,31 @@ impl Reads {
     /// The definition of a value whose misfits are counted.
     fn counted(&mut self, access: &Access, wanted: Wanted) -> Result<Definition> {
         let definition = self.definition(access, wanted)?;
+        self.count_declared_misfit(&access.column);
+        self.count_misfit(access, wanted, &definition);
+        Ok(definition)
+    }
+
+    fn count_misfit(&mut self, access: &Access, wanted: Wanted, definition: &Definition) {
         if let (Some(misfit), Wanted::As(reading)) = (&definition.misfit, wanted) {
             let kind = ObservationKind::Misfit { property: access.to_string(), reading };
             self.misfits.entry(kind).or_insert_with(|| misfit.clone());
         }
-        Ok(definition)
+    }
+
+    /// Counts the values of a column that the scan could not deliver as the declared type.
+    fn count_declared_misfit(&mut self, column: &str) {
+        let Some(Presence { name, declared, .. }) = self.presences.iter().find(|presence| presence.column == column) else {
+            return;
+        };
+        let kind = ObservationKind::DeclaredMisfit { column: column.to_owned(), declared: *declared };
+        self.misfits.entry(kind).or_insert_with(|| and(named(name), named(column).is_null()));
     }
 
     /// What a number adds to a sum, with its digits in all and after the point.
     fn addend_definition(&mut self, access: &Access) -> Result<(Expr, u8, i8)> {
         let Definition { expr, form, misfit } = self.definition(access, Wanted::As(Reading::Number))?;
+        self.count_declared_misfit(&access.column);
         let kind = ObservationKind::Misfit { property: access.to_string(), reading: Reading::Number };
         match form {
             Form::Decimal { precision, scale } => {

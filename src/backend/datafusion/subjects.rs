@@ -10,6 +10,7 @@ use super::date::Local;
 use super::form::Typed;
 use super::json::Wanted;
 use super::reads::{Reads, named, plain_column};
+use super::tables::CountedScan;
 use super::text::text_literal;
 use crate::backend::ObservationKind;
 use crate::check::Reading;
@@ -32,19 +33,20 @@ pub(super) struct SubjectSide {
 
 /// Plans the subjects of a batch over a scan of their table; of one of them, or of all.
 pub(super) fn subjects(
-    scan: LogicalPlanBuilder,
+    scan: CountedScan,
     table: &SubjectTable,
     batch: &Batch,
     local: &Local,
     subject_id: Option<&str>,
 ) -> Result<SubjectSide> {
+    let CountedScan { rows, presences } = scan;
     let scan = match (subject_id, plain_column(&table.key)) {
         (Some(subject_id), Some(column)) if table.key.stored == ColumnType::Text => {
-            scan.filter(column.eq(text_literal(subject_id)))?
+            rows.filter(column.eq(text_literal(subject_id)))?
         }
-        _ => scan,
+        _ => rows,
     };
-    let mut reads = Reads::new(local.clone());
+    let mut reads = Reads::new(local.clone(), presences);
     let key = reads.key(&table.key)?;
     let mut attributes = BTreeMap::new();
     for (index, feature) in batch.features.iter().enumerate() {

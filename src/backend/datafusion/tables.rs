@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow_ipc::writer::StreamWriter;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
@@ -20,7 +21,7 @@ use url::Url;
 
 use super::mapping::{event_table, subject_table};
 use super::session::session;
-use super::source::{Empty, Opened, Settings, Zones, fault, open, scanned_table};
+use super::source::{Empty, Opened, Presence, Settings, Zones, fault, open, scanned_table};
 use crate::backend::tables::{Declared, EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
 use crate::backend::{BackendError, Scan, TableRole};
 use crate::model::catalog::Catalog;
@@ -52,6 +53,14 @@ pub struct MemoryTables {
     pub events: Vec<RecordBatch>,
     /// The products.
     pub products: Vec<RecordBatch>,
+}
+
+/// All rows of a table, for plans that count what did not fit.
+pub(super) struct CountedScan {
+    /// The columns of [`Tables::scan`], and the presences.
+    pub(super) rows: LogicalPlanBuilder,
+    /// Where values are that may be lost to what their columns were declared to be.
+    pub(super) presences: Vec<Presence>,
 }
 
 impl Tables {
@@ -145,7 +154,17 @@ impl Tables {
     /// # Errors
     /// [`BackendError::Mapping`] when the tenant has no such table.
     pub fn scan(&self, table: TableRole) -> Result<LogicalPlanBuilder, BackendError> {
-        let provider = self.opened(table)?.provider();
+        self.plan(table, self.opened(table)?.provider())
+    }
+
+    /// The same rows, with a column for each presence.
+    pub(super) fn counted_scan(&self, table: TableRole) -> Result<CountedScan, BackendError> {
+        let opened = self.opened(table)?;
+        let rows = self.plan(table, opened.provider_with_presences())?;
+        Ok(CountedScan { rows, presences: opened.presences().to_vec() })
+    }
+
+    fn plan(&self, table: TableRole, provider: Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder, BackendError> {
         LogicalPlanBuilder::scan(table.keyword(), provider_as_source(provider), None)
             .map_err(|cause| self.failure("planning a scan", cause))
     }

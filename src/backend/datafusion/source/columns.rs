@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use indexmap::IndexMap;
 
 use super::convert::Conversion;
-use super::declare::can_read;
+use super::declare::{can_read, may_lose};
 use super::fault::fault;
 use super::inspect::Contents;
 use super::instant::Zones;
@@ -28,10 +28,36 @@ pub(super) struct Columns {
     pub(super) file_schema: SchemaRef,
     /// The columns that the names of folders hold.
     pub(super) partitions: Vec<FieldRef>,
+    /// Of the columns that may lose a value to their declaration.
+    pub(super) presences: Vec<Presence>,
     conversions: BTreeMap<String, Conversion>,
 }
 
+/// A column of booleans beside a declared one: whether a value is stored there. Where one is and none is delivered, it did not fit.
+/// It is no column of the table: only who counts what did not fit asks a scan for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Presence {
+    /// Its own name, which no column of the table has.
+    pub(crate) name: String,
+    /// The declared column.
+    pub(crate) column: String,
+    /// What that is declared to be.
+    pub(crate) declared: Declared,
+}
+
+impl Presence {
+    /// It as a field of a schema.
+    pub(super) fn field(&self) -> FieldRef {
+        Arc::new(Field::new(&self.name, DataType::Boolean, true))
+    }
+}
+
 impl Columns {
+    /// The presence of that name.
+    pub(super) fn presence(&self, name: &str) -> Option<&Presence> {
+        self.presences.iter().find(|presence| presence.name == name)
+    }
+
     /// How a column that is read becomes what is delivered.
     pub(super) fn conversion(&self, name: &str) -> Option<&Conversion> {
         self.conversions.get(name)
@@ -94,7 +120,34 @@ pub(super) fn columns(
     let folders: Vec<_> = folders.collect();
     let partitions = folders.iter().filter_map(|(name, stored)| field(name, stored)).collect();
     types.extend(folders);
-    Ok(Columns { types, file_schema: Arc::new(Schema::new(file_fields)), partitions, conversions })
+    let presences = presences(files, declared, &types);
+    Ok(Columns { types, file_schema: Arc::new(Schema::new(file_fields)), partitions, presences, conversions })
+}
+
+/// A presence for each declared column that may lose a value.
+fn presences(
+    files: &[(File, Contents)],
+    declared: &IndexMap<String, Declared>,
+    types: &IndexMap<String, ColumnType>,
+) -> Vec<Presence> {
+    let lossy = declared.iter().filter(|(name, declared)| files.iter().any(|file| loses(file, name, **declared)));
+    let presences = lossy.map(|(column, &declared)| {
+        let mut name = format!("{column} is there");
+        while types.contains_key(&name) {
+            name.push('\'');
+        }
+        Presence { name, column: column.clone(), declared }
+    });
+    presences.collect()
+}
+
+/// Whether a file may hold a value that does not fit the declared type of its column.
+fn loses((file, contents): &(File, Contents), name: &str, declared: Declared) -> bool {
+    // NDJSON is read as text, and may name a column in any line. So is what folders are named.
+    if file.format == Format::Ndjson || file.partitions.iter().any(|(folder, _)| folder == name) {
+        return may_lose(&ColumnType::Text, declared);
+    }
+    contents.columns.iter().any(|(column, stored)| column == name && may_lose(&settle(stored.clone()), declared))
 }
 
 /// The columns that only the names of folders hold.

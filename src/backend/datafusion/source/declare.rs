@@ -35,6 +35,20 @@ pub(super) fn can_read(stored: &ColumnType, declared: Declared) -> bool {
     }
 }
 
+/// Whether a column of this type that is declared so may hold a value that does not fit, and then is missing.
+pub(super) fn may_lose(stored: &ColumnType, declared: Declared) -> bool {
+    use ColumnType as C;
+    match declared {
+        // The digits of times that are too far away for a calendar cannot be written.
+        Declared::Text => matches!(stored, C::Float | C::Date | C::Timestamp),
+        Declared::Float => !matches!(stored, C::Float | C::Integer | C::Unsigned),
+        Declared::Integer | Declared::Boolean | Declared::Decimal { .. } | Declared::Date | Declared::Timestamp(_) => {
+            *stored != declared.column_type()
+        }
+        Declared::Json => false,
+    }
+}
+
 /// Canonical `values` of another type, or timestamps, as the declared type, delivered as `target`.
 pub(super) fn read_as(values: &ArrayRef, declared: Declared, target: &DataType, zones: &Zones) -> Result<ArrayRef, ArrowError> {
     Ok(match declared {
@@ -181,7 +195,7 @@ fn texts(values: &ArrayRef) -> impl Iterator<Item = Option<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::datafusion::source::types::arrow_type;
+    use crate::backend::datafusion::source::types::{arrow_type, column_type};
     use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
     use jiff::tz::TimeZone;
 
@@ -226,6 +240,38 @@ mod tests {
         let wide = "1234567890123456789012345678901234567890.5";
         assert_eq!(read(&text(&[wide]), "decimal(50,1)"), [wide]);
         assert_eq!(read(&text(&["1e999999999", "1e-999999999"]), "decimal(50,1)"), ["-", "-"]);
+    }
+
+    #[test]
+    fn what_may_lose_a_value() {
+        let decimal = |precision, scale| ColumnType::Decimal { precision, scale };
+        let loses = |stored: &ColumnType, declared: &str| may_lose(stored, declared.parse().unwrap());
+        for declared in ["integer", "float", "boolean", "decimal(12,2)", "date", "timestamp", "timestamp[s]"] {
+            assert!(loses(&ColumnType::Text, declared) && loses(&ColumnType::Json, declared), "{declared}");
+        }
+        assert!(!loses(&ColumnType::Text, "string") && !loses(&ColumnType::Text, "json"));
+        assert!(loses(&ColumnType::Float, "string") && !loses(&ColumnType::Float, "float"));
+        assert!(loses(&decimal(10, 2), "decimal(12,2)") && !loses(&decimal(12, 2), "decimal(12,2)"));
+        assert!(loses(&ColumnType::Integer, "timestamp") && !loses(&ColumnType::Timestamp, "timestamp[s]"));
+    }
+
+    #[test]
+    fn what_loses_no_value_keeps_the_extremes() {
+        let extremes: [ArrayRef; 4] = [
+            Arc::new(Int64Array::from(vec![i64::MIN, i64::MAX])),
+            Arc::new(PrimitiveArray::<UInt64Type>::from(vec![0, u64::MAX])),
+            Arc::new(BooleanArray::from(vec![false, true])),
+            Arc::new(PrimitiveArray::<Decimal128Type>::from(vec![1, -1]).with_precision_and_scale(38, 10).unwrap()),
+        ];
+        for values in &extremes {
+            let stored = column_type(values.data_type());
+            for declared in ["string", "integer", "float", "boolean", "date", "timestamp", "json"] {
+                let parsed: Declared = declared.parse().unwrap();
+                if can_read(&stored, parsed) && !may_lose(&stored, parsed) && stored != parsed.column_type() {
+                    assert!(!read(values, declared).contains(&"-".to_owned()), "{stored} as {declared}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use indexmap::IndexMap;
 
+pub(super) use columns::Presence;
 pub(super) use fault::fault;
 pub(super) use instant::{Zones, count_to_micros, text_to_micros};
 pub(super) use provider::scanned_table;
@@ -84,6 +85,16 @@ impl Opened {
     /// All rows.
     pub(super) fn provider(&self) -> Arc<dyn TableProvider> {
         Arc::clone(&self.table) as Arc<dyn TableProvider>
+    }
+
+    /// All rows, with the [presences](Opened::presences) as further columns.
+    pub(super) fn provider_with_presences(&self) -> Arc<dyn TableProvider> {
+        Arc::new(self.table.with_presences())
+    }
+
+    /// Where values are that may be lost to what their columns were declared to be.
+    pub(super) fn presences(&self) -> &[Presence] {
+        self.table.presences()
     }
 
     /// The rows of the file at a position, as a table of the same columns.

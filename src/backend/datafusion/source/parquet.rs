@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, Operator};
-use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, Literal};
+use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, IsNotNullExpr, Literal};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
@@ -58,6 +58,9 @@ impl PhysicalExprAdapter for FileColumns {
 impl FileColumns {
     /// What a delivered column is in the file.
     fn column(&self, column: &Column) -> Result<Arc<dyn PhysicalExpr>> {
+        if let Some(presence) = self.columns.presence(column.name()) {
+            return Ok(self.presence(&presence.column));
+        }
         let delivered = self.logical.field_with_name(column.name())?.data_type();
         let Ok(index) = self.file.index_of(column.name()) else {
             return Ok(Arc::new(Literal::new(ScalarValue::try_from(delivered)?)));
@@ -74,6 +77,14 @@ impl FileColumns {
             return Ok(Arc::new(CastExpr::new(column, delivered.clone(), None)));
         }
         Ok(Arc::new(Delivered { values: column, conversion: Arc::new(conversion.clone()) }))
+    }
+
+    /// Whether a value of the column is stored in the file.
+    fn presence(&self, column: &str) -> Arc<dyn PhysicalExpr> {
+        match self.file.index_of(column) {
+            Ok(index) => Arc::new(IsNotNullExpr::new(Arc::new(Column::new(column, index)))),
+            Err(_) => Arc::new(Literal::new(ScalarValue::Boolean(Some(false)))),
+        }
     }
 
     /// A comparison of a timestamp with an instant, in the unit of the file.

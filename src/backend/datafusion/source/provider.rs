@@ -23,7 +23,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::scalar::ScalarValue;
 
-use super::columns::Columns;
+use super::columns::{Columns, Presence};
 use super::inspect::Rows;
 use super::locate::File;
 use super::parquet::DeliveredColumns;
@@ -43,9 +43,24 @@ pub(super) struct FileTable {
 
 impl FileTable {
     pub(super) fn new(table: TableRole, files: Vec<(File, Rows)>, columns: Columns, delimiter: Option<char>) -> Self {
-        let schema =
-            TableSchema::builder(Arc::clone(&columns.file_schema)).with_table_partition_cols(columns.partitions.clone()).build();
+        let schema = table_schema(&columns, &[]);
         Self { table, files, columns: Arc::new(columns), delimiter, schema }
+    }
+
+    /// The presences of its columns.
+    pub(super) fn presences(&self) -> &[Presence] {
+        &self.columns.presences
+    }
+
+    /// The table with the presences of its columns as further columns.
+    pub(super) fn with_presences(&self) -> Self {
+        Self {
+            table: self.table,
+            files: self.files.clone(),
+            columns: Arc::clone(&self.columns),
+            delimiter: self.delimiter,
+            schema: table_schema(&self.columns, &self.columns.presences),
+        }
     }
 
     /// The table of the file at a position alone.
@@ -105,7 +120,7 @@ impl FileTable {
     }
 
     fn partitioned(&self, file: &File) -> Result<PartitionedFile> {
-        let values = self.columns.partitions.iter().map(|field| self.folder_value(file, field));
+        let values = self.schema.table_partition_cols().iter().map(|field| self.folder_value(file, field));
         let partitioned = PartitionedFile::new_from_meta(file.meta.clone()).with_partition_values(values.collect::<Result<_>>()?);
         let table = TableReference::bare(self.table.keyword());
         Ok(partitioned.with_extension(file.clone()).with_table_reference(Some(table)))
@@ -113,7 +128,11 @@ impl FileTable {
 
     /// What the name of a folder above the file says.
     fn folder_value(&self, file: &File, field: &FieldRef) -> Result<ScalarValue> {
-        let text = file.partitions.iter().find(|(name, _)| name == field.name()).and_then(|(_, value)| value.as_deref());
+        let written = |column: &String| file.partitions.iter().find(|(name, _)| name == column)?.1.as_deref();
+        if let Some(presence) = self.columns.presence(field.name()) {
+            return Ok(ScalarValue::Boolean(Some(written(&presence.column).is_some())));
+        }
+        let text = written(field.name());
         let text: ArrayRef = Arc::new(StringViewArray::from(vec![text]));
         let value = match self.columns.conversion(field.name()) {
             Some(conversion) => conversion.apply(&text)?,
@@ -121,6 +140,16 @@ impl FileTable {
         };
         ScalarValue::try_from_array(&value, 0)
     }
+}
+
+/// The columns and these presences: of files first, of folders behind them.
+fn table_schema(columns: &Columns, presences: &[Presence]) -> TableSchema {
+    let (of_folders, of_files): (Vec<_>, Vec<_>) =
+        presences.iter().partition(|presence| columns.partitions.iter().any(|field| *field.name() == presence.column));
+    let in_files = columns.file_schema.fields().iter().cloned().chain(of_files.into_iter().map(Presence::field));
+    let in_folders = columns.partitions.iter().cloned().chain(of_folders.into_iter().map(Presence::field));
+    let file_schema = Arc::new(Schema::new(in_files.collect::<Vec<_>>()));
+    TableSchema::builder(file_schema).with_table_partition_cols(in_folders.collect::<Vec<_>>()).build()
 }
 
 #[async_trait]

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatchOptions, new_null_array};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{ArrayRef, BooleanArray, RecordBatchOptions, new_null_array};
+use datafusion::arrow::compute::is_not_null;
+use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -18,6 +19,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use indexmap::IndexSet;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::columns::Columns;
@@ -159,7 +161,7 @@ impl SequentialOpener {
     }
 
     fn decoder(&self, file: &File) -> Box<dyn Decode> {
-        let wanted: Vec<String> = self.wanted.fields().iter().map(|field| field.name().clone()).collect();
+        let wanted = self.stored_columns();
         match file.format {
             Format::Csv => Box::new(CsvDecoder::new(wanted, self.batch_size, separator(file, self.delimiter))),
             Format::Ndjson => {
@@ -174,6 +176,16 @@ impl SequentialOpener {
         }
     }
 
+    /// The columns of the file that are wanted, each once: a presence is made of the column that it is of.
+    fn stored_columns(&self) -> Vec<String> {
+        let names: IndexSet<&String> = self.wanted.fields().iter().map(|field| self.stored_column(field)).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    fn stored_column<'a>(&'a self, field: &'a FieldRef) -> &'a String {
+        self.columns.presence(field.name()).map_or(field.name(), |presence| &presence.column)
+    }
+
     fn form(&self, name: &str) -> Form {
         let json = match self.columns.conversion(name).and_then(|conversion| conversion.declared) {
             Some(declared) => declared == Declared::Json,
@@ -184,14 +196,21 @@ impl SequentialOpener {
 
     /// The batch of a file in the columns that are wanted and the types in which they are delivered.
     fn deliver(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let columns = self.wanted.fields().iter().map(|field| {
-            match (batch.column_by_name(field.name()), self.columns.conversion(field.name())) {
-                (Some(values), Some(conversion)) => conversion.apply(values),
-                _ => Ok(new_null_array(field.data_type(), batch.num_rows())),
-            }
-        });
+        let columns = self.wanted.fields().iter().map(|field| self.column(batch, field));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&self.wanted), columns.collect::<Result<_, _>>()?, &options)
+    }
+
+    fn column(&self, batch: &RecordBatch, field: &FieldRef) -> Result<ArrayRef, ArrowError> {
+        let stored = batch.column_by_name(self.stored_column(field));
+        if self.columns.presence(field.name()).is_some() {
+            let there = stored.map_or_else(|| Ok(BooleanArray::from(vec![false; batch.num_rows()])), |values| is_not_null(values));
+            return Ok(Arc::new(there?));
+        }
+        match (stored, self.columns.conversion(field.name())) {
+            (Some(values), Some(conversion)) => conversion.apply(values),
+            _ => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        }
     }
 
     fn broken(&self, file: &File, cause: ArrowError) -> DataFusionError {
