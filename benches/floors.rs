@@ -1,6 +1,8 @@
 //! What each floor costs by itself: reading and checking definitions, planning a thousand segments, evaluating the demo, comparing and
 //! writing a large snapshot. `cargo bench --bench floors`.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
@@ -102,7 +104,8 @@ fn language(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let tables = tables(&runtime, &tenant);
     let texts = texts(&tenant);
-    criterion.bench_function(&format!("parse {} definitions", texts.len()), |bencher| bencher.iter(|| documents(black_box(&texts))));
+    criterion
+        .bench_function(&format!("parse {} definitions", texts.len()), |bencher| bencher.iter(|| documents(black_box(&texts))));
     let documents = documents(&texts);
     criterion.bench_function(&format!("check {} definitions", texts.len()), |bencher| {
         bencher.iter(|| check(black_box(&documents), tables.catalog(), &Limits::default()));
@@ -135,7 +138,10 @@ fn evaluation(criterion: &mut Criterion) {
 
 /// Every tenth of the ids, from a start.
 fn members(ids: &Arc<SortedIds>, start: u32) -> LocalMembers {
-    LocalMembers::new(Arc::clone(ids), (0..MEMBERS * 2).filter(|position| (position + start) % 20 != 0 && position % 2 == 0).collect())
+    LocalMembers::new(
+        Arc::clone(ids),
+        (0..MEMBERS * 2).filter(|position| !(position + start).is_multiple_of(20) && position.is_multiple_of(2)).collect(),
+    )
 }
 
 fn staged(members: LocalMembers, universe: LocalMembers) -> StagedSegment<LocalMembers> {
@@ -179,7 +185,9 @@ fn store(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("store");
     group.sample_size(10);
-    for (name, first, then) in [("write a million members", None, 0), ("compare a million members, of which a tenth changed", Some(0), 2)] {
+    for (name, first, then) in
+        [("write a million members", None, 0), ("compare a million members, of which a tenth changed", Some(0), 2)]
+    {
         group.bench_function(name, |bencher| {
             let setup = || {
                 let ledger = open();

@@ -400,7 +400,16 @@ impl Transaction for MemoryTransaction {
         let state = self.known(segment)?;
         let figures = Figures { member_count: state.member_count, ..Figures::default() };
         let (hash, run) = (state.definition.hash.clone(), self.run.clone());
-        let row = HistoryRow { segment: segment.clone(), kind: RunKind::Daily, figures, duration_ms: 0, hash, failed: false, error: None, run };
+        let row = HistoryRow {
+            segment: segment.clone(),
+            kind: RunKind::Daily,
+            figures,
+            duration_ms: 0,
+            hash,
+            failed: false,
+            error: None,
+            run,
+        };
         self.next.history.push(row);
         Ok(())
     }

@@ -249,8 +249,7 @@ fn jobs_are_done_with_their_effects() {
     // Tokyo is nine hours ahead: 02:00 there is 17:00 UTC of the day before.
     let expected = [START, "2026-03-01T17:00:00Z", "2026-03-02T17:00:00Z", "2026-03-03T17:00:00Z", "2026-03-04T17:00:00Z"];
     assert_eq!(world.runs_of("weekly"), expected.map(at), "everything is evaluated at 02:00");
-    let daily: Vec<Timestamp> =
-        world.history("weekly").into_iter().filter(|row| row.kind == "daily").map(|row| row.at).collect();
+    let daily: Vec<Timestamp> = world.history("weekly").into_iter().filter(|row| row.kind == "daily").map(|row| row.at).collect();
     let expected = ["2026-03-01T14:00:00Z", "2026-03-02T14:00:00Z", "2026-03-03T14:00:00Z", "2026-03-04T14:00:00Z"];
     assert_eq!(daily, expected.map(at), "a row a day at 23:00");
     assert_eq!(world.state().jobs["count_sync"], at("2026-03-04T21:00:00Z"));
@@ -277,8 +276,7 @@ fn a_missed_job_is_done_once_on_the_next_start() {
     world.run_for(hours(24), &config);
     let later = world.restarted(hours(24 * 5));
     later.run_for(hours(24 * 6 + 1), &config);
-    let daily: Vec<Timestamp> =
-        world.history("weekly").into_iter().filter(|row| row.kind == "daily").map(|row| row.at).collect();
+    let daily: Vec<Timestamp> = world.history("weekly").into_iter().filter(|row| row.kind == "daily").map(|row| row.at).collect();
     assert_eq!(daily, ["2026-03-01T23:00:00Z", "2026-03-06T00:00:00Z", "2026-03-06T23:00:00Z"].map(at));
 }
 

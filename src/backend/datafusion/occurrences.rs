@@ -274,9 +274,7 @@ impl GroupsAccumulator for Groups {
         let mut occurrences = occurrences.into_iter().peekable();
         let mut state = State::default();
         for group in 0..groups {
-            while let Some(Occurrence { value, count, .. }) =
-                occurrences.next_if(|occurrence| occurrence.group as usize == group)
-            {
+            while let Some(Occurrence { value, count, .. }) = occurrences.next_if(|occurrence| occurrence.group as usize == group) {
                 state.occurs(self.bytes_of(value)?, count);
             }
             state.ends();
