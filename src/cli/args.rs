@@ -87,7 +87,9 @@ pub(crate) enum Command {
     /// Count and sample who would be in a segment, without writing anything
     #[command(
         after_help = "Examples:\n  segmenta preview lapsed-buyers\n  segmenta preview draft.json --sample all --format json\n  \
-                            segmenta preview lapsed-buyers --breakdown --as-of 2026-01-01T00:00:00Z"
+                            segmenta preview lapsed-buyers --breakdown --as-of 2026-01-01T00:00:00Z\n  \
+                            segmenta preview --where \"country IN ('US', 'CA') AND events('order_completed', last => '30d')\"\n  \
+                            segmenta preview --of products --where \"stock < 10 AND is_set(brand)\""
     )]
     Preview(PreviewArguments),
     /// Show why a subject is or is not in a segment: every condition with the actual value
@@ -180,8 +182,14 @@ fn table_role(text: &str) -> Result<TableRole, String> {
 #[derive(Debug, Args)]
 pub(crate) struct PreviewArguments {
     /// The id of a segment, or a definition file
-    #[arg(value_name = "ID or FILE")]
-    pub(crate) segment: String,
+    #[arg(value_name = "ID or FILE", required_unless_present = "expression", conflicts_with = "expression")]
+    pub(crate) segment: Option<String>,
+    /// An expression in place of a definition, such as "country = 'FR' AND in_segment('buyers')"
+    #[arg(long = "where", id = "expression", value_name = "EXPR", allow_hyphen_values = true)]
+    pub(crate) expression: Option<String>,
+    /// What the expression is about
+    #[arg(long, value_enum, default_value_t, conflicts_with = "segment")]
+    pub(crate) of: Of,
     /// How many subjects to show, or `all`
     #[arg(long, value_name = "N", default_value = "10", value_parser = sample)]
     pub(crate) sample: Sample,
@@ -191,6 +199,16 @@ pub(crate) struct PreviewArguments {
     /// Show the count of every condition
     #[arg(long)]
     pub(crate) breakdown: bool,
+}
+
+/// What an expression is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Of {
+    /// Users
+    #[default]
+    Users,
+    /// Products
+    Products,
 }
 
 /// How many subjects a sample shows.

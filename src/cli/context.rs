@@ -12,14 +12,16 @@ use super::error::CliError;
 use super::render::Screen;
 use crate::backend::datafusion::DataFusionBackend;
 use crate::clock::{SharedClock, SystemClock};
-use crate::diagnostic::Report;
+use crate::diagnostic::{Report, Source};
+use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::refresh::Error;
 use crate::refresh::config::{Config, TenantConfig, parse_config};
-use crate::refresh::definitions::{DefinitionFile, Form, KnownSegment, ReadySegment, format_of, read_definition, read_definitions};
+use crate::refresh::definitions::{
+    DefinitionFile, Form, KnownSegment, Language, ReadySegment, format_of, read_definition, read_definitions,
+};
 use crate::refresh::local::LocalPlace;
 use crate::refresh::place::Opened;
-use crate::syntax::parse;
 
 /// What a command works with.
 pub(crate) struct Context {
@@ -95,12 +97,38 @@ impl Context {
                 Name::File(path) => ids.push(put_first(&mut files, read_definition(path)?)?),
             }
         }
-        let opened = Opened::open(&self.place, tenant, &files).await?;
+        self.open_files(tenant, &files, ids).await
+    }
+
+    /// Opens a tenant with a segment that an expression on the command line defines.
+    pub(crate) async fn open_expression(&self, tenant: &TenantConfig, text: &str, subject: Subject) -> Result<Named, CliError> {
+        // Without any definition an expression refers to none.
+        let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
+        let taken: BTreeSet<SegmentId> = files.iter().filter_map(|file| Some(file.parse().ok()?.definition().id.clone())).collect();
+        let id = expression_id(&taken)?;
+        let file = DefinitionFile { source: Source::new(EXPRESSION, text), language: Language::Expression { id, subject } };
+        let id = put_first(&mut files, file)?;
+        self.open_files(tenant, &files, vec![id]).await
+    }
+
+    async fn open_files(&self, tenant: &TenantConfig, files: &[DefinitionFile], ids: Vec<SegmentId>) -> Result<Named, CliError> {
+        let opened = Opened::open(&self.place, tenant, files).await?;
         for id in &ids {
             refuse_unready(&opened, tenant, id)?;
         }
         Ok(Named { opened, ids })
     }
+}
+
+/// What stands for a file name where an expression is wrong.
+const EXPRESSION: &str = "--where";
+
+/// The id of a segment that has none: `where`, or with a number behind it the first that no definition has.
+fn expression_id(taken: &BTreeSet<SegmentId>) -> Result<SegmentId, CliError> {
+    let numbered = (2..).map(|number: u64| format!("where-{number}"));
+    let mut candidates = std::iter::once("where".to_owned()).chain(numbered).filter_map(|text| text.parse::<SegmentId>().ok());
+    let free = candidates.find(|id| !taken.contains(id));
+    free.ok_or_else(|| CliError::Usage { problem: "there is no id left for an expression".to_owned(), help: None })
 }
 
 /// A tenant that is open, and the segments that were named; each of them is ready.
@@ -146,7 +174,7 @@ impl<'a> Name<'a> {
 
 /// Puts a file in the place of those that define the same segment; returns its id.
 fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -> Result<SegmentId, Error> {
-    let id_of = |file: &DefinitionFile| parse(&file.source, file.format).map(|document| document.definition().id.clone());
+    let id_of = |file: &DefinitionFile| file.parse().map(|document| document.definition().id.clone());
     let id = id_of(&file).map_err(|unreadable| Error::Definitions(unreadable.report))?;
     files.retain(|other| id_of(other).ok().as_ref() != Some(&id));
     files.insert(0, file);

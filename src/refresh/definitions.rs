@@ -17,19 +17,49 @@ use crate::check::{CheckedSegment, Limits, check, check_nameless};
 use crate::diagnostic::{Finding, Report, Severity, Source, nearest};
 use crate::ir::{LogicalRule, LogicalSegment, fingerprint, lower, normalize};
 use crate::model::catalog::Catalog;
+use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::schedule::Schedule;
 use crate::model::segment::{Definition, Status};
 use crate::store::{DefinitionNote, DefinitionRecord, SegmentState, TenantState};
-use crate::syntax::{Document, Format, Unreadable, parse, print_json};
+use crate::syntax::{Document, Format, Unreadable, parse, parse_expression, print_json};
 
-/// A file that holds one definition.
+/// A text that holds one definition: a file, or what the command line says instead of one.
 #[derive(Debug, Clone)]
 pub struct DefinitionFile {
     /// Its path and text.
     pub source: Arc<Source>,
     /// The language of the text.
-    pub format: Format,
+    pub language: Language,
+}
+
+/// The language of a definition's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Language {
+    /// All of a definition.
+    Document(Format),
+    /// An expression, which is the rule alone.
+    Expression {
+        /// The id of the segment.
+        id: SegmentId,
+        /// What it contains.
+        subject: Subject,
+    },
+}
+
+impl DefinitionFile {
+    /// Reads the definition.
+    ///
+    /// # Errors
+    /// The text defines no segment.
+    pub fn parse(&self) -> Result<Document, Unreadable> {
+        match &self.language {
+            Language::Document(format) => parse(&self.source, *format),
+            Language::Expression { id, subject } => {
+                parse_expression(&self.source, id, *subject).map_err(|report| Unreadable { report, nameless: None })
+            }
+        }
+    }
 }
 
 /// The language of a file by its name; `None` for one that holds no definition.
@@ -65,7 +95,7 @@ pub fn read_definition(path: &Path) -> Result<DefinitionFile, Error> {
     let text = fs::read(path).map_err(|error| files_error(path, "cannot be read", Some(error)))?;
     // What is no UTF-8 becomes a character that no definition may contain outside a text, and is reported with its line.
     let text = String::from_utf8_lossy(&text);
-    Ok(DefinitionFile { source: Source::new(path.display().to_string(), text.as_ref()), format })
+    Ok(DefinitionFile { source: Source::new(path.display().to_string(), text.as_ref()), language: Language::Document(format) })
 }
 
 fn files_error(path: &Path, problem: &str, source: Option<io::Error>) -> Error {
@@ -223,7 +253,7 @@ impl Definitions {
         let mut documents = Vec::new();
         let mut unreadable = Vec::new();
         for file in files {
-            match parse(&file.source, file.format) {
+            match file.parse() {
                 Ok(document) => documents.push(document),
                 Err(text) => unreadable.push((file, text)),
             }
@@ -465,8 +495,8 @@ mod tests {
 
     #[track_caller]
     fn assert_probable(name: &str, text: &str, id: Option<&str>) {
-        let format = format_of(Path::new(name)).unwrap();
-        let found = probable_id(&DefinitionFile { source: Source::new(name, text), format });
+        let language = Language::Document(format_of(Path::new(name)).unwrap());
+        let found = probable_id(&DefinitionFile { source: Source::new(name, text), language });
         assert_eq!(found.as_ref().map(SegmentId::as_str), id, "{text}");
     }
 

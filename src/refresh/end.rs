@@ -13,7 +13,7 @@ use crate::model::condition::{Condition, Leaf, Node};
 use crate::model::id::SegmentId;
 use crate::model::segment::{Definition, Rule};
 use crate::store::{ChangeReason, Figures, Lease, LeaseScope, Ledger, Outcome, Run, RunKind, StagedSegment, Transaction};
-use crate::syntax::{Document, parse};
+use crate::syntax::Document;
 
 /// What the end of a segment came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,7 @@ pub async fn end_segment<P: Place>(
     wait: Duration,
     clock: &dyn Clock,
 ) -> Result<Ended, Error> {
-    let documents: Vec<Document> =
-        read_definitions(&tenant.definitions)?.iter().filter_map(|file| parse(&file.source, file.format).ok()).collect();
+    let documents: Vec<Document> = read_definitions(&tenant.definitions)?.iter().filter_map(|file| file.parse().ok()).collect();
     let definitions = || documents.iter().map(Document::definition);
     let referrers: Vec<SegmentId> =
         definitions().filter(|other| other.id != *segment && refers_to(other, segment)).map(|other| other.id.clone()).collect();

@@ -15,6 +15,7 @@
 
 pub mod date;
 mod decode;
+mod expression;
 mod json;
 mod members;
 mod node;
@@ -26,6 +27,7 @@ mod yaml;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use expression::{parse_expression, print_expression};
 pub use print::print_json;
 pub use schema::json_schema;
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on fails")]
 
-mod generated;
+pub(crate) mod generated;
 
 use std::fs;
 

@@ -10,6 +10,7 @@ mod diagnostics;
 mod differential;
 mod engine;
 mod evaluators;
+mod expressions;
 mod generated;
 mod generator;
 mod golden;
@@ -36,6 +37,7 @@ fn main() {
         command_line::trials(),
         diagnostics::trials(),
         differential::trials(),
+        expressions::trials(),
         generated::trials(),
         golden::trials(),
         language::trials(),

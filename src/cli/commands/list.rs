@@ -19,6 +19,7 @@ use crate::refresh::definitions::{Definitions, Form, KnownSegment, read_definiti
 use crate::refresh::due::{Due, Timing, fresh_until, segment_due};
 use crate::refresh::place::{Place as _, calendar_of};
 use crate::store::{DefinitionNote, Ledger as _, SegmentState, TenantState};
+use crate::syntax::print_expression;
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
@@ -92,6 +93,11 @@ pub(crate) async fn show(context: &Context, arguments: &ShowArguments) -> Result
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             people.push_str(&format!("{:<12}  {value}\n", name.replace('_', " ")));
         }
+        let expression = known.definition().and_then(|definition| print_expression(definition));
+        if let Some(expression) = &expression {
+            people.push_str(&format!("\n{:<12}  {expression}\n", "where"));
+        }
+        object.insert("where".to_owned(), json!(expression));
         object.insert("definition_hash".to_owned(), json!(known.record().hash));
         object.insert("definition".to_owned(), definition);
     }

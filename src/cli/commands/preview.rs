@@ -8,14 +8,15 @@ use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::backend::{LocalMembers, MemberSet as _};
-use crate::cli::args::{PreviewArguments, Sample};
-use crate::cli::context::{Context, only_ready};
+use crate::cli::args::{Of, PreviewArguments, Sample};
+use crate::cli::context::{Context, Named, only_ready};
 use crate::cli::error::CliError;
 use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
 use crate::ir::{OutlineNode, normalize_formula, outline};
 use crate::plan::{OutputName, Request};
+use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::ReadySegment;
 use crate::refresh::place::{calendar_of, request_for};
 
@@ -40,7 +41,7 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
     let as_of = context.as_of(tenant, arguments.as_of);
     let bar = Bar::new(context.screen);
     bar.say("evaluating");
-    let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?;
+    let named = open(context, tenant, arguments).await?;
     let ready = only_ready(&named, tenant)?;
     let mut requests = vec![evaluated_request(ready)?];
     let tree = arguments.breakdown.then(|| outline(&ready.checked)).flatten();
@@ -90,6 +91,18 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
         None => Listing { columns: vec![("subject_id", Column::Text)], rows }.batch()?,
     };
     context.screen.document(&Document { text, json, rows })
+}
+
+/// The segment that is named, or the one that an expression defines.
+async fn open(context: &Context, tenant: &TenantConfig, arguments: &PreviewArguments) -> Result<Named, CliError> {
+    let subject = match arguments.of {
+        Of::Users => crate::model::condition::Subject::User,
+        Of::Products => crate::model::condition::Subject::Product,
+    };
+    match &arguments.expression {
+        Some(expression) => context.open_expression(tenant, expression, subject).await,
+        None => context.open_named(tenant, arguments.segment.as_slice()).await,
+    }
 }
 
 /// The request for a segment that is not static.

@@ -13,7 +13,7 @@ use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, read_definitions};
 use crate::refresh::place::Place as _;
-use crate::syntax::{Unreadable, parse};
+use crate::syntax::Unreadable;
 
 /// Checks definitions and prints what is wrong.
 pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) -> Result<(), CliError> {
@@ -56,7 +56,7 @@ fn validate(tenant: &TenantConfig, paths: &[PathBuf], catalog: &Catalog) -> Resu
         return Ok((files.len(), check_files(&files, catalog)));
     }
     let named = read_definitions(paths)?;
-    let id_of = |file: &DefinitionFile| parse(&file.source, file.format).ok().map(|document| document.definition().id.clone());
+    let id_of = |file: &DefinitionFile| file.parse().ok().map(|document| document.definition().id.clone());
     let is_same_file =
         |a: &str, b: &str| a == b || std::fs::canonicalize(a).ok().is_some_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b));
     let ids: Vec<_> = named.iter().filter_map(id_of).collect();
@@ -77,7 +77,7 @@ fn check_files(files: &[DefinitionFile], catalog: &Catalog) -> Report {
     let mut documents = Vec::new();
     let mut unreadable = Vec::new();
     for file in files {
-        match parse(&file.source, file.format) {
+        match file.parse() {
             Ok(document) => documents.push(document),
             Err(text) => unreadable.push(text),
         }

@@ -1,0 +1,347 @@
+//! A rule to one expression. What is read from it is the same rule, but for remarks, which an expression has no place for.
+
+use std::fmt::Write as _;
+
+use super::grammar::RESERVED;
+use crate::model::condition::{
+    AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf, Logic, Measure, Node,
+    SegmentLeaf,
+};
+use crate::model::operator::Operator;
+use crate::model::property::{Property, PropertyPath};
+use crate::model::segment::{Definition, Rule};
+use crate::model::value::Literal;
+use crate::model::window::Window;
+
+/// Prints the rule of a definition as one expression; `None` when it has no rule of conditions.
+///
+/// What [`parse_expression`](super::parse_expression) reads from it for the same subject is the same rule, but for remarks, and for
+/// attributes of the other subject, which `check` refuses in any case.
+#[must_use]
+pub fn print_expression(definition: &Definition) -> Option<String> {
+    match definition.rule.as_ref()? {
+        Rule::Conditions { logic, conditions } => Some(match (logic, conditions.as_slice()) {
+            (Logic::And, [only]) if !is_group(&only.node) => condition(only, Around::Nothing),
+            (logic, conditions) => group(*logic, conditions, Around::Nothing, condition),
+        }),
+        Rule::Scoring(_) => None,
+    }
+}
+
+/// What stands around a condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Around {
+    /// It is all there is, or an argument of a call.
+    Nothing,
+    /// `AND` or `OR`.
+    Chain,
+    /// `NOT`.
+    Negation,
+}
+
+fn is_group(node: &Node) -> bool {
+    match node {
+        Node::Group { .. } => true,
+        Node::AtLeast { .. } | Node::Not(_) | Node::Leaf(_) => false,
+    }
+}
+
+fn condition(condition: &Condition, around: Around) -> String {
+    match &condition.node {
+        Node::Group { logic, conditions } => group(*logic, conditions, around, self::condition),
+        Node::AtLeast { count, of } => at_least(*count, of, self::condition),
+        Node::Not(inner) => format!("NOT {}", self::condition(inner, Around::Negation)),
+        Node::Leaf(leaf) => self::leaf(leaf, around),
+    }
+}
+
+fn event_condition(condition: &EventCondition, around: Around) -> String {
+    match condition {
+        EventCondition::Group { logic, conditions } => group(*logic, conditions, around, event_condition),
+        EventCondition::AtLeast { count, of } => at_least(*count, of, event_condition),
+        EventCondition::Not(inner) => format!("NOT {}", event_condition(inner, Around::Negation)),
+        EventCondition::Test(test) => attribute(test).within(around),
+    }
+}
+
+/// A chain of two or more; fewer conditions make a group only by a name.
+fn group<C>(logic: Logic, conditions: &[C], around: Around, print: fn(&C, Around) -> String) -> String {
+    let (separator, name) = match logic {
+        Logic::And => (" AND ", "all_of"),
+        Logic::Or => (" OR ", "any_of"),
+    };
+    if conditions.len() < 2 {
+        return call(name, conditions.iter().map(|condition| print(condition, Around::Nothing)));
+    }
+    let printed: Vec<String> = conditions.iter().map(|condition| print(condition, Around::Chain)).collect();
+    let chain = printed.join(separator);
+    match around {
+        Around::Nothing => chain,
+        Around::Chain | Around::Negation => format!("({chain})"),
+    }
+}
+
+fn at_least<C>(count: u64, of: &[C], print: fn(&C, Around) -> String) -> String {
+    call("at_least", std::iter::once(count.to_string()).chain(of.iter().map(|condition| print(condition, Around::Nothing))))
+}
+
+/// A leaf: a call, or operands with an operator between them.
+enum Printed {
+    Call(String),
+    Infix(String),
+}
+
+impl Printed {
+    fn within(self, around: Around) -> String {
+        match (self, around) {
+            (Self::Infix(text), Around::Negation) => format!("({text})"),
+            (Self::Infix(text), Around::Nothing | Around::Chain)
+            | (Self::Call(text), Around::Nothing | Around::Chain | Around::Negation) => text,
+        }
+    }
+}
+
+fn leaf(leaf: &Leaf, around: Around) -> String {
+    match leaf {
+        Leaf::Attribute { subject: _, test } => attribute(test).within(around),
+        Leaf::Event(EventLeaf { events, comparison: Some(comparison) }) => {
+            compared(&Left::Events(events), comparison).within(around)
+        }
+        Leaf::Event(EventLeaf { events, comparison: None }) => self::events(events, &[]),
+        Leaf::Segment(SegmentLeaf { segment_id, negated }) => {
+            call(if *negated { "not_in_segment" } else { "in_segment" }, [text(segment_id.as_str())])
+        }
+        Leaf::Everyone => call("everyone", []),
+        // Of these a definition keeps the name alone.
+        Leaf::Lifecycle(_) => call("lifecycle", []),
+        Leaf::Sequence(_) => call("sequence", []),
+        Leaf::Compare(_) => call("compare", []),
+        Leaf::Top(_) => call("top", []),
+        Leaf::Sample(_) => call("sample", []),
+        Leaf::UserBehaviorSignal(_) => call("user_behavior_signal", []),
+        Leaf::AiVisibilityMetric(_) => call("ai_visibility_metric", []),
+    }
+}
+
+fn attribute(test: &AttributeTest) -> Printed {
+    compared(&Left::Property(&test.property), &test.comparison)
+}
+
+/// What stands on the left of a comparison.
+enum Left<'a> {
+    Property(&'a Property),
+    Events(&'a EventMeasure),
+}
+
+impl Left<'_> {
+    /// The left side with what it is read as.
+    fn print(&self, read_as: &[String]) -> String {
+        match self {
+            Self::Property(property) => self::property(property, read_as),
+            Self::Events(measure) => events(measure, read_as),
+        }
+    }
+}
+
+fn compared(left: &Left<'_>, comparison: &Comparison) -> Printed {
+    let Comparison { operator, value, value2, value_type, ignore_case } = comparison;
+    let mut read_as = Vec::new();
+    if let Some(value_type) = value_type {
+        read_as.push(named("type", &text(value_type.keyword())));
+    }
+    if *ignore_case {
+        read_as.push(named("ignore_case", "TRUE"));
+    }
+    let infix = |operator: &str, right: String| Printed::Infix(format!("{} {operator}{right}", left.print(&read_as)));
+    let between =
+        |operator: &str, low: &Literal, high: &Literal| infix(operator, format!(" {} AND {}", literal(low), literal(high)));
+    let name = operator.keyword();
+    match (operator, value, value2) {
+        (Operator::Eq, Some(value), None) => infix("=", format!(" {}", literal(value))),
+        (Operator::Neq, Some(value), None) => infix("<>", format!(" {}", literal(value))),
+        (Operator::Gt, Some(value), None) => infix(">", format!(" {}", literal(value))),
+        (Operator::Gte, Some(value), None) => infix(">=", format!(" {}", literal(value))),
+        (Operator::Lt, Some(value), None) => infix("<", format!(" {}", literal(value))),
+        (Operator::Lte, Some(value), None) => infix("<=", format!(" {}", literal(value))),
+        (Operator::Between, Some(low), Some(high)) => between("BETWEEN", low, high),
+        (Operator::NotBetween, Some(low), Some(high)) => between("NOT BETWEEN", low, high),
+        (Operator::In, Some(Literal::List(values)), None) => infix("IN", format!(" ({})", literals(values))),
+        (Operator::NotIn, Some(Literal::List(values)), None) => infix("NOT IN", format!(" ({})", literals(values))),
+        (Operator::IsTrue, None, None) => infix("IS", " TRUE".to_owned()),
+        (Operator::IsFalse, None, None) => infix("IS", " FALSE".to_owned()),
+        (
+            Operator::Contains
+            | Operator::DoesNotContain
+            | Operator::StartsWith
+            | Operator::EndsWith
+            | Operator::Matches
+            | Operator::ContainsAny
+            | Operator::ContainsAll,
+            Some(value),
+            None,
+        ) => Printed::Call(call(name, [left.print(&[]), literal(value)].into_iter().chain(read_as))),
+        (Operator::IsSet | Operator::IsNotSet, None, None) => {
+            Printed::Call(call(name, [left.print(&[])].into_iter().chain(read_as)))
+        }
+        // Any operator with operands that it does not take: a definition that `check` refuses, and that prints all the same.
+        (
+            Operator::Eq
+            | Operator::Neq
+            | Operator::Gt
+            | Operator::Gte
+            | Operator::Lt
+            | Operator::Lte
+            | Operator::Between
+            | Operator::NotBetween
+            | Operator::In
+            | Operator::NotIn
+            | Operator::Contains
+            | Operator::DoesNotContain
+            | Operator::StartsWith
+            | Operator::EndsWith
+            | Operator::Matches
+            | Operator::IsSet
+            | Operator::IsNotSet
+            | Operator::IsTrue
+            | Operator::IsFalse
+            | Operator::ContainsAny
+            | Operator::ContainsAll,
+            value,
+            value2,
+        ) => {
+            let values = [("value", value), ("value2", value2)];
+            let values = values.into_iter().filter_map(|(name, value)| Some(named(name, &literal(value.as_ref()?))));
+            Printed::Call(call("test", [left.print(&[]), text(name)].into_iter().chain(values).chain(read_as)))
+        }
+    }
+}
+
+fn property(property: &Property, read_as: &[String]) -> String {
+    let of = |name: &str, paths: &[PropertyPath]| call(name, paths.iter().map(path).chain(read_as.iter().cloned()));
+    match property {
+        Property::Path(path) if read_as.is_empty() => self::path(path),
+        Property::Path(path) => of("value", std::slice::from_ref(path)),
+        Property::DaysSince(path) => of("days_since", std::slice::from_ref(path)),
+        Property::DaysToAnniversary(path) => of("days_to_anniversary", std::slice::from_ref(path)),
+        Property::Part(part, path) => of(part.keyword(), std::slice::from_ref(path)),
+        Property::Mean(paths) => of("mean", paths),
+    }
+}
+
+fn events(events: &EventMeasure, read_as: &[String]) -> String {
+    let mut arguments = event_types(events.event_type.as_deref());
+    arguments.extend(filter(&events.filter));
+    arguments.extend(measure(&events.measure));
+    arguments.extend(window(&events.window));
+    call("events", arguments.into_iter().chain(read_as.iter().cloned()))
+}
+
+/// The types of events as arguments: none for events of any type.
+fn event_types(patterns: Option<&[EventTypePattern]>) -> Vec<String> {
+    match patterns {
+        None => Vec::new(),
+        Some([]) => vec!["[]".to_owned()],
+        Some(patterns) => patterns.iter().map(event_type).collect(),
+    }
+}
+
+fn event_type(pattern: &EventTypePattern) -> String {
+    match pattern {
+        EventTypePattern::Exact(name) => text(&name.replace('*', "\\*")),
+        EventTypePattern::Prefix(name) => text(&format!("{}*", name.replace('*', "\\*"))),
+    }
+}
+
+fn filter(conditions: &[EventCondition]) -> Option<String> {
+    let is_group = |condition: &EventCondition| match condition {
+        EventCondition::Group { .. } => true,
+        EventCondition::AtLeast { .. } | EventCondition::Not(_) | EventCondition::Test(_) => false,
+    };
+    let printed = match conditions {
+        [] => return None,
+        [only] if !is_group(only) => event_condition(only, Around::Nothing),
+        // An `OR` is one entry of `where`; entries that must all hold are not told from a group of them but by a name.
+        [only @ EventCondition::Group { logic: Logic::Or, .. }] => event_condition(only, Around::Nothing),
+        conditions => group(Logic::And, conditions, Around::Nothing, event_condition),
+    };
+    Some(named("where", &format!("({printed})")))
+}
+
+fn measure(measure: &Measure) -> Option<String> {
+    let property = match measure {
+        Measure::Count => return None,
+        Measure::ActiveDays | Measure::ActiveWeeks | Measure::ActiveMonths | Measure::DaysSinceFirst | Measure::DaysSinceLast => {
+            return Some(named("measure", &text(measure.keyword())));
+        }
+        Measure::Sum(path)
+        | Measure::Avg(path)
+        | Measure::Min(path)
+        | Measure::Max(path)
+        | Measure::CountDistinct(path)
+        | Measure::MostFrequent(path) => named(measure.keyword(), &text(&path.to_string())),
+        // `last` is a window.
+        Measure::First(path) => named("first_value", &text(&path.to_string())),
+        Measure::Last(path) => named("last_value", &text(&path.to_string())),
+    };
+    Some(property)
+}
+
+fn window(window: &Window) -> Vec<String> {
+    match window {
+        Window::All => Vec::new(),
+        Window::Last(duration) => vec![named("last", &text(&duration.to_string()))],
+        Window::Range { from, to } => {
+            let end = |name: &str, date: &Option<_>| {
+                date.as_ref().map(|date: &crate::model::window::DateExpr| named(name, &text(&date.to_string())))
+            };
+            [end("from", from), end("to", to)].into_iter().flatten().collect()
+        }
+    }
+}
+
+fn path(path: &PropertyPath) -> String {
+    let keys: Vec<String> = path.keys().iter().map(|key| name(key)).collect();
+    keys.join(".")
+}
+
+/// A key as it is, or in double quotes when it reads as something else.
+fn name(key: &str) -> String {
+    let mut bytes = key.bytes();
+    let is_plain = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && !RESERVED.iter().any(|(word, _)| word.eq_ignore_ascii_case(key));
+    if is_plain { key.to_owned() } else { format!("\"{}\"", key.replace('"', "\"\"")) }
+}
+
+fn literal(literal: &Literal) -> String {
+    match literal {
+        Literal::Boolean(true) => "TRUE".to_owned(),
+        Literal::Boolean(false) => "FALSE".to_owned(),
+        Literal::Number(number) => number.to_string(),
+        Literal::Text(text) => self::text(text),
+        Literal::List(values) => format!("[{}]", literals(values)),
+    }
+}
+
+fn literals(values: &[Literal]) -> String {
+    let values: Vec<String> = values.iter().map(literal).collect();
+    values.join(", ")
+}
+
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn named(name: &str, value: &str) -> String {
+    format!("{name} => {value}")
+}
+
+fn call(name: &str, arguments: impl IntoIterator<Item = String>) -> String {
+    let mut printed = format!("{name}(");
+    for (index, argument) in arguments.into_iter().enumerate() {
+        // Writing to a text does not fail.
+        write!(printed, "{}{argument}", if index > 0 { ", " } else { "" }).ok();
+    }
+    printed.push(')');
+    printed
+}
