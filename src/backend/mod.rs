@@ -208,8 +208,10 @@ pub struct PropertyProfile {
     /// What it holds: a column's type, or the types of the JSON values there, most frequent first.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Rows without a value; for a path below a JSON or map column, of the sampled ones.
+    /// Rows without a value, of those that were looked at.
     pub missing: u64,
+    /// How many rows were looked at for a value: all, or for a path below a JSON or map column the sampled ones.
+    pub looked_at: u64,
     /// The most frequent values with their sampled rows, most frequent first.
     pub top: Vec<(String, u64)>,
 }

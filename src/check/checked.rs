@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::catalog::Access;
-use crate::model::condition::{EventTypePattern, Logic, Subject};
+use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, Subject};
 use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
 use crate::model::operator::Operator;
@@ -74,7 +74,12 @@ fn collect_references(condition: &CheckedCondition, found: &mut BTreeSet<Segment
             CheckedLeaf::Segment { segment_id, .. } => {
                 found.insert(segment_id.clone());
             }
-            CheckedLeaf::Everyone | CheckedLeaf::Attribute(_) | CheckedLeaf::Events(_) => {}
+            CheckedLeaf::Everyone
+            | CheckedLeaf::Nobody
+            | CheckedLeaf::Attribute(_)
+            | CheckedLeaf::Events(_)
+            | CheckedLeaf::Lifecycle(_)
+            | CheckedLeaf::Sample(_) => {}
         },
     }
 }
@@ -140,10 +145,16 @@ impl CheckedCondition {
 pub enum CheckedLeaf {
     /// Always.
     Everyone,
+    /// Never: a metric that no source provides.
+    Nobody,
     /// A property of the subject.
     Attribute(CheckedAttribute),
     /// A measure over the subject's events.
     Events(CheckedEvents),
+    /// A pattern of the subject's events over time.
+    Lifecycle(CheckedLifecycle),
+    /// A stable pseudo-random share of the subjects.
+    Sample(CheckedSample),
     /// Membership of another segment.
     Segment {
         /// The other segment.
@@ -277,6 +288,26 @@ pub struct CheckedEvents {
     pub measure: CheckedMeasure,
     /// What must hold of it.
     pub test: Test,
+}
+
+/// A pattern of the subject's events over time. Its lengths are in the order that lets it hold, `at_least` is at most `periods`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedLifecycle {
+    /// The type patterns; `None` = any event, also one without a type.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// Conditions on the event, all of which must hold.
+    pub filter: Vec<CheckedRow>,
+    /// What the events do over time.
+    pub pattern: LifecyclePattern,
+}
+
+/// A stable pseudo-random share of the subjects: those with `xxh3_64(salt ":" subject_id) / 2^64 < percent / 100`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedSample {
+    /// From 0 to 100.
+    pub percent: Decimal,
+    /// The author's, or the id of the segment.
+    pub salt: String,
 }
 
 /// A node of `where`.

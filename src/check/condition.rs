@@ -3,11 +3,12 @@
 use super::comparison::Compared;
 use super::property::resolve;
 use super::scope::Scope;
-use super::{CheckedAttribute, CheckedCondition, CheckedLeaf, CheckedProperty, Reading};
+use super::{CheckedAttribute, CheckedCondition, CheckedLeaf, CheckedProperty, CheckedSample, Reading};
 use crate::diagnostic::{Code, Finding};
 use crate::model::catalog::{Access, ColumnType, Table};
-use crate::model::condition::{AttributeTest, Condition, Leaf, Logic, Node, SegmentLeaf, Subject};
-use crate::model::path::DocPath;
+use crate::model::condition::{AttributeTest, Condition, Leaf, Logic, Node, SampleLeaf, SegmentLeaf, Subject};
+use crate::model::decimal::Decimal;
+use crate::model::path::{DocPath, Step};
 use crate::model::property::{Property, PropertyPath};
 
 impl Scope<'_> {
@@ -101,14 +102,39 @@ impl Scope<'_> {
                 self.references.push((segment_id.clone(), path.key("segment_id")));
                 Some(CheckedLeaf::Segment { segment_id: segment_id.clone(), negated: *negated })
             }
-            Leaf::Lifecycle(_) => self.not_yet_supported("lifecycle", path),
+            Leaf::Lifecycle(lifecycle) => self.lifecycle(lifecycle, path, depth).map(CheckedLeaf::Lifecycle),
             Leaf::Sequence(_) => self.not_yet_supported("sequence", path),
             Leaf::Compare(_) => self.not_yet_supported("compare", path),
             Leaf::Top(_) => self.not_yet_supported("top", path),
-            Leaf::Sample(_) => self.not_yet_supported("sample", path),
+            Leaf::Sample(sample) => self.sample(sample, path).map(CheckedLeaf::Sample),
             Leaf::UserBehaviorSignal(_) => self.not_yet_supported("user_behavior_signal", path),
-            Leaf::AiVisibilityMetric(_) => self.not_yet_supported("ai_visibility_metric", path),
+            Leaf::AiVisibilityMetric(_) => self.ai_visibility_metric(path),
         }
+    }
+
+    fn sample(&mut self, sample: &SampleLeaf, path: &DocPath) -> Option<CheckedSample> {
+        let SampleLeaf { percent, salt } = sample;
+        if percent.is_negative() || *percent > Decimal::from(100i64) {
+            let finding = Finding::new(Code::InvalidNumber, format!("a share is from 0 to 100 percent, not {percent}"));
+            self.report(&path.key("percent"), finding);
+            return None;
+        }
+        let salt = salt.clone().unwrap_or_else(|| self.document.definition().id.to_string());
+        Some(CheckedSample { percent: percent.clone(), salt })
+    }
+
+    fn ai_visibility_metric(&mut self, path: &DocPath) -> Option<CheckedLeaf> {
+        let place = path.key("type");
+        if path.steps().iter().any(|step| matches!(step, Step::Key(key) if key == "not")) {
+            let finding = Finding::new(Code::NegatedMetric, "an `ai_visibility_metric` stands under a `not`")
+                .with_help("It holds for nobody as long as no source provides such metrics, and its negation for everybody.");
+            self.report(&place, finding);
+            return None;
+        }
+        let finding = Finding::new(Code::MetricWithoutSource, "no source provides metrics of AI visibility yet")
+            .with_help("This condition holds for nobody.");
+        self.report(&place, finding);
+        Some(CheckedLeaf::Nobody)
     }
 
     fn not_yet_supported(&mut self, word: &str, path: &DocPath) -> Option<CheckedLeaf> {

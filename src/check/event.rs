@@ -31,7 +31,7 @@ impl<'a> Scope<'a> {
         Some(CheckedEvents { event_type: event_type?, filter: filter?, window: window?, measure, test })
     }
 
-    fn event_table(&mut self, path: &DocPath) -> Option<&'a EventTable> {
+    pub(super) fn event_table(&mut self, path: &DocPath) -> Option<&'a EventTable> {
         let catalog = self.catalog;
         let Some(events) = &catalog.events else {
             let finding = Finding::new(Code::MissingTable, "the tenant has no table of events").with_help("Configure `events`.");
@@ -49,7 +49,7 @@ impl<'a> Scope<'a> {
     }
 
     #[expect(clippy::option_option, reason = "any type and an unknown one differ")]
-    fn event_types(
+    pub(super) fn event_types(
         &mut self,
         patterns: Option<&[EventTypePattern]>,
         table: &EventTable,
@@ -73,7 +73,13 @@ impl<'a> Scope<'a> {
         Some(Some(patterns.to_vec()))
     }
 
-    fn rows(&mut self, conditions: &[EventCondition], table: &Table, place: &DocPath, depth: usize) -> Option<Vec<CheckedRow>> {
+    pub(super) fn rows(
+        &mut self,
+        conditions: &[EventCondition],
+        table: &Table,
+        place: &DocPath,
+        depth: usize,
+    ) -> Option<Vec<CheckedRow>> {
         let rows: Vec<_> = conditions
             .iter()
             .enumerate()
@@ -160,7 +166,7 @@ impl<'a> Scope<'a> {
                 Some((CheckedMeasure::Value(measure, access, reading), test))
             }
             (Measured::Number(measure @ CheckedMeasure::Rows(RowMeasure::Count)), None) => {
-                Some((measure, Test { operator: Operator::Gte, operand: Operand::Number(Decimal::from(1)), ignore_case: false }))
+                Some((measure, Test { operator: Operator::Gte, operand: Operand::Number(Decimal::from(1i64)), ignore_case: false }))
             }
             (Measured::Number(_) | Measured::Value(..), None) => {
                 let message = format!("the measure `{}` needs an `operator` to compare it", leaf.events.measure.keyword());

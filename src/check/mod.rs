@@ -5,6 +5,7 @@ mod checked;
 mod comparison;
 mod condition;
 mod event;
+mod lifecycle;
 mod literal;
 mod pattern;
 mod property;
@@ -13,8 +14,9 @@ mod scope;
 mod window;
 
 pub use checked::{
-    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule,
-    CheckedSegment, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure, Test, ValueMeasure,
+    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedRow,
+    CheckedRule, CheckedSample, CheckedSegment, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure, Test,
+    ValueMeasure,
 };
 pub use pattern::{ASCII_BOUNDARY, Case, InvalidPattern, NOT_ASCII_BOUNDARY, expand};
 

@@ -7,7 +7,7 @@ use super::scope::Scope;
 use crate::diagnostic::{Code, Finding};
 use crate::model::calendar::{Calendar, Moment};
 use crate::model::path::DocPath;
-use crate::model::window::{DateExpr, Interval, Window};
+use crate::model::window::{DateExpr, Duration, Interval, Window};
 
 /// Instants to try relative dates at: the first and last microsecond and the noon of every day
 /// of a leap year and a common one. What holds nothing at any of them is taken to hold nothing ever.
@@ -49,6 +49,12 @@ impl Probes {
         relative && !self.0.is_empty() && self.0.iter().all(|calendar| calendar.window(window).is_empty())
     }
 
+    /// Whether one length of time ends before another, whenever they are counted back.
+    pub(super) fn is_shorter(&self, one: Duration, other: Duration) -> bool {
+        let window = Window::Range { from: Some(other.ago(1)), to: Some(one.ago(1)) };
+        self.0.iter().all(|calendar| !calendar.window(&window).is_empty())
+    }
+
     /// Whether no date lies between two, both included, whenever they are looked at.
     pub(super) fn is_empty_range(&self, low: &DateExpr, high: &DateExpr) -> bool {
         let comparable = low.is_absolute() == high.is_absolute();
@@ -72,7 +78,7 @@ impl Scope<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::window::{Duration, Unit};
+    use crate::model::window::Unit;
     use crate::syntax::date::parse_date;
 
     fn window(from: Option<&str>, to: Option<&str>) -> Window {

@@ -96,6 +96,14 @@ impl CliError {
         matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// What came of printing, where more is to be said after it: that nobody reads on changes no verdict.
+    pub(crate) fn unless_unread(printed: Result<(), Self>) -> Result<(), Self> {
+        match printed {
+            Err(error) if error.is_broken_pipe() => Ok(()),
+            other => other,
+        }
+    }
+
     /// What was wrong in definitions, when that is what it is about.
     pub(crate) fn report(&self) -> Option<&Report> {
         match self {

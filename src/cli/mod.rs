@@ -9,6 +9,7 @@ mod progress;
 mod render;
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -127,6 +128,7 @@ fn start_log(global: &GlobalArguments, command: &Command) {
         (false, _) => "info,segmenta=trace",
     };
     let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr).with_target(false);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     // A log that another part of the process has started already stays.
     match format {
         LogFormat::Text => log.try_init().ok(),

@@ -125,6 +125,11 @@ codes! {
     /// A reference to a segment that has errors of its own.
     BrokenReference = "broken-reference", Error;
 
+    /// A metric that holds for nobody, under a negation, where it would hold for everybody.
+    NegatedMetric = "negated-metric", Error;
+
+    /// A metric that no source provides: it holds for nobody.
+    MetricWithoutSource = "metric-without-source", Warning;
     /// `ignore_case` where no text is compared.
     IdleIgnoreCase = "idle-ignore-case", Warning;
 }

@@ -107,6 +107,11 @@ pub enum Feature {
     Attribute(Value),
     /// Measured over the subject's events.
     Measure(MeasureFeature),
+    /// `xxh3_64(salt ":" subject_id)`: XXH3 of 64 bits, seed 0, of the UTF-8 bytes. An unsigned integer.
+    Hash {
+        /// What tells samples apart.
+        salt: String,
+    },
 }
 
 /// One value per row of a table.
@@ -144,6 +149,8 @@ pub enum Aggregate {
     Count,
     /// Distinct local units; an integer, 0 of none.
     Active(DistinctUnit),
+    /// The time of the first; an instant, missing of none.
+    FirstTime,
     /// Days since the first; exact to the microsecond; missing of none.
     DaysSinceFirst,
     /// Days since the last; likewise.
@@ -253,6 +260,8 @@ pub enum DateTest {
     Compare(Comparator, DateExpr),
     /// Lies between these, both included; whole days with all of the day.
     Between(DateExpr, DateExpr),
+    /// Lies in the window.
+    Within(Window),
 }
 
 /// A test of an array, whose elements are read as the type of the literals.

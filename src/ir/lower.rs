@@ -1,16 +1,20 @@
 //! Checked definition to logical segment, node by node: defaults become explicit, negative operators become `Not`, and texts that
 //! compare without regard to case are folded. The shape of the author's tree is kept.
 
+use bigdecimal::{BigDecimal, RoundingMode};
+
 use super::logical::{
     Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
     NumberTest, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
 };
 use crate::check::{
-    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule,
-    CheckedSegment, Element, NumberMeasure, Operand, Reading, RowMeasure, ValueMeasure,
+    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedRow,
+    CheckedRule, CheckedSample, CheckedSegment, Element, NumberMeasure, Operand, Reading, RowMeasure, ValueMeasure,
 };
-use crate::model::condition::Logic;
+use crate::model::condition::{LifecyclePattern, Logic};
+use crate::model::decimal::Decimal;
 use crate::model::operator::Operator;
+use crate::model::window::{DateExpr, Window};
 
 /// What a checked definition means.
 #[must_use]
@@ -47,6 +51,9 @@ pub(super) fn lower_condition(condition: &CheckedCondition) -> Formula<SubjectTe
 fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
     match leaf {
         CheckedLeaf::Everyone => Formula::Constant(true),
+        CheckedLeaf::Nobody => Formula::Constant(false),
+        CheckedLeaf::Lifecycle(lifecycle) => lower_lifecycle(lifecycle),
+        CheckedLeaf::Sample(sample) => lower_sample(sample),
         CheckedLeaf::Segment { segment_id, negated } => {
             let member = Formula::Leaf(SubjectTest::Member(segment_id.clone()));
             if *negated { negate(member) } else { member }
@@ -60,6 +67,51 @@ fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
             lower_test(&events.test, |test| SubjectTest::Feature(feature, test))
         }
     }
+}
+
+fn lower_lifecycle(lifecycle: &CheckedLifecycle) -> Formula<SubjectTest> {
+    let test = |aggregate, window, test| {
+        let measure = MeasureFeature {
+            event_type: lifecycle.event_type.clone(),
+            filter: Formula::All(lifecycle.filter.iter().map(lower_row).collect()),
+            window,
+            aggregate,
+        };
+        Formula::Leaf(SubjectTest::Feature(Feature::Measure(measure), test))
+    };
+    let some = |window, count: u64| {
+        let enough = NumberTest::Compare(Comparator::Gte, Decimal::from(count));
+        test(Aggregate::Count, window, Test::Number(enough))
+    };
+    let between = |from: Option<DateExpr>, to: Option<DateExpr>| Window::Range { from, to };
+    match &lifecycle.pattern {
+        LifecyclePattern::FirstTime(window) => {
+            test(Aggregate::FirstTime, Window::All, Test::Date(DateTest::Within(window.clone())))
+        }
+        LifecyclePattern::Stopped { active, quiet } => Formula::All(vec![
+            some(between(Some(active.ago(1)), Some(quiet.ago(1))), 1),
+            negate(some(between(Some(quiet.ago(1)), None), 1)),
+        ]),
+        LifecyclePattern::Restarted { quiet, recent } => Formula::All(vec![
+            some(between(None, Some(quiet.ago(1))), 1),
+            negate(some(between(Some(quiet.ago(1)), Some(recent.ago(1))), 1)),
+            some(between(Some(recent.ago(1)), None), 1),
+        ]),
+        LifecyclePattern::Regular { period, periods, at_least, count } => {
+            let end = |index: u64| (index > 0).then(|| period.ago(index));
+            let windows = (0..*periods).map(|index| between(Some(period.ago(index + 1)), end(index)));
+            let of = windows.map(|window| some(window, count.unwrap_or(1))).collect();
+            Formula::AtLeast { count: usize::try_from(*at_least).unwrap_or(usize::MAX), of }
+        }
+    }
+}
+
+/// A hash is below `percent / 100` of 2^64 when it is below the next whole number from there.
+fn lower_sample(sample: &CheckedSample) -> Formula<SubjectTest> {
+    let share = sample.percent.as_big() * BigDecimal::from(1u128 << 64) / BigDecimal::from(100);
+    let bound = Decimal::from(share.with_scale_round(0, RoundingMode::Ceiling));
+    let below = Test::Number(NumberTest::Compare(Comparator::Lt, bound));
+    Formula::Leaf(SubjectTest::Feature(Feature::Hash { salt: sample.salt.clone() }, below))
 }
 
 fn lower_property(property: &CheckedProperty, reading: Reading) -> Value {

@@ -31,6 +31,7 @@ pub fn normalize_formula(formula: &Formula<SubjectTest>) -> Formula<SubjectTest>
 fn normalize_feature(feature: &Feature) -> Feature {
     match feature {
         Feature::Attribute(value) => Feature::Attribute(value.clone()),
+        Feature::Hash { salt } => Feature::Hash { salt: salt.clone() },
         Feature::Measure(measure) => Feature::Measure(MeasureFeature {
             event_type: measure.event_type.as_deref().map(normalize_event_types),
             filter: simplify(measure.filter.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) })),
@@ -89,6 +90,7 @@ fn normalize_test(test: &Test) -> Test {
             None => test.clone(),
         },
         Test::Date(DateTest::Between(low, high)) if low == high => Test::Date(DateTest::Compare(Comparator::Eq, low.clone())),
+        Test::Date(DateTest::Within(window)) => Test::Date(DateTest::Within(normalize_window(window))),
         Test::IsSet | Test::Text(_) | Test::Number(_) | Test::Boolean(_) | Test::Date(_) | Test::Elements(_) => test.clone(),
     }
 }

@@ -3,11 +3,11 @@
 use super::logical::{Formula, SubjectTest};
 use super::lower::lower_condition;
 use crate::check::{
-    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule, CheckedSegment,
-    Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule,
+    CheckedSegment, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
 };
 use crate::model::catalog::Access;
-use crate::model::condition::{EventTypePattern, Logic};
+use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic};
 use crate::model::path::DocPath;
 use crate::model::window::Window;
 
@@ -64,6 +64,9 @@ fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
 fn leaf_label(leaf: &CheckedLeaf) -> String {
     match leaf {
         CheckedLeaf::Everyone => "everyone".to_owned(),
+        CheckedLeaf::Nobody => "nobody: no source provides such a metric".to_owned(),
+        CheckedLeaf::Lifecycle(lifecycle) => lifecycle_label(lifecycle),
+        CheckedLeaf::Sample(sample) => format!("in a sample of {} % by `{}`", sample.percent, sample.salt),
         CheckedLeaf::Segment { segment_id, negated: false } => format!("in segment {segment_id}"),
         CheckedLeaf::Segment { segment_id, negated: true } => format!("not in segment {segment_id}"),
         CheckedLeaf::Attribute(attribute) => format!("{} {}", property_label(&attribute.property), test_label(&attribute.test)),
@@ -78,26 +81,51 @@ fn events_label(events: &CheckedEvents) -> String {
         CheckedMeasure::Value(measure, access, _) => format!("{} {access}", value_measure(*measure)),
     };
     label.push_str(" of ");
-    match &events.event_type {
-        None => label.push_str("any event"),
-        Some(patterns) => label.push_str(&patterns.iter().map(pattern_label).collect::<Vec<_>>().join(" or ")),
-    }
-    if !events.filter.is_empty() {
+    label.push_str(&selection_label(events.event_type.as_deref(), &events.filter));
+    label.push_str(&window_label(&events.window));
+    label
+}
+
+/// Which events are looked at.
+fn selection_label(event_type: Option<&[EventTypePattern]>, filter: &[CheckedRow]) -> String {
+    let mut label = match event_type {
+        None => "any event".to_owned(),
+        Some(patterns) => patterns.iter().map(pattern_label).collect::<Vec<_>>().join(" or "),
+    };
+    if !filter.is_empty() {
         label.push_str(" where ");
-        label.push_str(&rows_label(&events.filter, " and "));
-    }
-    match &events.window {
-        Window::All => {}
-        Window::Last(duration) => label.push_str(&format!(" in the last {duration}")),
-        Window::Range { from, to } => {
-            for (word, end) in [("from", from), ("to", to)] {
-                if let Some(end) = end {
-                    label.push_str(&format!(" {word} {end}"));
-                }
-            }
-        }
+        label.push_str(&rows_label(filter, " and "));
     }
     label
+}
+
+/// When, with a space before it; nothing for all history.
+fn window_label(window: &Window) -> String {
+    match window {
+        Window::All => String::new(),
+        Window::Last(duration) => format!(" in the last {duration}"),
+        Window::Range { from, to } => {
+            let ends = [("from", from), ("to", to)].into_iter();
+            ends.filter_map(|(word, end)| end.as_ref().map(|end| format!(" {word} {end}"))).collect()
+        }
+    }
+}
+
+fn lifecycle_label(lifecycle: &CheckedLifecycle) -> String {
+    let events = selection_label(lifecycle.event_type.as_deref(), &lifecycle.filter);
+    match &lifecycle.pattern {
+        LifecyclePattern::FirstTime(window) => format!("first {events} ever{}", window_label(window)),
+        LifecyclePattern::Stopped { active, quiet } => {
+            format!("{events} in the last {active} and none in the last {quiet}")
+        }
+        LifecyclePattern::Restarted { quiet, recent } => {
+            format!("{events} again in the last {recent} after none since {quiet} ago, and some before")
+        }
+        LifecyclePattern::Regular { period, periods, at_least, count } => {
+            let count = count.unwrap_or(1);
+            format!("at least {count} of {events} in {at_least} of the last {periods} periods of {period}")
+        }
+    }
 }
 
 fn pattern_label(pattern: &EventTypePattern) -> String {

@@ -1,10 +1,11 @@
 //! The rule tree of a definition: groups, negations and leaves.
 
+use super::decimal::Decimal;
 use super::id::SegmentId;
 use super::operator::{Operator, ValueType};
 use super::property::{Property, PropertyPath};
 use super::value::Literal;
-use super::window::Window;
+use super::window::{Duration, Window};
 
 /// A node of the rule tree, with the author's remark on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,7 +73,7 @@ pub enum Leaf {
     /// `event`: a measure over the subject's events compares as stated.
     Event(EventLeaf),
     /// `lifecycle`: the subject's events follow a pattern over time.
-    Lifecycle(Unsupported),
+    Lifecycle(LifecycleLeaf),
     /// `sequence`: the user's events contain the steps in order.
     Sequence(Unsupported),
     /// `segment`: the subject is or is not in another segment.
@@ -82,13 +83,13 @@ pub enum Leaf {
     /// `top`: the subject ranks among the first.
     Top(Unsupported),
     /// `sample`: the subject falls into a stable pseudo-random share.
-    Sample(Unsupported),
+    Sample(SampleLeaf),
     /// `everyone`: always.
     Everyone,
     /// `user_behavior_signal`: members of a user segment did something with the product.
     UserBehaviorSignal(Unsupported),
     /// `ai_visibility_metric`: never, until a source of such metrics exists.
-    AiVisibilityMetric(Unsupported),
+    AiVisibilityMetric(AiVisibilityLeaf),
 }
 
 /// A leaf that the language names and this version does not evaluate yet. It decodes, and is refused by `check`.
@@ -269,6 +270,81 @@ impl Measure {
             | Self::MostFrequent(path) => Some(path),
         }
     }
+}
+
+/// Events of the subject follow a pattern over time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LifecycleLeaf {
+    /// Which types of events; `None` = any, also events without a type.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// Conditions on the event's own properties, all of which must hold.
+    pub filter: Vec<EventCondition>,
+    /// What they do over time.
+    pub pattern: LifecyclePattern,
+}
+
+/// What events do over time. Lengths count back from `as_of`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LifecyclePattern {
+    /// The earliest of them ever lies in the window.
+    FirstTime(Window),
+    /// At least one in `[as_of - active, as_of - quiet)`, none since.
+    Stopped {
+        /// How far back the activity is looked for.
+        active: Duration,
+        /// How long there was none.
+        quiet: Duration,
+    },
+    /// At least one before `as_of - quiet`, none in `[as_of - quiet, as_of - recent)`, at least one since.
+    Restarted {
+        /// Since when, and up to `recent`, there was none.
+        quiet: Duration,
+        /// How recent the return is.
+        recent: Duration,
+    },
+    /// In at least `at_least` of the last `periods` periods at least `count`; period i is
+    /// `[as_of - (i + 1) * period, as_of - i * period)`.
+    Regular {
+        /// How long a period is.
+        period: Duration,
+        /// How many are looked at.
+        periods: u64,
+        /// In how many of them there must be events.
+        at_least: u64,
+        /// How many events there must be in such a period; `None` = 1.
+        count: Option<u64>,
+    },
+}
+
+impl LifecyclePattern {
+    /// The key in a definition.
+    #[must_use]
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            Self::FirstTime(_) => "first_time",
+            Self::Stopped { .. } => "stopped",
+            Self::Restarted { .. } => "restarted",
+            Self::Regular { .. } => "regular",
+        }
+    }
+}
+
+/// The subject falls into a stable pseudo-random share: `xxh3_64(salt ":" subject_id) / 2^64 < percent / 100`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SampleLeaf {
+    /// How large the share is, from 0 to 100.
+    pub percent: Decimal,
+    /// What tells samples apart; `None` = the id of the segment.
+    pub salt: Option<String>,
+}
+
+/// A metric that no source provides yet. What it says is carried, and never read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AiVisibilityLeaf {
+    /// The metric.
+    pub metric: Option<String>,
+    /// How it would compare.
+    pub comparison: Option<Comparison>,
 }
 
 /// Whether the subject must be in the other segment, or must not.

@@ -98,6 +98,18 @@ impl FromStr for Decimal {
     }
 }
 
+impl From<u64> for Decimal {
+    fn from(value: u64) -> Self {
+        Self(BigDecimal::from(value))
+    }
+}
+
+impl From<BigDecimal> for Decimal {
+    fn from(value: BigDecimal) -> Self {
+        Self::normalized(&value)
+    }
+}
+
 impl From<i64> for Decimal {
     fn from(value: i64) -> Self {
         Self::normalized(&BigDecimal::from(value))

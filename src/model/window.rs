@@ -68,6 +68,15 @@ pub struct Duration {
     pub unit: Unit,
 }
 
+impl Duration {
+    /// The instant so many times this length before `as_of`.
+    #[must_use]
+    pub fn ago(self, times: u64) -> DateExpr {
+        let amount = i64::from(self.amount).saturating_mul(i64::try_from(times).unwrap_or(i64::MAX)).saturating_neg();
+        DateExpr { anchor: Anchor::Now, offsets: vec![Offset { amount, unit: self.unit }], truncation: None }
+    }
+}
+
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.amount, self.unit.keyword())

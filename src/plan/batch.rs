@@ -74,6 +74,11 @@ pub enum BatchFeature {
     Attribute(Value),
     /// Measured over the subject's events.
     Measure(BatchMeasure),
+    /// `xxh3_64(salt ":" subject_id)`, an unsigned integer.
+    Hash {
+        /// What tells samples apart.
+        salt: String,
+    },
 }
 
 /// A measure over the subject's events, with its window resolved.

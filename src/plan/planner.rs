@@ -159,6 +159,7 @@ impl Planner<'_> {
         let feature = match feature {
             Feature::Attribute(value) => BatchFeature::Attribute(value.clone()),
             Feature::Measure(measure) => BatchFeature::Measure(bind_measure(measure, self.calendar)),
+            Feature::Hash { salt } => BatchFeature::Hash { salt: salt.clone() },
         };
         let feature = intern(&mut self.features, &mut self.batch.features, feature);
         let test = BatchTest { feature, test: bind_test(test, self.calendar) };
@@ -210,6 +211,7 @@ fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
         DateTest::Between(low, high) => {
             Interval { from: Some(calendar.resolve(low).start()), to: Some(calendar.resolve(high).end()) }
         }
+        DateTest::Within(window) => calendar.window(window),
     }
 }
 

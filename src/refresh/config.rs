@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::backend::tables::{EngineSettings, EventSource, SubjectSource, TenantTables};
+use crate::check::Limits;
 use crate::clock::floor_to_micros;
 use crate::diagnostic::nearest;
 use crate::model::calendar::time_zone;
@@ -80,6 +81,8 @@ pub struct TenantConfig {
     pub definitions: Vec<PathBuf>,
     /// The instant at which the tenant's clock stands still, for demonstrations and tests.
     pub as_of: Option<Timestamp>,
+    /// How large its definitions may be.
+    pub limits: Limits,
     /// Where its tables are.
     pub tables: TenantTables,
 }
@@ -203,7 +206,31 @@ struct FileConfig {
     engine: EngineSection,
     #[serde(default)]
     scheduler: SchedulerSection,
+    #[serde(default)]
+    limits: LimitsSection,
     tenants: Spanned<Vec<TenantSection>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct LimitsSection {
+    leaves: Option<usize>,
+    depth: Option<usize>,
+    list: Option<usize>,
+    #[serde(deserialize_with = "size")]
+    text: Option<u64>,
+}
+
+impl LimitsSection {
+    fn resolve(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            leaves: self.leaves.unwrap_or(usual.leaves),
+            depth: self.depth.unwrap_or(usual.depth),
+            list: self.list.unwrap_or(usual.list),
+            text: self.text.map_or(usual.text, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -268,9 +295,10 @@ impl FileConfig {
     fn resolve(self, place: &Place<'_>) -> Result<Config, ConfigError> {
         let mut tenants: Vec<TenantConfig> = Vec::new();
         let span = self.tenants.span();
+        let limits = self.limits.resolve();
         for section in self.tenants.into_inner() {
             let id_span = section.id.span();
-            let tenant = section.resolve(place)?;
+            let tenant = section.resolve(place, limits)?;
             if tenants.iter().any(|other| other.id == tenant.id) {
                 return Err(place.error(Some(id_span), format!("tenant `{}` stands here twice", tenant.id), None));
             }
@@ -322,7 +350,7 @@ impl SchedulerSection {
 }
 
 impl TenantSection {
-    fn resolve(self, place: &Place<'_>) -> Result<TenantConfig, ConfigError> {
+    fn resolve(self, place: &Place<'_>, limits: Limits) -> Result<TenantConfig, ConfigError> {
         let timezone = time_zone(self.timezone.get_ref()).map_err(|error| {
             place.error(Some(self.timezone.span()), error.to_string(), Some("Use an IANA name such as `Europe/Berlin`.".to_owned()))
         })?;
@@ -334,7 +362,7 @@ impl TenantSection {
         let definitions = self.definitions.get_ref().iter().map(|written| place.folder().join(written)).collect();
         let tables =
             TenantTables { timezone: self.timezone.into_inner(), users: self.users, events: self.events, products: self.products };
-        Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, tables })
+        Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, limits, tables })
     }
 }
 

@@ -135,7 +135,7 @@ impl Error {
         match self {
             Self::Config(error) => error.help.clone(),
             Self::Definitions(_) => {
-                Some("Nothing was run. Correct them, or use `--skip-invalid` to go on with their last valid forms.".to_owned())
+                Some("Correct them; `segmenta refresh --skip-invalid` goes on with their last valid forms.".to_owned())
             }
             Self::UnknownSegment { near, .. } => match near {
                 Some(near) => Some(format!("Did you mean `{near}`?")),
@@ -148,7 +148,9 @@ impl Error {
                 Some("Name the column that says which row wins, with `version = \"...\"`, or make the keys unique.".to_owned())
             }
             Self::Backend { source: BackendError::Memory { .. }, .. } => Some("Raise `memory_limit` under `[engine]`.".to_owned()),
-            Self::Ledger(LedgerError::Held { .. }) => Some("Wait longer with `--wait`, or try again.".to_owned()),
+            Self::Ledger(LedgerError::Held { .. }) => {
+                Some("Try again later; `refresh` and `delete` wait for as long as `--wait` says.".to_owned())
+            }
             Self::Ledger(LedgerError::NewerFormat { .. }) => Some("Use a newer version of segmenta.".to_owned()),
             Self::DefinitionFiles { .. }
             | Self::Segment { .. }

@@ -9,7 +9,6 @@ use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, ReadySegment, is_evaluated};
 use super::error::Error;
 use crate::backend::{Backend, BackendError, Evaluation, MemberSet};
-use crate::check::Limits;
 use crate::ir::LogicalRule;
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Catalog;
@@ -64,7 +63,7 @@ impl<B: Backend> Opened<B> {
         let state = place.ledger().state(&tenant.id).await?;
         let opened = place.open(tenant).await;
         let backend = opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
-        let definitions = Definitions::resolve(files, &state, backend.catalog(), &Limits::default());
+        let definitions = Definitions::resolve(files, &state, backend.catalog(), &tenant.limits);
         Ok(Self { state, backend, definitions })
     }
 

@@ -231,7 +231,7 @@ async fn refresh_under<P: Place>(
     let run = Run { run_id, tenant: tenant.id.clone(), kind: RunKind::Run, as_of, evaluation_date: calendar.date_of(as_of) };
     let mut transaction = place.ledger().begin(lease, run).await?;
     for (segment, note) in changed_notes {
-        tracing::warn!(%run_id, tenant = %tenant.id, %segment, ?note, "the state of a definition changed");
+        log_note(run_id, tenant, segment, note);
         transaction.note_definition(segment, note.clone());
     }
     if let Some(job) = request.job {
@@ -262,6 +262,16 @@ async fn refresh_under<P: Place>(
     report.duration = clock.elapsed().saturating_sub(started);
     log_run(tenant, &report);
     Ok(report)
+}
+
+fn log_note(run_id: Uuid, tenant: &TenantConfig, segment: &SegmentId, note: &DefinitionNote) {
+    let message = match note {
+        DefinitionNote::Present => "the definition is there and valid again",
+        DefinitionNote::Missing => "the file of the definition is gone; its members stay",
+        DefinitionNote::Invalid(_) => "the definition is invalid; its last valid form stays in force",
+    };
+    let error = if let DefinitionNote::Invalid(error) = note { Some(error) } else { None };
+    tracing::info!(%run_id, tenant = %tenant.id, %segment, error, "{message}");
 }
 
 /// What is to be done with a segment.

@@ -205,7 +205,10 @@ impl<P: Place> Scheduler<'_, P> {
             do_store_job(self.place, tenant, job, timing.calendar.as_of(), self.pace.wait, self.clock).await?;
         }
         let state = self.place.ledger().state(&tenant.id).await?;
-        let next_due = agenda(&report.candidates, &state, timing).next;
+        // What was run has the time of its run, which a look at the time of the turn would take for one of the future.
+        let now = self.timing(tenant, self.clock.now(), timing.steady_since);
+        let agenda = agenda(&report.candidates, &state, &now);
+        let next_due = if agenda.segments.is_empty() { agenda.next } else { Some(now.calendar.as_of()) };
         Ok(Done { invalid: report.invalid, next_due, jobs_done: state.jobs })
     }
 

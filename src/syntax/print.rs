@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::node::{Member, Node, NodeKind};
-use crate::model::condition::{AttributeTest, Comparison};
 use crate::model::condition::{
-    Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, Logic, Measure, Node as Rule, SegmentLeaf, Subject,
+    AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, LifecycleLeaf,
+    LifecyclePattern, Logic, Measure, Node as Rule, SampleLeaf, SegmentLeaf, Subject,
 };
 use crate::model::property::{Property, PropertyPath};
 use crate::model::schedule::Schedule;
@@ -106,13 +106,23 @@ fn leaf_members(leaf: &Leaf, object: &mut Object) {
             }
         }
         Leaf::Everyone => object.text("type", "everyone"),
-        Leaf::Lifecycle(_) => object.text("type", "lifecycle"),
+        Leaf::Lifecycle(lifecycle) => lifecycle_members(lifecycle, object),
         Leaf::Sequence(_) => object.text("type", "sequence"),
         Leaf::Compare(_) => object.text("type", "compare"),
         Leaf::Top(_) => object.text("type", "top"),
-        Leaf::Sample(_) => object.text("type", "sample"),
+        Leaf::Sample(SampleLeaf { percent, salt }) => {
+            object.text("type", "sample");
+            object.push("percent", number(percent));
+            object.optional("salt", salt.as_deref().map(text));
+        }
         Leaf::UserBehaviorSignal(_) => object.text("type", "user_behavior_signal"),
-        Leaf::AiVisibilityMetric(_) => object.text("type", "ai_visibility_metric"),
+        Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison }) => {
+            object.text("type", "ai_visibility_metric");
+            object.optional("metric", metric.as_deref().map(text));
+            if let Some(comparison) = comparison {
+                comparison_members(comparison, object);
+            }
+        }
     }
 }
 
@@ -145,14 +155,7 @@ fn comparison_members(comparison: &Comparison, object: &mut Object) {
 fn event_members(event: &EventLeaf, object: &mut Object) {
     let events = &event.events;
     object.text("type", "event");
-    match events.event_type.as_deref() {
-        None => {}
-        Some([pattern]) => object.push("event_type", event_type_node(pattern)),
-        Some(patterns) => object.push("event_type", list(patterns.iter().map(event_type_node))),
-    }
-    if !events.filter.is_empty() {
-        object.push("where", list(events.filter.iter().map(event_condition_node)));
-    }
+    selection_members(events.event_type.as_deref(), &events.filter, object);
     match events.measure.property() {
         None if events.measure == Measure::Count => {}
         None => object.text("measure", events.measure.keyword()),
@@ -161,16 +164,60 @@ fn event_members(event: &EventLeaf, object: &mut Object) {
     if let Some(comparison) = &event.comparison {
         comparison_members(comparison, object);
     }
-    match &events.window {
-        Window::All => {}
-        Window::Last(duration) => object.push("window", single("last", text(&duration.to_string()))),
+    object.optional("window", window_node(&events.window));
+}
+
+/// Which events are looked at.
+fn selection_members(event_type: Option<&[EventTypePattern]>, filter: &[EventCondition], object: &mut Object) {
+    match event_type {
+        None => {}
+        Some([pattern]) => object.push("event_type", event_type_node(pattern)),
+        Some(patterns) => object.push("event_type", list(patterns.iter().map(event_type_node))),
+    }
+    if !filter.is_empty() {
+        object.push("where", list(filter.iter().map(event_condition_node)));
+    }
+}
+
+/// `None` for all history.
+fn window_node(window: &Window) -> Option<Node> {
+    match window {
+        Window::All => None,
+        Window::Last(duration) => Some(single("last", text(&duration.to_string()))),
         Window::Range { from, to } => {
             let mut window = Object::default();
             window.optional("from", from.as_ref().map(|date| text(&date.to_string())));
             window.optional("to", to.as_ref().map(|date| text(&date.to_string())));
-            object.push("window", window.into_node());
+            Some(window.into_node())
         }
     }
+}
+
+fn lifecycle_members(lifecycle: &LifecycleLeaf, object: &mut Object) {
+    object.text("type", "lifecycle");
+    selection_members(lifecycle.event_type.as_deref(), &lifecycle.filter, object);
+    let mut pattern = Object::default();
+    let inner = match &lifecycle.pattern {
+        LifecyclePattern::FirstTime(window) => window_node(window).unwrap_or_else(|| Object::default().into_node()),
+        LifecyclePattern::Stopped { active, quiet } => {
+            pattern.text("active", &active.to_string());
+            pattern.text("quiet", &quiet.to_string());
+            pattern.into_node()
+        }
+        LifecyclePattern::Restarted { quiet, recent } => {
+            pattern.text("quiet", &quiet.to_string());
+            pattern.text("recent", &recent.to_string());
+            pattern.into_node()
+        }
+        LifecyclePattern::Regular { period, periods, at_least, count } => {
+            pattern.text("period", &period.to_string());
+            pattern.push("periods", number(periods));
+            pattern.push("at_least", number(at_least));
+            pattern.optional("count", count.as_ref().map(number));
+            pattern.into_node()
+        }
+    };
+    object.push("pattern", single(lifecycle.pattern.keyword(), inner));
 }
 
 fn event_type_node(pattern: &EventTypePattern) -> Node {

@@ -219,7 +219,95 @@ enum Leaf {
         /// A remark; carried, never read.
         description: Option<String>,
     },
+    /// Events of the subject follow a pattern over time.
+    Lifecycle {
+        /// Which types of events; any when it is left out.
+        event_type: Option<EventTypes>,
+        /// Conditions on the event's own properties, all of which must hold.
+        #[schemars(rename = "where")]
+        filter: Option<Vec<EventCondition>>,
+        pattern: LifecyclePattern,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
+    /// The subject falls into a stable pseudo-random share.
+    Sample {
+        /// How large the share is.
+        #[schemars(range(min = 0, max = 100), example = &10)]
+        percent: f64,
+        /// What tells samples apart; the id of the segment when it is left out.
+        salt: Option<String>,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
+    /// A metric that no source provides yet: it holds for nobody.
+    AiVisibilityMetric {
+        /// The metric.
+        metric: Option<String>,
+        operator: Option<Operator>,
+        value: Option<Literal>,
+        value2: Option<Literal>,
+        value_type: Option<ValueType>,
+        ignore_case: Option<bool>,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
 }
+
+/// What events do over time. Lengths count back from now.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the type is its schema")]
+enum LifecyclePattern {
+    /// The earliest of them ever lies in the window.
+    FirstTime(Window),
+    /// At least one between `active` and `quiet` ago, none since.
+    Stopped(Stopped),
+    /// At least one longer than `quiet` ago, none from then until `recent` ago, at least one since.
+    Restarted(Restarted),
+    /// In at least `at_least` of the last `periods` periods at least `count`.
+    Regular(Regular),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct Stopped {
+    active: Length,
+    /// Shorter than `active`.
+    quiet: Length,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct Restarted {
+    quiet: Length,
+    /// Shorter than `quiet`.
+    recent: Length,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct Regular {
+    period: Length,
+    /// How many periods are looked at, the last one ends now.
+    #[schemars(range(min = 1))]
+    periods: u64,
+    /// At most `periods`.
+    #[schemars(range(min = 1))]
+    at_least: u64,
+    /// 1 when it is left out.
+    #[schemars(range(min = 1))]
+    count: Option<u64>,
+}
+
+/// A whole number and a unit: `s`, `min`, `h`, `d`, `w`, `m` (months), `q` or `y`.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct Length(#[schemars(regex(pattern = "^[0-9]+(s|min|h|d|w|m|q|y)$"), example = &"30d")] String);
 
 /// A property compares as stated.
 #[derive(JsonSchema)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use project::{Answer, BIG, BUYERS, NO_ORDERS, Project, UNCHANGED_IN_FRANCE};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 19] = [
+    let trials: [(&str, fn()); 20] = [
         ("help and version answer, wrong usage is told", help_and_version_answer_and_wrong_usage_is_told),
         ("a refresh commits and tells what it did", a_refresh_commits_and_tells_what_it_did),
         ("members come in every format", members_come_in_every_format),
@@ -29,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("tables are described and plans shown", tables_are_described_and_plans_shown),
         ("schema, completions and data are made without a project", what_needs_no_project),
         ("the scheduler works until a signal and is the only one", the_scheduler_works_until_a_signal),
+        ("the scheduler goes on from run to run", the_scheduler_goes_on_from_run_to_run),
         ("a reader that goes away is no failure", a_reader_that_goes_away_is_no_failure),
     ];
     let demo = Trial::test("command_line::the demo of the repository works from the first command", || {
@@ -223,11 +224,7 @@ fn validation_tells_every_error_with_its_place() {
     let lines = project.run(&["validate", "--format", "ndjson"]).exits(3).stdout;
     assert_eq!(lines.lines().count(), data.as_array().unwrap().len());
     let alone = project.run(&["validate", &project.text_path("queries/buyers.json")]).ok();
-    assert!(
-        alone.stderr.contains("1 definitions checked"),
-        "the errors of other files are not those of this one: {}",
-        alone.stderr
-    );
+    assert!(alone.stderr.contains("1 definition checked"), "the errors of other files are not those of this one: {}", alone.stderr);
 }
 
 fn validation_works_without_the_tables() {
@@ -413,6 +410,25 @@ fn the_scheduler_works_until_a_signal() {
     project.write("queries/new.json", r#"{"id": "new", "logic": "and", "conditions": [{"type": "everyone"}]}"#);
     project.wait_for("out/memberships/shop/new.parquet", &mut third);
     project::terminate(third).ok();
+}
+
+/// Time passes while the program works: what it committed lies after the look that started it.
+fn the_scheduler_goes_on_from_run_to_run() {
+    let project = Project::new();
+    let config = project.read("scheduler.toml").replace("as_of = \"2026-01-01T00:00:00Z\"", "");
+    project.write("scheduler.toml", &format!("{config}\n[scheduler]\ndefault_refresh_interval = \"1s\"\n"));
+    let mut scheduler = project.spawn(&["run"]);
+    project.wait_for("out/memberships/shop/buyers.parquet", &mut scheduler);
+    let runs = || {
+        let rows = project.run(&["history", BUYERS, "--format", "ndjson"]).ok().stdout;
+        rows.lines().count()
+    };
+    let enough = (0..300).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        runs() >= 4
+    });
+    let answer = project::terminate(scheduler).ok();
+    assert!(enough, "only {} runs: {}", runs(), answer.stderr);
 }
 
 fn a_reader_that_goes_away_is_no_failure() {

@@ -320,7 +320,7 @@ fn one_pass() -> Result<(), Failed> {
 
 fn a_broken_definition_stops_no_other() -> Result<(), Failed> {
     let good = r#"{"id": "good", "logic": "and", "conditions": [{"type": "everyone"}]}"#;
-    let bad = r#"{"id": "bad", "logic": "and", "conditions": [{"type": "lifecycle"}]}"#;
+    let bad = r#"{"id": "bad", "logic": "and", "conditions": [{"type": "sequence"}]}"#;
     let dependent = r#"{"id": "dependent", "logic": "and", "conditions": [{"type": "segment", "segment_id": "bad"}]}"#;
     let checked = checked(&[bad, dependent, good]);
     let outcome = |id: &str| checked.segments.get(&id.parse().unwrap()).unwrap();

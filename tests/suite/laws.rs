@@ -34,6 +34,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         law("negation_partitions_the_universe", negation_partitions_the_universe),
         law("logic_is_that_of_sets", logic_is_that_of_sets),
         law("shorter_windows_count_less", shorter_windows_count_less),
+        law("samples_nest", samples_nest),
+        law("stopped_and_restarted_exclude_each_other", stopped_and_restarted_exclude_each_other),
         law("normalizing_keeps_members", normalizing_keeps_members),
         law("threads_do_not_matter", threads_do_not_matter),
         law("every_node_holds_where_the_reference_says", every_node_holds_where_the_reference_says),
@@ -67,9 +69,26 @@ fn user_rules(scenario: &Scenario) -> Vec<(String, Json)> {
     let users = scenario.segments.iter().filter(|segment| segment.get("subject") == Some(&json!("user")));
     let rule = |segment: &Json| {
         let id = segment.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
-        (id, json!({"logic": segment["logic"], "conditions": segment["conditions"]}))
+        let mut rule = json!({"logic": segment["logic"], "conditions": segment["conditions"]});
+        // In another segment the same sample would be another.
+        name_samples(&mut rule, &id);
+        (id, rule)
     };
     users.map(rule).collect()
+}
+
+/// Writes down the salt of each sample that leaves it to the id of its segment.
+fn name_samples(node: &mut Json, id: &str) {
+    match node {
+        Json::Object(members) => {
+            if members.get("type") == Some(&json!("sample")) {
+                members.entry("salt").or_insert_with(|| json!(id));
+            }
+            members.values_mut().for_each(|value| name_samples(value, id));
+        }
+        Json::Array(values) => values.iter_mut().for_each(|value| name_samples(value, id)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
 }
 
 fn member(id: &str) -> Json {
@@ -78,6 +97,35 @@ fn member(id: &str) -> Json {
 
 fn with_rule(id: &str, rule: &Json) -> Json {
     json!({"id": id, "logic": "and", "conditions": [rule]})
+}
+
+/// A larger share with the same salt holds a smaller one; none and all are what they say.
+fn samples_nest(scenario: &Scenario) -> Result<(), String> {
+    let shares = ["0", "12.5", "50", "99.999", "100"];
+    let sample = |percent: &str| {
+        let percent: Json = serde_json::from_str(percent).expect("a number");
+        json!({"type": "sample", "percent": percent, "salt": "law"})
+    };
+    let more = shares.iter().enumerate().map(|(index, share)| with_rule(&format!("share-{index}"), &sample(share)));
+    let (members, universe) = members_with(scenario, more.collect())?;
+    let share = |index: usize| &members[&id(&format!("share-{index}"))];
+    if !share(0).is_empty() || *share(4) != universe {
+        return Err("the shares of 0 and 100 percent are not none and all".to_owned());
+    }
+    match (1..shares.len()).find(|&index| !share(index - 1).is_subset(share(index))) {
+        Some(index) => Err(format!("the share of {} percent lacks some of that of {}", shares[index], shares[index - 1])),
+        None => Ok(()),
+    }
+}
+
+/// As long as `recent` of the one is at most `quiet` of the other.
+fn stopped_and_restarted_exclude_each_other(scenario: &Scenario) -> Result<(), String> {
+    let lifecycle = |pattern: Json| json!({"type": "lifecycle", "pattern": pattern});
+    let stopped = lifecycle(json!({"stopped": {"active": "1y", "quiet": "7d"}}));
+    let restarted = lifecycle(json!({"restarted": {"quiet": "30d", "recent": "7d"}}));
+    let (members, _) = members_with(scenario, vec![with_rule("stopped", &stopped), with_rule("restarted", &restarted)])?;
+    let both: Vec<&String> = members[&id("stopped")].intersection(&members[&id("restarted")]).collect();
+    if both.is_empty() { Ok(()) } else { Err(format!("{both:?} stopped and restarted")) }
 }
 
 fn negation_partitions_the_universe(scenario: &Scenario) -> Result<(), String> {

@@ -18,12 +18,13 @@ use world::{World, hours, ids};
 const START: &str = "2026-03-01T00:00:00Z";
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 19] = [
+    let trials: [(&str, fn()); 20] = [
         ("every tick of eight weeks is run once", every_tick_of_eight_weeks_is_run_once),
         ("cron follows the timezone across clock changes", cron_follows_the_timezone_across_clock_changes),
         ("all due segments of a tenant share one run", all_due_segments_of_a_tenant_share_one_run),
         ("a new and a changed definition are run at once", a_new_and_a_changed_definition_are_run_at_once),
         ("a change of a reference is a change of its dependants", a_change_of_a_reference_is_a_change_of_its_dependants),
+        ("runs that take time keep their interval", runs_that_take_time_keep_their_interval),
         ("an invalid edit leaves the last valid form in force", an_invalid_edit_leaves_the_last_valid_form_in_force),
         ("a definition that disappears keeps its members", a_definition_that_disappears_keeps_its_members),
         ("a segment that does not fit fails alone with growing pauses", a_segment_that_does_not_fit_fails_alone),
@@ -133,6 +134,26 @@ fn a_change_of_a_reference_is_a_change_of_its_dependants() {
     world.run_for(hours(4), &world.config("", ""));
     assert_eq!(world.runs_of("dependant"), [at(START), at("2026-03-01T02:00:00Z")]);
     assert_eq!(count_of(&world, "dependant"), 2);
+}
+
+/// A run has the time of its own clock, which is later than that of the look that started it.
+fn runs_that_take_time_keep_their_interval() {
+    let world = World::new(START);
+    world.define("often", "vip", r#""refresh_interval": "10s""#);
+    world.define("seldom", "vip", r#""refresh_interval": "1min""#);
+    world.tables().opening_takes = Duration::from_millis(300);
+    world.run_for(Duration::from_secs(600), &world.config("", ""));
+    let often = world.runs_of("often");
+    assert!(often.len() > 55, "only {} runs", often.len());
+    assert!(gaps(&often).iter().all(|gap| (10..=11).contains(gap)), "{:?}", gaps(&often));
+    assert!((9..=10).contains(&world.runs_of("seldom").len()), "{:?}", world.runs_of("seldom"));
+
+    // A run that takes longer than the interval is followed by the next at once.
+    let world = World::new(START);
+    world.define("often", "vip", r#""refresh_interval": "10s""#);
+    world.tables().evaluating_takes = Duration::from_secs(15);
+    world.run_for(Duration::from_secs(600), &world.config("", ""));
+    assert!(world.runs_of("often").len() >= 35, "only {} runs", world.runs_of("often").len());
 }
 
 fn an_invalid_edit_leaves_the_last_valid_form_in_force() {

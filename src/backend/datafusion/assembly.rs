@@ -10,13 +10,15 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, and, cast,
 
 use super::events::{self, EventSide, Measured};
 use super::form::{Form, Typed};
+use super::function::call;
+use super::hash::SaltedHash;
 use super::outputs::outputs;
 use super::predicate::test;
 use super::reads::named;
 use super::subjects::{self, SubjectSide};
 use crate::backend::{LocalMembers, ObservationKind, TableRole};
 use crate::model::catalog::Universe;
-use crate::plan::{Batch, BatchTest};
+use crate::plan::{Batch, BatchFeature, BatchTest};
 
 /// The column with the subject; NULL in rows that only carry counts.
 pub(super) const SUBJECT: &str = "subject_id";
@@ -85,12 +87,18 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, stored: &[LocalMembers], det
     let mut features: Vec<Option<Feature>> = vec![None; batch.features.len()];
     if let Some((_, side)) = &sides.subjects {
         for (index, value) in &side.attributes {
-            features[*index] = Some(Feature { value: value.clone(), of_none: None });
+            features[*index] = Some(Feature { value: value.clone(), place: FeaturePlace::Subjects });
         }
     }
     if let Some(side) = &sides.events {
         for (index, Measured { value, of_none }) in &side.measures {
-            features[*index] = Some(Feature { value: value.clone(), of_none: Some(of_none.clone()) });
+            features[*index] = Some(Feature { value: value.clone(), place: FeaturePlace::Events { of_none: of_none.clone() } });
+        }
+    }
+    for (index, feature) in batch.features.iter().enumerate() {
+        if let BatchFeature::Hash { salt } = feature {
+            let hash = call(SaltedHash { salt: salt.clone() }, vec![named(SUBJECT)]);
+            features[index] = Some(Feature { value: Typed { expr: hash, form: Form::Unsigned }, place: FeaturePlace::Joined });
         }
     }
     let Some(features) = features.into_iter().collect::<Option<Vec<Feature>>>() else {
@@ -122,6 +130,7 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, stored: &[LocalMembers], det
     let in_universe = and(in_universe, subject.clone().is_not_null());
     joined.splice(0..0, [subject.alias(SUBJECT), in_universe.alias(IN_UNIVERSE)]);
     let plan = plan.project(joined)?;
+    let plan = with_hashes(plan, batch, &features, detail)?;
     let kept = kept_columns(batch, &features, detail, observations.len());
     let plan = outputs(plan, batch, stored)?.project(kept)?;
     let plan = plan.sort([named(SUBJECT).sort(true, true)])?.build()?;
@@ -132,12 +141,41 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, stored: &[LocalMembers], det
     Ok(Assembled { plan, observations, values })
 }
 
-/// A feature in one of the tables.
+/// A feature and where it is computed.
 #[derive(Debug, Clone)]
 struct Feature {
     value: Typed,
-    /// Of a measure, its value without events.
-    of_none: Option<ScalarValue>,
+    place: FeaturePlace,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum FeaturePlace {
+    /// From the row of the subjects table.
+    Subjects,
+    /// From the events.
+    Events {
+        /// Its value for a subject without events.
+        of_none: ScalarValue,
+    },
+    /// From the id, after the join.
+    Joined,
+}
+
+/// Adds the tests, and when they are asked for the values, of what is computed from the id alone.
+fn with_hashes(plan: LogicalPlanBuilder, batch: &Batch, features: &[Feature], detail: Detail) -> Result<LogicalPlanBuilder> {
+    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let before = columns.len();
+    let joined = |feature: &&Feature| feature.place == FeaturePlace::Joined;
+    for (index, BatchTest { feature, test: condition }) in batch.tests.iter().enumerate() {
+        if let Some(feature) = features.get(*feature).filter(joined) {
+            columns.push(test(&feature.value, condition)?.alias(test_column(index)));
+        }
+    }
+    if detail == Detail::Values {
+        let values = features.iter().enumerate().filter(|(_, feature)| joined(feature));
+        columns.extend(values.map(|(index, feature)| feature.value.expr.clone().alias(value_column(index))));
+    }
+    if columns.len() == before { Ok(plan) } else { plan.project(columns) }
 }
 
 /// The columns of the sides, and those made of them after the join.
@@ -156,7 +194,7 @@ impl Columns<'_> {
             let count = cast(coalesce(vec![occurs, lit(false)]), DataType::Int64);
             self.observe(role, kind, count, &mut columns);
         }
-        self.tests_and_values(&mut columns, |feature| feature.of_none.is_none())?;
+        self.tests_and_values(&mut columns, |feature| feature.place == FeaturePlace::Subjects)?;
         side.plan.project(columns)
     }
 
@@ -165,7 +203,7 @@ impl Columns<'_> {
         for (kind, count) in side.observations {
             self.observe(TableRole::Events, kind, count, &mut columns);
         }
-        self.tests_and_values(&mut columns, |feature| feature.of_none.is_some())?;
+        self.tests_and_values(&mut columns, |feature| matches!(feature.place, FeaturePlace::Events { .. }))?;
         side.plan.project(columns)
     }
 
@@ -183,9 +221,11 @@ impl Columns<'_> {
             };
             let name = test_column(index);
             columns.push(test(&feature.value, condition)?.alias(&name));
-            let without_row = match &feature.of_none {
-                Some(of_none) => test(&Typed { expr: lit(of_none.clone()), form: of_none_form(&feature.value.form) }, condition)?,
-                None => lit(false),
+            let without_row = match &feature.place {
+                FeaturePlace::Events { of_none } => {
+                    test(&Typed { expr: lit(of_none.clone()), form: of_none_form(&feature.value.form) }, condition)?
+                }
+                FeaturePlace::Subjects | FeaturePlace::Joined => lit(false),
             };
             self.joined.push(coalesce(vec![named(&name), without_row]).alias(name));
         }
@@ -195,7 +235,10 @@ impl Columns<'_> {
         for (index, feature) in self.features.iter().enumerate().filter(|(_, feature)| of_this_side(feature)) {
             let name = value_column(index);
             columns.push(feature.value.expr.clone().alias(&name));
-            let of_none = feature.of_none.iter().filter(|value| !value.is_null()).cloned().map(lit);
+            let of_none = match &feature.place {
+                FeaturePlace::Events { of_none } if !of_none.is_null() => Some(lit(of_none.clone())),
+                FeaturePlace::Events { .. } | FeaturePlace::Subjects | FeaturePlace::Joined => None,
+            };
             self.joined.push(coalesce(std::iter::once(named(&name)).chain(of_none).collect()).alias(&name));
             if let Form::Average { count } = &feature.value.form {
                 let name = count_column(index);

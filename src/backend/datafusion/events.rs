@@ -160,7 +160,7 @@ fn prune(
         .iter()
         .filter_map(|feature| match feature {
             BatchFeature::Measure(measure) => Some(measure),
-            BatchFeature::Attribute(_) => None,
+            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => None,
         })
         .collect();
     let only_measured = scope.universe == EventsInUniverse::No;
@@ -279,6 +279,7 @@ impl Rows<'_> {
                 let units = count_distinct(self.unit(*unit)?);
                 plain(name, units, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
             }
+            Aggregate::FirstTime => plain(name, min(self.time.clone()), matches, Form::Instant, None),
             Aggregate::DaysSinceFirst => plain(name, min(self.time.clone()), matches, age, None),
             Aggregate::DaysSinceLast => plain(name, max(self.time.clone()), matches, age, None),
             Aggregate::Sum(access) => {

@@ -23,6 +23,7 @@ mod bounds;
 mod date;
 mod elements;
 mod json;
+mod hash;
 mod occurrences;
 mod order;
 mod predicate;

@@ -225,9 +225,10 @@ fn describe(path: &[String], stored: &ColumnType, pass: &Pass, sample: &Sample, 
     }
     let missing = pass.rows - pass.present.get(path).copied().unwrap_or(0);
     let top = sample.top(path);
-    found.push(PropertyProfile { property: written(path), type_name: stored.to_string(), missing, top });
+    let looked_at = pass.rows;
+    found.push(PropertyProfile { property: written(path), type_name: stored.to_string(), missing, looked_at, top });
     for (below, type_name, missing, top) in sample.below(path) {
-        found.push(PropertyProfile { property: written(below), type_name, missing, top });
+        found.push(PropertyProfile { property: written(below), type_name, missing, looked_at: sample.rows(), top });
     }
 }
 

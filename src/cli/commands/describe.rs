@@ -74,7 +74,7 @@ fn rows_of(profile: &TableProfile) -> Vec<Row> {
         table: profile.table.keyword(),
         property: property.property.clone(),
         type_name: property.type_name.clone(),
-        missing: super::share(property.missing, profile.rows),
+        missing: super::share(property.missing, property.looked_at),
         top: property.top.iter().map(|(value, rows)| format!("{value} ({rows})")).collect::<Vec<_>>().join(", "),
     };
     profile.properties.iter().map(row).collect()
@@ -85,6 +85,9 @@ fn text_of(profile: &TableProfile) -> String {
     // Writing to a text does not fail.
     if let Some((first, last)) = &profile.time_range {
         write!(text, ", from {first} to {last}").ok();
+    }
+    if profile.sampled_rows < profile.rows {
+        write!(text, "; frequent values, and paths, from a sample of {} rows", profile.sampled_rows).ok();
     }
     text.push('\n');
     for (event_type, rows) in &profile.event_types {

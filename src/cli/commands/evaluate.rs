@@ -31,6 +31,9 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
     let as_of = context.as_of(tenant, arguments.as_of);
     let names: Vec<String> = arguments.segments.iter().map(ToString::to_string).collect();
     let named = context.open_named(tenant, &names).await?;
+    if named.ids.is_empty() {
+        note_invalid(context, &named.opened.definitions);
+    }
     let asked: Option<BTreeSet<SegmentId>> = (!named.ids.is_empty()).then(|| named.ids.iter().cloned().collect());
     let mut rows = Vec::new();
     let mut is_known = false;
@@ -61,6 +64,20 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
     let columns =
         vec![("segment_id", Column::Text), ("subject", Column::Text), ("matches", Column::Flag), ("score", Column::Number)];
     context.screen.listing(&Listing { columns, rows })
+}
+
+/// Says which segments are evaluated by an earlier form, or not at all.
+fn note_invalid(context: &Context, definitions: &Definitions) {
+    for file in &definitions.invalid {
+        let ready = file.segment.as_ref().and_then(|segment| definitions.segments.get(segment));
+        let how = if ready.is_some() { "evaluated by its last valid form" } else { "left out" };
+        context.screen.note(&format!("`{}` is invalid, {how}: {}", file.file, file.error));
+    }
+    for (id, known) in &definitions.segments {
+        if let Form::Failed { error, .. } = &known.form {
+            context.screen.note(&format!("`{id}` cannot be evaluated, left out: {error}"));
+        }
+    }
 }
 
 /// The segments of a kind of subject that a rule decides: those that were asked for, or all that are active.

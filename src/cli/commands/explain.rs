@@ -1,5 +1,6 @@
 //! `explain`: why a subject is or is not in a segment.
 
+use indexmap::IndexSet;
 use serde::Serialize;
 use serde_json::json;
 
@@ -57,9 +58,10 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
     let segment_id = &ready.logical.id;
     let found = Found { batch: &batch, inspection: &inspection, segment_id };
     let member = found.output(&OutputName::Segment(segment_id.clone())).is_some_and(|(_, holds)| holds);
-    let tree = tree.as_ref().map(|tree| found.explain(tree));
-    let subject_id = &arguments.subject;
     let in_universe = inspection.in_universe;
+    // Of a subject that no segment can contain, no node says anything.
+    let tree = tree.as_ref().filter(|_| in_universe).map(|tree| found.explain(tree));
+    let subject_id = &arguments.subject;
     let verdict = match (in_universe, member) {
         (false, _) => format!("is not in the universe, so not in `{segment_id}`"),
         (true, true) => format!("is in `{segment_id}`"),
@@ -117,15 +119,20 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The value of the feature that a leaf tests. All tests of a leaf are of one feature.
+    /// The value of the feature that a leaf tests; of a pattern over several, all of them, as they are tested.
     fn value(&self, output: &Output) -> Option<Datum> {
-        let mut feature = None;
+        let mut features = IndexSet::new();
         output.formula.for_each_leaf(&mut |leaf| {
             if let Leaf::Test(test) = leaf {
-                feature = self.batch.tests.get(*test).map(|test| test.feature);
+                features.extend(self.batch.tests.get(*test).map(|test| test.feature));
             }
         });
-        self.inspection.values.get(feature?).cloned()
+        let mut values = features.into_iter().filter_map(|feature| self.inspection.values.get(feature));
+        match (values.next(), values.collect::<Vec<_>>().as_slice()) {
+            (None, _) => None,
+            (Some(only), []) => Some(only.clone()),
+            (Some(first), more) => Some(Datum::List(std::iter::once(first).chain(more.iter().copied()).map(plain).collect())),
+        }
     }
 }
 
@@ -139,6 +146,16 @@ fn write_tree(node: &Explained, depth: usize, text: &mut String) {
     text.push_str(&format!("{mark}  {}{}{value}\n", "  ".repeat(depth), node.label));
     for child in &node.children {
         write_tree(child, depth + 1, text);
+    }
+}
+
+/// A value among others.
+fn plain(value: &Datum) -> String {
+    match value {
+        Datum::Missing => "missing".to_owned(),
+        Datum::Boolean(value) => value.to_string(),
+        Datum::Number(text) | Datum::Text(text) | Datum::Instant(text) => text.clone(),
+        Datum::List(texts) => texts.join(", "),
     }
 }
 

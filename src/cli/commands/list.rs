@@ -5,7 +5,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::backend::Backend as _;
-use crate::check::Limits;
 use crate::cli::args::{ListArguments, ShowArguments};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -107,7 +106,11 @@ pub(crate) async fn show(context: &Context, arguments: &ShowArguments) -> Result
 
 /// The definitions of a tenant against the catalog that the last run kept, else against the tables.
 async fn resolve(context: &Context, tenant: &TenantConfig) -> Result<(TenantState, Definitions), CliError> {
-    let files = read_definitions(&tenant.definitions)?;
+    // What the store knows can be listed without the files, too.
+    let files = read_definitions(&tenant.definitions).unwrap_or_else(|error| {
+        context.screen.note(&format!("{error}"));
+        Vec::new()
+    });
     let state = context.place.ledger().state(&tenant.id).await.map_err(Error::from)?;
     let catalog = match context.place.kept_catalog(&tenant.id).await.map_err(Error::from)? {
         Some(catalog) => catalog,
@@ -116,7 +119,7 @@ async fn resolve(context: &Context, tenant: &TenantConfig) -> Result<(TenantStat
             opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?.catalog().clone()
         }
     };
-    let definitions = Definitions::resolve(&files, &state, &catalog, &Limits::default());
+    let definitions = Definitions::resolve(&files, &state, &catalog, &tenant.limits);
     Ok((state, definitions))
 }
 

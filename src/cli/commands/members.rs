@@ -8,17 +8,22 @@ use crate::cli::args::{ChangesArguments, MembersArguments, RangeArguments};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::model::id::SegmentId;
+use crate::model::segment::Kind;
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
+use crate::refresh::definitions::read_definitions;
 use crate::refresh::place::Place as _;
 use crate::store::{Ledger as _, LedgerError, ReadFilter, RowStream, TenantState, rows};
+use crate::syntax::parse;
 
 /// Prints the members of a segment, by id.
 pub(crate) async fn members(context: &Context, arguments: &MembersArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let segment = &arguments.segment;
     let state = context.place.ledger().state(&tenant.id).await.map_err(Error::from)?;
-    refuse_unknown(tenant, &state, segment)?;
+    if let Err(unknown) = refuse_unknown(tenant, &state, segment) {
+        note_uncomputed(context, tenant, segment).ok_or(unknown)?;
+    }
     note_staleness(context, tenant, &state, segment);
     let mut rows = context.place.ledger().read_members(&tenant.id, segment).await.map_err(Error::from)?;
     if let Some(after) = arguments.after.clone() {
@@ -70,7 +75,20 @@ pub(crate) async fn refuse_unheard_of(context: &Context, tenant: &TenantConfig, 
             return Ok(());
         }
     }
-    Err(unknown)
+    note_uncomputed(context, tenant, segment).ok_or(unknown)
+}
+
+/// Says that a segment which is defined was never computed; `None` when it is not defined either.
+fn note_uncomputed(context: &Context, tenant: &TenantConfig, segment: &SegmentId) -> Option<()> {
+    let files = read_definitions(&tenant.definitions).ok()?;
+    let mut documents = files.iter().filter_map(|file| parse(&file.source, file.format).ok());
+    let document = documents.find(|document| document.definition().id == *segment)?;
+    let why = match document.definition().kind {
+        Kind::Dynamic => "was not computed yet",
+        Kind::Static => "is static, and nobody was added to it",
+    };
+    context.screen.note(&format!("`{segment}` {why}"));
+    Some(())
 }
 
 fn note_staleness(context: &Context, tenant: &TenantConfig, state: &TenantState, segment: &SegmentId) {

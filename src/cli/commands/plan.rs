@@ -37,6 +37,9 @@ pub(crate) async fn execute(context: &Context, arguments: &PlanArguments) -> Res
         let segments = of_subject().map(|ready| ready.logical.id.to_string()).collect::<Vec<_>>().join(", ");
         rows.push(Row { subject: subject.keyword(), segments, plan });
     }
+    if rows.is_empty() {
+        context.screen.note("there is nothing to plan: members of static segments are added by hand");
+    }
     let text = rows.iter().map(|row| format!("{}: {}\n{}\n", row.subject, row.segments, row.plan.trim_end()));
     let text = text.collect::<Vec<_>>().join("\n");
     let listing = Listing { columns: vec![("subject", Column::Text), ("segments", Column::Text), ("plan", Column::Text)], rows };

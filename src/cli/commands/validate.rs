@@ -29,9 +29,11 @@ pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) ->
     let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if !(report.findings.is_empty() && context.screen.format == OutputFormat::Table) {
-        context.screen.report(&report)?;
+        CliError::unless_unread(context.screen.report(&report))?;
     }
-    context.screen.note(&format!("{files} definitions checked: {errors} errors, {warnings} warnings"));
+    let count = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+    let (errors_in_words, warnings) = (count(errors, "error"), count(warnings, "warning"));
+    context.screen.note(&format!("{} checked: {errors_in_words}, {warnings}", count(files, "definition")));
     if errors > 0 { Err(CliError::Invalid) } else { Ok(()) }
 }
 
@@ -53,7 +55,7 @@ fn validate(tenant: &TenantConfig, paths: &[PathBuf], catalog: &Catalog) -> Resu
     let configured = read_definitions(&tenant.definitions);
     if paths.is_empty() {
         let files = configured?;
-        return Ok((files.len(), check_files(&files, catalog)));
+        return Ok((files.len(), check_files(&files, catalog, &tenant.limits)));
     }
     let named = read_definitions(paths)?;
     let id_of = |file: &DefinitionFile| file.parse().ok().map(|document| document.definition().id.clone());
@@ -65,14 +67,14 @@ fn validate(tenant: &TenantConfig, paths: &[PathBuf], catalog: &Catalog) -> Resu
         !is_named && id_of(file).is_none_or(|id| !ids.contains(&id))
     });
     let all: Vec<DefinitionFile> = named.iter().cloned().chain(others).collect();
-    let mut report = check_files(&all, catalog);
+    let mut report = check_files(&all, catalog, &tenant.limits);
     report
         .findings
         .retain(|finding| finding.source.as_ref().is_none_or(|source| named.iter().any(|file| file.source.name == source.name)));
     Ok((named.len(), report))
 }
 
-fn check_files(files: &[DefinitionFile], catalog: &Catalog) -> Report {
+fn check_files(files: &[DefinitionFile], catalog: &Catalog, limits: &Limits) -> Report {
     let mut report = Report::default();
     let mut documents = Vec::new();
     let mut unreadable = Vec::new();
@@ -82,10 +84,9 @@ fn check_files(files: &[DefinitionFile], catalog: &Catalog) -> Report {
             Err(text) => unreadable.push(text),
         }
     }
-    let limits = Limits::default();
     for Unreadable { report: of_text, nameless } in unreadable {
-        report.append(nameless.map_or(of_text, |document| check_nameless(&document, &documents, catalog, &limits)));
+        report.append(nameless.map_or(of_text, |document| check_nameless(&document, &documents, catalog, limits)));
     }
-    report.append(check(&documents, catalog, &limits).report);
+    report.append(check(&documents, catalog, limits).report);
     report
 }

@@ -3,7 +3,7 @@
 use super::value::COMPARISON;
 use super::{Decoder, Fields, Place, keys, list_words};
 use crate::diagnostic::{Code, Finding, nearest};
-use crate::model::condition::{Condition, Leaf, Logic, Node, SegmentLeaf, Subject, Unsupported};
+use crate::model::condition::{AiVisibilityLeaf, Condition, Leaf, Logic, Node, SampleLeaf, SegmentLeaf, Subject, Unsupported};
 
 /// The words of `logic`.
 const LOGIC: [(&str, Logic); 2] = [("and", Logic::And), ("or", Logic::Or)];
@@ -149,14 +149,27 @@ impl Decoder<'_> {
                 self.known_keys(fields, keys::EVERYONE);
                 Some(Leaf::Everyone)
             }
+            LeafType::Lifecycle => {
+                self.known_keys(fields, keys::LIFECYCLE);
+                self.lifecycle(fields).map(Leaf::Lifecycle)
+            }
+            LeafType::Sample => {
+                self.known_keys(fields, keys::SAMPLE);
+                let percent = self.required(fields, "percent", keys::SAMPLE).and_then(|place| self.number(&place));
+                let salt = fields.get("salt").and_then(|place| self.text(&place)).map(str::to_owned);
+                Some(Leaf::Sample(SampleLeaf { percent: percent?, salt }))
+            }
+            LeafType::AiVisibilityMetric => {
+                self.known_keys(fields, keys::AI_VISIBILITY_METRIC);
+                let metric = fields.get("metric").and_then(|place| self.text(&place)).map(str::to_owned);
+                let comparison = if Self::has_comparison(fields) { self.comparison(fields) } else { None };
+                Some(Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison }))
+            }
             // Of a leaf that is not evaluated yet, nothing but its name is read: one message says all.
-            LeafType::Lifecycle => Some(Leaf::Lifecycle(Unsupported)),
             LeafType::Sequence => Some(Leaf::Sequence(Unsupported)),
             LeafType::Compare => Some(Leaf::Compare(Unsupported)),
             LeafType::Top => Some(Leaf::Top(Unsupported)),
-            LeafType::Sample => Some(Leaf::Sample(Unsupported)),
             LeafType::UserBehaviorSignal => Some(Leaf::UserBehaviorSignal(Unsupported)),
-            LeafType::AiVisibilityMetric => Some(Leaf::AiVisibilityMetric(Unsupported)),
         }
     }
 

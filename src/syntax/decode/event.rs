@@ -35,7 +35,7 @@ impl Decoder<'_> {
         EventLeaf { events: EventMeasure { event_type, filter, measure: measure.unwrap_or(Measure::Count), window }, comparison }
     }
 
-    fn event_types(&mut self, place: &Place<'_>) -> Option<Vec<EventTypePattern>> {
+    pub(super) fn event_types(&mut self, place: &Place<'_>) -> Option<Vec<EventTypePattern>> {
         match &place.node.kind {
             NodeKind::Text(text) => self.event_type(place, text, Stars::Plain).map(|pattern| vec![pattern]),
             NodeKind::List(elements) => {
@@ -70,7 +70,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn filter(&mut self, place: &Place<'_>) -> Vec<EventCondition> {
+    pub(super) fn filter(&mut self, place: &Place<'_>) -> Vec<EventCondition> {
         let entries = self.list(place).unwrap_or_default();
         entries.iter().map(|entry| self.event_condition(entry)).collect()
     }

@@ -7,6 +7,7 @@ mod condition;
 mod definition;
 mod event;
 mod fields;
+mod lifecycle;
 mod scoring;
 mod value;
 
@@ -61,6 +62,13 @@ pub(super) mod keys {
         &["property", "operator", "value", "value2", "value_type", "ignore_case", "description"];
     pub(crate) const SEGMENT: &[&str] = &["type", "description", "segment_id", "operator"];
     pub(crate) const EVERYONE: &[&str] = &["type", "description"];
+    pub(crate) const LIFECYCLE: &[&str] = &["type", "description", "event_type", "where", "pattern"];
+    pub(crate) const STOPPED: &[&str] = &["active", "quiet"];
+    pub(crate) const RESTARTED: &[&str] = &["quiet", "recent"];
+    pub(crate) const REGULAR: &[&str] = &["period", "periods", "at_least", "count"];
+    pub(crate) const SAMPLE: &[&str] = &["type", "description", "percent", "salt"];
+    pub(crate) const AI_VISIBILITY_METRIC: &[&str] =
+        &["type", "description", "metric", "operator", "value", "value2", "value_type", "ignore_case"];
     pub(crate) const SCORING: &[&str] = &["combination", "threshold", "rules"];
     pub(crate) const SCORING_RULE: &[&str] = &["condition", "weight", "description"];
     pub(crate) const WINDOW: &[&str] = &["last", "from", "to"];

@@ -38,7 +38,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn number(&mut self, place: &Place<'_>) -> Option<Decimal> {
+    pub(super) fn number(&mut self, place: &Place<'_>) -> Option<Decimal> {
         match &place.node.kind {
             NodeKind::Number(digits) => self.decimal(place, digits),
             NodeKind::Null | NodeKind::Boolean(_) | NodeKind::Text(_) | NodeKind::List(_) | NodeKind::Object(_) => {

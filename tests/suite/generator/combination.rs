@@ -17,6 +17,18 @@ pub(crate) enum Combination {
     Number { measure: &'static str, operator: Operator },
     /// Always.
     Everyone,
+    /// A pattern of events over time.
+    Lifecycle(Pattern),
+    /// A pseudo-random share.
+    Sample,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pattern {
+    FirstTime,
+    Stopped,
+    Restarted,
+    Regular,
 }
 
 /// Where a property is tested.
@@ -92,7 +104,8 @@ pub(crate) fn all() -> Vec<Combination> {
         Place::Value(ValueMeasure::MostFrequent),
     ];
     let numbers = ValueType::Number.operators();
-    let mut found = vec![Combination::Everyone];
+    let mut found = vec![Combination::Everyone, Combination::Sample];
+    found.extend([Pattern::FirstTime, Pattern::Stopped, Pattern::Restarted, Pattern::Regular].map(Combination::Lifecycle));
     for place in places {
         // Single values are chosen among events, not arrays.
         let chosen = matches!(place, Place::Value(_));

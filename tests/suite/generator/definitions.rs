@@ -7,7 +7,7 @@ use segmenta::model::property::DatePart;
 use segmenta::model::window::{Anchor, DateExpr};
 use serde_json::{Value as Json, json};
 
-use super::combination::{Combination, Derived, Place, RowMeasure};
+use super::combination::{Combination, Derived, Pattern, Place, RowMeasure};
 use super::data::Data;
 use super::dice::Dice;
 use super::properties::{self, Candidate, Kind};
@@ -104,6 +104,14 @@ impl<'a> Author<'a> {
                 leaf
             }
             Combination::Everyone => json!({"type": "everyone"}),
+            Combination::Lifecycle(pattern) => self.lifecycle(pattern),
+            Combination::Sample => {
+                let mut leaf = json!({"type": "sample", "percent": *self.dice.pick(&[0.0, 0.5, 10.0, 33.3, 50.0, 99.9, 100.0])});
+                if self.dice.chance(50) {
+                    leaf["salt"] = json!(*self.dice.pick(&["exp-1", "", "Σ:", "a"]));
+                }
+                leaf
+            }
         }
     }
 
@@ -195,6 +203,31 @@ impl<'a> Author<'a> {
         if self.dice.chance(70) {
             leaf["window"] = self.window();
         }
+        leaf
+    }
+
+    fn lifecycle(&mut self, pattern: Pattern) -> Json {
+        let mut leaf = self.event_leaf();
+        leaf["type"] = json!("lifecycle");
+        leaf.as_object_mut().expect("an object").remove("window");
+        if self.dice.chance(30) {
+            leaf["where"] = json!([self.any_row_test()]);
+        }
+        let lengths = [("1d", "7d"), ("12h", "36h"), ("1w", "3w"), ("30d", "60d"), ("1m", "1q"), ("45s", "90min"), ("1q", "1y")];
+        let (short, long) = *self.dice.pick(&lengths);
+        leaf["pattern"] = match pattern {
+            Pattern::FirstTime => json!({"first_time": self.window()}),
+            Pattern::Stopped => json!({"stopped": {"active": long, "quiet": short}}),
+            Pattern::Restarted => json!({"restarted": {"quiet": long, "recent": short}}),
+            Pattern::Regular => {
+                let periods = 1 + self.dice.below(6);
+                let mut regular = json!({"period": short, "periods": periods, "at_least": 1 + self.dice.below(periods)});
+                if self.dice.chance(40) {
+                    regular["count"] = json!(1 + self.dice.below(2));
+                }
+                json!({"regular": regular})
+            }
+        };
         leaf
     }
 

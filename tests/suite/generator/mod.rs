@@ -78,7 +78,11 @@ fn stored_members() -> Members {
 fn write(author: &mut Author<'_>, subject: Subject, combination: Combination, shown: &mut BTreeSet<Combination>) -> Option<Json> {
     let possible = match combination {
         Combination::Value { place, .. } | Combination::Derived { place, .. } => author.can_write(subject, place),
-        Combination::Rows { .. } | Combination::Number { .. } | Combination::Everyone => true,
+        Combination::Rows { .. }
+        | Combination::Number { .. }
+        | Combination::Lifecycle(_)
+        | Combination::Sample
+        | Combination::Everyone => true,
     };
     if !possible {
         return None;

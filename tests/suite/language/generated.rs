@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use segmenta::model::condition::{
-    AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf, Logic, Measure, Node,
-    SegmentLeaf, Subject,
+    AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
+    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, SampleLeaf, SegmentLeaf, Subject,
 };
+use segmenta::model::decimal::Decimal;
 use segmenta::model::operator::{Operator, ValueType};
 use segmenta::model::property::{DatePart, Property, PropertyPath};
 use segmenta::model::schedule::Schedule;
@@ -159,7 +160,30 @@ fn leaf() -> impl Strategy<Value = Leaf> {
         ("[a-z0-9][a-z0-9_-]{0,9}", prop::bool::ANY)
             .prop_map(|(id, negated)| Leaf::Segment(SegmentLeaf { segment_id: id.parse().unwrap(), negated })),
         Just(Leaf::Everyone),
+        (option(prop::collection::vec(event_type(), 1..3)), prop::collection::vec(event_condition(), 0..3), lifecycle_pattern())
+            .prop_map(|(event_type, filter, pattern)| Leaf::Lifecycle(LifecycleLeaf { event_type, filter, pattern })),
+        (percent(), option(text(0))).prop_map(|(percent, salt)| Leaf::Sample(SampleLeaf { percent, salt })),
+        (option(text(0)), option(comparison()))
+            .prop_map(|(metric, comparison)| Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison })),
     ]
+}
+
+fn lifecycle_pattern() -> impl Strategy<Value = LifecyclePattern> {
+    prop_oneof![
+        window().prop_filter("it names a window", |window| *window != Window::All).prop_map(LifecyclePattern::FirstTime),
+        (duration(), duration()).prop_map(|(active, quiet)| LifecyclePattern::Stopped { active, quiet }),
+        (duration(), duration()).prop_map(|(quiet, recent)| LifecyclePattern::Restarted { quiet, recent }),
+        (duration(), 1_u64..99, 1_u64..99, option(1_u64..99))
+            .prop_map(|(period, periods, at_least, count)| { LifecyclePattern::Regular { period, periods, at_least, count } }),
+    ]
+}
+
+fn percent() -> impl Strategy<Value = Decimal> {
+    r"100|[1-9]?[0-9](\.[0-9]{1,9})?".prop_map(|digits| digits.parse().unwrap())
+}
+
+fn number() -> impl Strategy<Value = Decimal> {
+    r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?".prop_map(|digits| digits.parse().unwrap())
 }
 
 fn attribute_test() -> impl Strategy<Value = AttributeTest> {
@@ -191,7 +215,7 @@ fn comparison() -> impl Strategy<Value = Comparison> {
 fn literal() -> impl Strategy<Value = Literal> {
     let scalar = prop_oneof![
         prop::bool::ANY.prop_map(Literal::Boolean),
-        r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?".prop_map(|digits| Literal::Number(digits.parse().unwrap())),
+        number().prop_map(Literal::Number),
         text(0).prop_map(Literal::Text),
     ];
     prop_oneof![3 => scalar.clone(), 1 => prop::collection::vec(scalar, 0..4).prop_map(Literal::List)]

@@ -138,7 +138,13 @@ impl Calendar {
 
     /// `as_of` minus a duration.
     fn back(&self, duration: Duration) -> i64 {
-        match self.step(Moment::At(self.as_of), -i64::from(duration.amount), duration.unit) {
+        self.ago(duration, 1)
+    }
+
+    /// `as_of` minus so many times a duration, in one step.
+    pub(crate) fn ago(&self, duration: Duration, times: u64) -> i64 {
+        let amount = i64::from(duration.amount) * i64::try_from(times).expect("not that many");
+        match self.step(Moment::At(self.as_of), -amount, duration.unit) {
             Moment::At(at) => at,
             Moment::Day(day) => self.day_start(day),
         }

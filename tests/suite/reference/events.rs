@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bigdecimal::BigDecimal;
 use chrono::Datelike;
-use segmenta::check::{CheckedEvents, CheckedMeasure, CheckedRow, NumberMeasure, Reading, RowMeasure, ValueMeasure};
+use segmenta::check::{
+    CheckedEvents, CheckedLifecycle, CheckedMeasure, CheckedRow, NumberMeasure, Reading, RowMeasure, ValueMeasure,
+};
 use segmenta::model::catalog::{Access, EventTable};
-use segmenta::model::condition::{EventTypePattern, Logic, Subject};
+use segmenta::model::condition::{EventTypePattern, LifecyclePattern, Logic, Subject};
 
 use super::compare;
-use super::dates::Calendar;
+use super::dates::{Calendar, NEVER};
 use super::read::{self, Seen, days};
 use super::value::{Number, Row, Value};
 
@@ -112,6 +114,39 @@ pub(crate) fn measure(events: &[Event], condition: &CheckedEvents, calendar: &Ca
         }
         CheckedMeasure::Number(measure, access) => number_measure(&matching, *measure, access),
         CheckedMeasure::Value(measure, access, reading) => value_measure(&matching, *measure, access, *reading, calendar),
+    }
+}
+
+/// Whether the events of one subject follow a pattern over time.
+pub(crate) fn lifecycle_holds(events: &[Event], lifecycle: &CheckedLifecycle, calendar: &Calendar) -> bool {
+    let times: Vec<i64> = events
+        .iter()
+        .filter(|event| type_matches(event, lifecycle.event_type.as_deref()))
+        .filter(|event| lifecycle.filter.iter().all(|node| row_holds(&event.row, node, calendar)))
+        .map(|event| event.at)
+        .collect();
+    let count = |from: i64, to: i64| times.iter().filter(|at| (from..to).contains(*at)).count();
+    let now = calendar.as_of;
+    match &lifecycle.pattern {
+        LifecyclePattern::FirstTime(window) => {
+            let (from, to) = calendar.window(window);
+            times.iter().min().is_some_and(|first| (from..to).contains(first))
+        }
+        LifecyclePattern::Stopped { active, quiet } => {
+            let (active, quiet) = (calendar.ago(*active, 1), calendar.ago(*quiet, 1));
+            count(active, quiet) > 0 && count(quiet, now) == 0
+        }
+        LifecyclePattern::Restarted { quiet, recent } => {
+            let (quiet, recent) = (calendar.ago(*quiet, 1), calendar.ago(*recent, 1));
+            count(NEVER, quiet) > 0 && count(quiet, recent) == 0 && count(recent, now) > 0
+        }
+        LifecyclePattern::Regular { period, periods, at_least, count: wanted } => {
+            let lively = (0..*periods).filter(|index| {
+                let end = if *index == 0 { now } else { calendar.ago(*period, *index) };
+                count(calendar.ago(*period, index + 1), end) as u64 >= wanted.unwrap_or(1)
+            });
+            lively.count() as u64 >= *at_least
+        }
     }
 }
 

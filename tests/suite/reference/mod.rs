@@ -14,8 +14,9 @@ pub(crate) mod value;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use bigdecimal::BigDecimal;
 use jiff::Timestamp;
-use segmenta::check::{CheckedCondition, CheckedLeaf, CheckedRule, CheckedSegment};
+use segmenta::check::{CheckedCondition, CheckedLeaf, CheckedRule, CheckedSample, CheckedSegment};
 use segmenta::model::catalog::{Catalog, SubjectTable, Universe};
 use segmenta::model::condition::{Logic, Subject};
 use segmenta::model::id::SegmentId;
@@ -177,7 +178,12 @@ impl<'a> Evaluator<'a> {
                     let members = self.referenced(segment_id, subject);
                     everyone().map(|(id, _)| id).filter(|id| members.contains(*id) != *negated).cloned().collect()
                 }
-                CheckedLeaf::Everyone | CheckedLeaf::Attribute(_) | CheckedLeaf::Events(_) => {
+                CheckedLeaf::Sample(sample) => everyone().map(|(id, _)| id).filter(|id| sampled(id, sample)).cloned().collect(),
+                CheckedLeaf::Everyone
+                | CheckedLeaf::Nobody
+                | CheckedLeaf::Attribute(_)
+                | CheckedLeaf::Events(_)
+                | CheckedLeaf::Lifecycle(_) => {
                     everyone().filter(|(_, individual)| self.leaf_holds(individual, leaf)).map(|(id, _)| id.clone()).collect()
                 }
             },
@@ -187,6 +193,8 @@ impl<'a> Evaluator<'a> {
     fn leaf_holds(&self, individual: &Individual, leaf: &CheckedLeaf) -> bool {
         match leaf {
             CheckedLeaf::Everyone => true,
+            CheckedLeaf::Nobody => false,
+            CheckedLeaf::Lifecycle(lifecycle) => events::lifecycle_holds(&individual.events, lifecycle, &self.calendar),
             CheckedLeaf::Attribute(attribute) => {
                 let seen = read::property(&individual.row, &attribute.property, attribute.reading, &self.calendar);
                 compare::holds(seen.as_ref(), &attribute.test, &self.calendar)
@@ -195,9 +203,16 @@ impl<'a> Evaluator<'a> {
                 let seen = events::measure(&individual.events, condition, &self.calendar);
                 compare::holds(seen.as_ref(), &condition.test, &self.calendar)
             }
-            CheckedLeaf::Segment { .. } => unreachable!("references are sets"),
+            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) => unreachable!("these look at ids"),
         }
     }
+}
+
+/// Whether a subject falls into a sample: `xxh3_64(salt ":" id) / 2^64 < percent / 100`.
+fn sampled(id: &str, sample: &CheckedSample) -> bool {
+    let hash = xxhash_rust::xxh3::xxh3_64(format!("{}:{id}", sample.salt).as_bytes());
+    let percent: BigDecimal = sample.percent.to_string().parse().expect("a number");
+    BigDecimal::from(hash) * BigDecimal::from(100) < percent * BigDecimal::from(2u128.pow(64))
 }
 
 /// The universe of one kind of subjects.

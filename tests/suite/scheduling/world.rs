@@ -115,6 +115,9 @@ pub(crate) struct Tables {
     pub(crate) columns: BTreeMap<String, BTreeSet<String>>,
     /// Whether the source is gone.
     pub(crate) is_gone: bool,
+    /// How long it takes to open them, and to evaluate a batch.
+    pub(crate) opening_takes: Duration,
+    pub(crate) evaluating_takes: Duration,
     /// Whether an evaluation never comes to an end.
     pub(crate) hangs: bool,
     /// Whether an evaluation that begins stops the scheduler.
@@ -320,6 +323,8 @@ impl Place for World {
     type Ledger = MemoryLedger;
 
     async fn open(&self, tenant: &TenantConfig) -> Result<WorldBackend, BackendError> {
+        let opening_takes = self.tables().opening_takes;
+        self.clock.advance(opening_takes);
         let tables = self.tables();
         if tables.is_gone {
             let (location, problem) = ("users.parquet".to_owned(), "is not there".to_owned());
@@ -399,6 +404,8 @@ impl Backend for WorldBackend {
             std::future::pending::<()>().await;
         }
         tokio::task::yield_now().await;
+        let evaluating_takes = self.world.tables().evaluating_takes;
+        self.world.clock.advance(evaluating_takes);
         let mut outputs: Vec<IdSet> = Vec::new();
         for output in &batch.outputs {
             let members = USERS.iter().filter(|id| self.holds(batch, &output.formula, id, &outputs, stored));

@@ -100,10 +100,12 @@ pub(super) fn columns(
         if types.contains_key(name) || folders.contains(name) {
             continue;
         }
-        if !open {
-            return Err(unknown(table, name, types.keys().chain(&folders)));
+        if open {
+            types.insert(name.clone(), declared.column_type());
+        } else {
+            // A column may vanish from the data: what reads it fails, everything else goes on.
+            warn_of_absent(table, name, types.keys().chain(&folders));
         }
-        types.insert(name.clone(), declared.column_type());
     }
     let mut conversions = BTreeMap::new();
     let mut field = |name: &String, stored: &ColumnType| {
@@ -178,10 +180,10 @@ fn unreadable(table: TableRole, file: &File, name: &str, stored: &ColumnType, de
     }
 }
 
-fn unknown<'a>(table: TableRole, name: &str, columns: impl Iterator<Item = &'a String>) -> BackendError {
+fn warn_of_absent<'a>(table: TableRole, name: &str, columns: impl Iterator<Item = &'a String>) {
     let help = match nearest(name, columns.map(String::as_str)) {
-        Some(meant) => format!("Did you mean `{meant}`?"),
-        None => "Take it out of `columns`.".to_owned(),
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "nothing that reads it can be evaluated".to_owned(),
     };
-    BackendError::Mapping { table, problem: format!("there is no column `{name}` to declare a type for"), help: Some(help) }
+    tracing::warn!(%table, column = name, "there is no column `{name}` to declare a type for: {help}");
 }
