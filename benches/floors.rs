@@ -28,7 +28,7 @@ use segmenta::model::id::TenantId;
 use segmenta::model::segment::{Kind, Status};
 use segmenta::plan::{self, Batch, OutputName, Request};
 use segmenta::refresh::config::{TenantConfig, parse_config};
-use segmenta::refresh::definitions::read_definitions;
+use segmenta::refresh::definitions::{DefinitionFile, read_definitions};
 use segmenta::store::object::{Holder, ObjectLedger, Options, Place};
 use segmenta::store::{DefinitionRecord, LeaseScope, Ledger, Outcome, Run, RunKind, StagedSegment, Transaction};
 use segmenta::syntax::{Document, Format, parse};
@@ -57,12 +57,12 @@ fn tables(runtime: &tokio::runtime::Runtime, tenant: &TenantConfig) -> Tables {
     runtime.block_on(Tables::open(&tenant.tables, base, &EngineSettings::default())).unwrap()
 }
 
-fn texts(tenant: &TenantConfig) -> Vec<(Arc<Source>, Format)> {
-    read_definitions(&tenant.definitions).unwrap().into_iter().map(|file| (file.source, file.format)).collect()
+fn texts(tenant: &TenantConfig) -> Vec<DefinitionFile> {
+    read_definitions(&tenant.definitions).unwrap()
 }
 
-fn documents(texts: &[(Arc<Source>, Format)]) -> Vec<Document> {
-    texts.iter().map(|(source, format)| parse(source, *format).unwrap()).collect()
+fn documents(texts: &[DefinitionFile]) -> Vec<Document> {
+    texts.iter().map(|file| file.parse().unwrap()).collect()
 }
 
 /// A thousand definitions over a hundred features of events, each under a group with two attributes.

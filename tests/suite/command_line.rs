@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use project::{Answer, BIG, BUYERS, NO_ORDERS, Project, UNCHANGED_IN_FRANCE};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 20] = [
+    let trials: [(&str, fn()); 21] = [
         ("help and version answer, wrong usage is told", help_and_version_answer_and_wrong_usage_is_told),
         ("a refresh commits and tells what it did", a_refresh_commits_and_tells_what_it_did),
         ("members come in every format", members_come_in_every_format),
         ("members come in pages", members_come_in_pages),
         ("a preview counts, samples and breaks down", a_preview_counts_samples_and_breaks_down),
+        ("a preview takes an expression", a_preview_takes_an_expression),
         ("an explanation shows every value", an_explanation_shows_every_value),
         ("an evaluation agrees with the memberships", an_evaluation_agrees_with_the_memberships),
         ("validation tells every error with its place", validation_tells_every_error_with_its_place),
@@ -172,6 +173,40 @@ fn a_preview_counts_samples_and_breaks_down() {
     let earlier = project.run(&["preview", BUYERS, "--as-of", "2025-12-02T00:00:00Z", "--format", "json"]).ok().json();
     assert_eq!(earlier["count"], 1);
     assert!(!project.path("out").join("memberships").exists(), "a preview writes nothing");
+}
+
+fn a_preview_takes_an_expression() {
+    let project = Project::new();
+    let members = |expression: &str| {
+        let preview = project.run(&["preview", "--where", expression, "--sample", "all", "--format", "json"]).ok().json();
+        let ids = preview["sample"].as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap().to_owned());
+        (preview["segment_id"].as_str().unwrap().to_owned(), ids.collect::<Vec<_>>().join(" "))
+    };
+    let of_where = |ids: &str| ("where".to_owned(), ids.to_owned());
+    assert_eq!(members("country = 'FR' AND NOT events('order')"), of_where("u4"));
+    assert_eq!(members("in_segment('buyers') AND plan <> 'gold'"), of_where("u2 u3"));
+    assert_eq!(members("-- big ones\nevents('order', sum => amount) >= 49.99 OR age = 40"), of_where("u1 u3 u4"));
+    let wrong = project.run(&["preview", "--where", "contry = 'FR' AND evnts('order')"]).exits(3);
+    for part in ["--where:1:1", "Did you mean `country`?", "--where:1:19", "Did you mean `events`?", "2 errors"] {
+        assert!(wrong.stderr.contains(part), "{part} in {}", wrong.stderr);
+    }
+    let unfinished = project.run(&["preview", "--where", "country = "]).exits(3);
+    assert!(unfinished.stderr.contains("found the end"), "{}", unfinished.stderr);
+    let products = project.run(&["preview", "--where", "everyone()", "--of", "products"]).exits(3);
+    assert!(products.stderr.contains("missing-table"), "{}", products.stderr);
+    project.run(&["preview", BUYERS, "--where", "everyone()"]).exits(2);
+    project.run(&["preview", BUYERS, "--of", "products"]).exits(2);
+    project.run(&["preview"]).exits(2);
+    project.write(
+        "queries/where.json",
+        r#"{"id": "where", "logic": "and", "conditions": [{"type": "segment", "segment_id": "big"}]}"#,
+    );
+    assert_eq!(members("in_segment('where')"), ("where-2".to_owned(), "u1".to_owned()));
+    let shown = |format: &str| project.run(&["show", BIG, "--format", format]).ok();
+    let expression = shown("json").json()["where"].as_str().unwrap().to_owned();
+    assert_eq!(expression, "in_segment('buyers') AND events('order', sum => 'amount') >= 50");
+    assert_eq!(members(&expression).1, "u1");
+    assert!(shown("table").stdout.contains(&expression));
 }
 
 fn an_explanation_shows_every_value() {

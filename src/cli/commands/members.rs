@@ -14,7 +14,6 @@ use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
 use crate::refresh::place::Place as _;
 use crate::store::{Ledger as _, LedgerError, ReadFilter, RowStream, TenantState, rows};
-use crate::syntax::parse;
 
 /// Prints the members of a segment, by id.
 pub(crate) async fn members(context: &Context, arguments: &MembersArguments) -> Result<(), CliError> {
@@ -81,7 +80,7 @@ pub(crate) async fn refuse_unheard_of(context: &Context, tenant: &TenantConfig, 
 /// Says that a segment which is defined was never computed; `None` when it is not defined either.
 fn note_uncomputed(context: &Context, tenant: &TenantConfig, segment: &SegmentId) -> Option<()> {
     let files = read_definitions(&tenant.definitions).ok()?;
-    let mut documents = files.iter().filter_map(|file| parse(&file.source, file.format).ok());
+    let mut documents = files.iter().filter_map(|file| file.parse().ok());
     let document = documents.find(|document| document.definition().id == *segment)?;
     let why = match document.definition().kind {
         Kind::Dynamic => "was not computed yet",

@@ -119,6 +119,8 @@ const EVENTS: &[&str] = &[
     "ignore_case",
 ];
 
+const SIGNAL: &[&str] = &["event_type", "product_id_property", "last", "from", "to", "type", "ignore_case"];
+
 const fn function(
     name: &'static str,
     form: Form,
@@ -205,17 +207,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "purchased_by_segment",
         Form::Signal("purchased_by_segment"),
         (1, 1),
-        &["event_type", "product_id_property", "last", "from", "to"],
+        SIGNAL,
         "purchased_by_segment('vip', last => '30d') >= 10",
     ),
     function(
         "viewed_by_segment",
         Form::Signal("viewed_by_segment"),
         (1, 1),
-        &["event_type", "product_id_property", "last", "from", "to"],
+        SIGNAL,
         "viewed_by_segment('vip', last => '30d') >= 10",
     ),
-    function("ai_visibility_metric", Form::AiVisibilityMetric, (0, 0), &[], "ai_visibility_metric()"),
+    function("ai_visibility_metric", Form::AiVisibilityMetric, (0, 1), READ_AS, "ai_visibility_metric('share_of_voice') >= 5"),
 ];
 
 /// A call: which function, where, and with what.
@@ -352,5 +354,34 @@ fn foreign(name: &str) -> String {
         }
         "exists" | "isnull" | "coalesce" | "nullif" | "ifnull" => "`is_set` and `is_not_set` ask for a value.".to_owned(),
         _ => "Among the functions are `events`, `in_segment`, `contains`, `is_set`, `days_since` and `at_least`.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Source;
+    use crate::model::condition::Subject;
+    use crate::syntax::parse_expression;
+
+    /// What a message tells an author to write can be written, and the documentation has it.
+    #[test]
+    fn every_function_is_documented_and_its_example_is_read() {
+        let page = include_str!("../../../docs/expressions.md");
+        for function in FUNCTIONS {
+            assert!(
+                page.contains(&format!("{}(", function.name)) || page.contains(&format!("`{}`", function.name)),
+                "{}",
+                function.name
+            );
+            let example = match function.form {
+                Form::Value | Form::Derived(_) | Form::Mean => format!("{} > 1", function.example),
+                Form::Step => format!("sequence({0}, {0})", function.example),
+                _ => function.example.to_owned(),
+            };
+            let source = Source::new("example", example.as_str());
+            let document = parse_expression(&source, &"a".parse().unwrap(), Subject::User).unwrap();
+            assert_eq!(document.report().findings, [], "{example}");
+        }
     }
 }

@@ -14,11 +14,15 @@
 //! assert_eq!(print_expression(document.definition()).as_deref(), Some(text));
 //! ```
 
+mod build;
+mod called;
+mod events;
 mod functions;
 mod grammar;
 mod place;
 mod print;
 mod read;
+mod value;
 
 use std::sync::Arc;
 use std::thread;

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use super::grammar::RESERVED;
 use crate::model::condition::{
-    AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf, Logic, Measure, Node,
-    SegmentLeaf,
+    AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
+    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, SampleLeaf, SegmentLeaf,
 };
 use crate::model::operator::Operator;
 use crate::model::property::{Property, PropertyPath};
 use crate::model::segment::{Definition, Rule};
 use crate::model::value::Literal;
-use crate::model::window::Window;
+use crate::model::window::{DateExpr, Duration, Window};
 
 /// Prints the rule of a definition as one expression; `None` when it has no rule of conditions.
 ///
@@ -104,22 +104,25 @@ impl Printed {
 fn leaf(leaf: &Leaf, around: Around) -> String {
     match leaf {
         Leaf::Attribute { subject: _, test } => attribute(test).within(around),
-        Leaf::Event(EventLeaf { events, comparison: Some(comparison) }) => {
-            compared(&Left::Events(events), comparison).within(around)
-        }
-        Leaf::Event(EventLeaf { events, comparison: None }) => self::events(events, &[]),
+        Leaf::Event(EventLeaf { events, comparison }) => measured(&Left::Events(events), comparison.as_ref()).within(around),
         Leaf::Segment(SegmentLeaf { segment_id, negated }) => {
             call(if *negated { "not_in_segment" } else { "in_segment" }, [text(segment_id.as_str())])
         }
         Leaf::Everyone => call("everyone", []),
+        Leaf::Lifecycle(lifecycle) => self::lifecycle(lifecycle),
+        Leaf::Sample(SampleLeaf { percent, salt }) => {
+            let salt = salt.as_ref().map(|salt| named("salt", &text(salt)));
+            call("sample", std::iter::once(percent.to_string()).chain(salt))
+        }
+        Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison }) => {
+            let left = Left::Call("ai_visibility_metric", metric.iter().map(|metric| text(metric)).collect());
+            measured(&left, comparison.as_ref()).within(around)
+        }
         // Of these a definition keeps the name alone.
-        Leaf::Lifecycle(_) => call("lifecycle", []),
         Leaf::Sequence(_) => call("sequence", []),
         Leaf::Compare(_) => call("compare", []),
         Leaf::Top(_) => call("top", []),
-        Leaf::Sample(_) => call("sample", []),
         Leaf::UserBehaviorSignal(_) => call("user_behavior_signal", []),
-        Leaf::AiVisibilityMetric(_) => call("ai_visibility_metric", []),
     }
 }
 
@@ -127,10 +130,38 @@ fn attribute(test: &AttributeTest) -> Printed {
     compared(&Left::Property(&test.property), &test.comparison)
 }
 
+/// A left side that is a condition without a comparison, too.
+fn measured(left: &Left<'_>, comparison: Option<&Comparison>) -> Printed {
+    match comparison {
+        Some(comparison) => compared(left, comparison),
+        None => Printed::Call(left.print(&[])),
+    }
+}
+
+fn lifecycle(lifecycle: &LifecycleLeaf) -> String {
+    let mut arguments = event_types(lifecycle.event_type.as_deref());
+    arguments.extend(filter(&lifecycle.filter));
+    let length = |name: &str, length: &Duration| named(name, &text(&length.to_string()));
+    match &lifecycle.pattern {
+        LifecyclePattern::FirstTime(window) => arguments.extend(self::window(window)),
+        LifecyclePattern::Stopped { active, quiet } => arguments.extend([length("active", active), length("quiet", quiet)]),
+        LifecyclePattern::Restarted { quiet, recent } => arguments.extend([length("quiet", quiet), length("recent", recent)]),
+        LifecyclePattern::Regular { period, periods, at_least, count } => {
+            arguments.push(length("period", period));
+            arguments.push(named("periods", &periods.to_string()));
+            arguments.push(named("at_least", &at_least.to_string()));
+            arguments.extend(count.map(|count| named("count", &count.to_string())));
+        }
+    }
+    call(lifecycle.pattern.keyword(), arguments)
+}
+
 /// What stands on the left of a comparison.
 enum Left<'a> {
     Property(&'a Property),
     Events(&'a EventMeasure),
+    /// A call of a function with these arguments.
+    Call(&'static str, Vec<String>),
 }
 
 impl Left<'_> {
@@ -139,6 +170,7 @@ impl Left<'_> {
         match self {
             Self::Property(property) => self::property(property, read_as),
             Self::Events(measure) => events(measure, read_as),
+            Self::Call(name, arguments) => call(name, arguments.iter().chain(read_as).cloned()),
         }
     }
 }
@@ -291,9 +323,7 @@ fn window(window: &Window) -> Vec<String> {
         Window::All => Vec::new(),
         Window::Last(duration) => vec![named("last", &text(&duration.to_string()))],
         Window::Range { from, to } => {
-            let end = |name: &str, date: &Option<_>| {
-                date.as_ref().map(|date: &crate::model::window::DateExpr| named(name, &text(&date.to_string())))
-            };
+            let end = |name: &str, date: &Option<_>| date.as_ref().map(|date: &DateExpr| named(name, &text(&date.to_string())));
             [end("from", from), end("to", to)].into_iter().flatten().collect()
         }
     }
