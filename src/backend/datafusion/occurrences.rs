@@ -368,3 +368,88 @@ fn internal(problem: &str) -> DataFusionError {
 fn too_many(what: &str) -> DataFusionError {
     DataFusionError::ResourcesExhausted(format!("an aggregate meets more than 2^32 {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::StringViewArray;
+
+    fn groups(wanted: Wanted) -> Groups {
+        let value_type = DataType::Utf8View;
+        Groups {
+            wanted,
+            converter: RowConverter::new(vec![SortField::new(value_type.clone())]).unwrap(),
+            value_type,
+            numbers: HashMap::default(),
+            values: Vec::new(),
+            bytes: 0,
+            counts: HashMap::default(),
+            groups: 0,
+        }
+    }
+
+    fn texts(values: &[Option<&str>]) -> ArrayRef {
+        Arc::new(values.iter().collect::<StringViewArray>())
+    }
+
+    /// Six values of three groups, one of them missing, one filtered out; a fourth group has none.
+    fn filled(wanted: Wanted) -> Groups {
+        let mut groups = groups(wanted);
+        let values = texts(&[Some("b"), Some("a"), None, Some("a"), Some("c"), Some("b")]);
+        let filter = BooleanArray::from(vec![Some(true), Some(true), Some(true), Some(true), None, Some(true)]);
+        groups.update_batch(&[values], &[0, 0, 1, 2, 2, 2], Some(&filter), 4).unwrap();
+        groups
+    }
+
+    fn distinct(array: &ArrayRef) -> Vec<i64> {
+        array.as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    fn shown(array: &ArrayRef) -> Vec<Option<&str>> {
+        array.as_string_view().iter().collect()
+    }
+
+    #[test]
+    fn missing_and_filtered_values_do_not_count() {
+        assert_eq!(distinct(&filled(Wanted::Distinct).evaluate(EmitTo::All).unwrap()), [2, 0, 2, 0]);
+        // Of equals the smallest.
+        let most = filled(Wanted::MostFrequent).evaluate(EmitTo::All).unwrap();
+        assert_eq!(shown(&most), [Some("a"), None, Some("a"), None]);
+    }
+
+    #[test]
+    fn states_merge_to_what_they_came_from() {
+        for emit in [EmitTo::All, EmitTo::First(4)] {
+            let state = filled(Wanted::Distinct).state(emit).unwrap();
+            let mut merged = groups(Wanted::Distinct);
+            // Groups have other numbers in the next step, and several states may come to one.
+            merged.merge_batch(&state, &[1, 1, 0, 2], 3).unwrap();
+            assert_eq!(distinct(&merged.evaluate(EmitTo::All).unwrap()), [2, 2, 0]);
+        }
+        let state = filled(Wanted::MostFrequent).state(EmitTo::All).unwrap();
+        let mut merged = groups(Wanted::MostFrequent);
+        merged.merge_batch(&state, &[0, 0, 0, 0], 1).unwrap();
+        merged.update_batch(&[texts(&[Some("b")])], &[0], None, 1).unwrap();
+        assert_eq!(shown(&merged.evaluate(EmitTo::All).unwrap()), [Some("b")]);
+    }
+
+    #[test]
+    fn rows_are_states_of_their_own() {
+        let rows = [texts(&[Some("x"), None, Some("x"), Some("y")])];
+        let filter = BooleanArray::from(vec![true, true, true, false]);
+        let state = groups(Wanted::Distinct).convert_to_state(&rows, Some(&filter)).unwrap();
+        let mut merged = groups(Wanted::Distinct);
+        merged.merge_batch(&state, &[0, 0, 1, 1], 2).unwrap();
+        assert_eq!(distinct(&merged.evaluate(EmitTo::All).unwrap()), [1, 1]);
+    }
+
+    #[test]
+    fn the_groups_that_stay_move_up() {
+        let mut groups = filled(Wanted::Distinct);
+        assert_eq!(distinct(&groups.evaluate(EmitTo::First(2)).unwrap()), [2, 0]);
+        groups.update_batch(&[texts(&[Some("z"), Some("z")])], &[0, 1], None, 2).unwrap();
+        assert_eq!(distinct(&groups.evaluate(EmitTo::All).unwrap()), [3, 1]);
+        // Nothing of what was told is left.
+        assert_eq!((groups.values.len(), groups.counts.len(), groups.groups), (0, 0, 0));
+    }
+}
