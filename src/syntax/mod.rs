@@ -44,6 +44,16 @@ pub struct Document {
     definition: Arc<Definition>,
     root: Node,
     report: Report,
+    form: TextForm,
+}
+
+/// What a text is, for advice on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TextForm {
+    /// A tree of keys and values.
+    Document,
+    /// An expression in the syntax of SQL.
+    Expression,
 }
 
 impl Document {
@@ -84,7 +94,11 @@ impl Document {
 
     /// The finding at a path of this document, marked in the first line of what stands there.
     pub(crate) fn place(&self, finding: Finding, path: &DocPath) -> Finding {
-        finding.at(&self.source, decode::first_line(&self.source, self.locate(path))).with_path(path)
+        let finding = finding.at(&self.source, decode::first_line(&self.source, self.locate(path))).with_path(path);
+        match self.form {
+            TextForm::Document => finding,
+            TextForm::Expression => expression::reworded(finding),
+        }
     }
 }
 
@@ -148,7 +162,8 @@ pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Unreadabl
     findings.extend(decoder.into_findings());
     let report = Report::of_text(findings);
     let Some(Read { definition, id }) = definition else { return Err(Unreadable { report, nameless: None }) };
-    let document = Document { source: Arc::clone(source), definition: Arc::new(definition), root, report: report.clone() };
+    let (form, definition) = (TextForm::Document, Arc::new(definition));
+    let document = Document { source: Arc::clone(source), definition, root, report: report.clone(), form };
     match id {
         IdRead::Yes => Ok(document),
         IdRead::No => Err(Unreadable { report, nameless: Some(document) }),

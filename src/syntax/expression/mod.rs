@@ -23,14 +23,16 @@ mod place;
 mod print;
 mod read;
 mod value;
+mod wording;
 
 use std::sync::Arc;
 use std::thread;
 
 pub use print::print_expression;
+pub(super) use wording::reworded;
 
-use super::Document;
 use super::decode::{self, Decoder, Place};
+use super::{Document, TextForm};
 use crate::diagnostic::{Code, Finding, Report, Source};
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
@@ -73,8 +75,90 @@ fn read_document(source: &Arc<Source>, id: &SegmentId, subject: Subject) -> Resu
     findings.extend(decoder.into_findings());
     let report = Report::of_text(findings);
     match read {
-        Some(read) => Ok(Document { source: Arc::clone(source), definition: Arc::new(read.definition), root, report }),
+        Some(read) => Ok(Document {
+            source: Arc::clone(source),
+            definition: Arc::new(read.definition),
+            root,
+            report,
+            form: TextForm::Expression,
+        }),
         // INVARIANT: what the reader makes is an object with an id.
         None => Err(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::syntax::node::{Node, NodeKind};
+
+    fn plain(node: &Node) -> Value {
+        match &node.kind {
+            NodeKind::Null => Value::Null,
+            NodeKind::Boolean(value) => json!(value),
+            NodeKind::Number(digits) => serde_json::from_str(digits).unwrap(),
+            NodeKind::Text(text) => json!(text),
+            NodeKind::List(values) => values.iter().map(plain).collect(),
+            NodeKind::Object(members) => members.iter().map(|member| (member.key.clone(), plain(&member.value))).collect(),
+        }
+    }
+
+    /// What an expression is translated to, before it is decoded: also of leaves that are not evaluated yet.
+    #[test]
+    fn an_expression_becomes_the_tree_of_a_definition() {
+        for (text, expected) in [
+            (
+                "events('a', last => '30d') > 2.5 * events('b', sum => x)",
+                json!({"type": "compare", "left": {"type": "event", "event_type": ["a"], "window": {"last": "30d"}}, "operator": "gt",
+                    "right": {"type": "event", "event_type": ["b"], "measure": {"sum": "x"}}, "factor": 2.5}),
+            ),
+            (
+                "value(spent, type => 'price') <> plan.price * 2",
+                json!({"type": "compare", "left": {"property": "spent", "value_type": "price"}, "operator": "neq",
+                    "right": {"property": "plan.price"}, "factor": 2}),
+            ),
+            (
+                "days_since(seen) <= mean(a, b)",
+                json!({"type": "compare", "left": {"property": {"days_since": "seen"}}, "operator": "lte",
+                    "right": {"property": {"mean": ["a", "b"]}}}),
+            ),
+            (
+                "top(events('a', sum => 'price', where => (x = 1)), count => 100)",
+                json!({"type": "top", "by": {"type": "event", "event_type": ["a"], "where": [{"property": "x", "operator": "eq",
+                    "value": 1}], "measure": {"sum": "price"}}, "count": 100}),
+            ),
+            (
+                "top(value(spent, type => 'number'), percent => 0.5, order => 'asc')",
+                json!({"type": "top", "by": {"property": "spent", "value_type": "number"}, "order": "asc", "percent": 0.5}),
+            ),
+            (
+                "sequence(step('a', 'b'), step(where => (x = 1 AND y = 2)), step('c', absent => TRUE), within => '7d', same => p, \
+                 from => '-60d')",
+                json!({"type": "sequence", "steps": [{"event_type": ["a", "b"]}, {"where": [
+                    {"property": "x", "operator": "eq", "value": 1}, {"property": "y", "operator": "eq", "value": 2}]},
+                    {"event_type": ["c"], "absent": true}], "within": "7d", "same": ["p"], "window": {"from": "-60d"}}),
+            ),
+            (
+                "sequence(step('a'), step('b'), same => ['p', q.\"r.s\"])",
+                json!({"type": "sequence", "steps": [{"event_type": ["a"]}, {"event_type": ["b"]}], "same": ["p", "q[\"r.s\"]"]}),
+            ),
+            (
+                "purchased_by_segment('vip', last => '30d') >= 10",
+                json!({"type": "user_behavior_signal", "signal": "purchased_by_segment", "segment_id": "vip",
+                    "window": {"last": "30d"}, "operator": "gte", "value": 10}),
+            ),
+            (
+                "viewed_by_segment('vip', event_type => 'seen', product_id_property => item.id)",
+                json!({"type": "user_behavior_signal", "signal": "viewed_by_segment", "segment_id": "vip", "event_type": "seen",
+                    "product_id_property": "item.id"}),
+            ),
+        ] {
+            let source = Source::new("expression", text);
+            let document = parse_expression(&source, &"a".parse().unwrap(), Subject::User).unwrap();
+            assert_eq!(plain(&document.root)["conditions"][0], expected, "{text}");
+            assert_eq!(document.report.findings, [], "{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::grammar::RESERVED;
 use crate::model::condition::{
     AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
-    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, SampleLeaf, SegmentLeaf,
+    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, SampleLeaf, SegmentLeaf, Unsupported,
 };
 use crate::model::operator::Operator;
 use crate::model::property::{Property, PropertyPath};
@@ -119,10 +119,10 @@ fn leaf(leaf: &Leaf, around: Around) -> String {
             measured(&left, comparison.as_ref()).within(around)
         }
         // Of these a definition keeps the name alone.
-        Leaf::Sequence(_) => call("sequence", []),
-        Leaf::Compare(_) => call("compare", []),
-        Leaf::Top(_) => call("top", []),
-        Leaf::UserBehaviorSignal(_) => call("user_behavior_signal", []),
+        Leaf::Sequence(Unsupported) => call("sequence", []),
+        Leaf::Compare(Unsupported) => call("compare", []),
+        Leaf::Top(Unsupported) => call("top", []),
+        Leaf::UserBehaviorSignal(Unsupported) => call("user_behavior_signal", []),
     }
 }
 

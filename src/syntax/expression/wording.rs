@@ -1,0 +1,24 @@
+//! Advice that was given for a definition, in the words of an expression.
+
+use crate::diagnostic::Finding;
+use crate::model::operator::ValueType;
+
+/// What stands otherwise in an expression: advice names keys of a definition where an expression has arguments.
+const WORDS: [(&str, &str); 3] = [
+    ("`{\"type\": \"everyone\"}`", "`everyone()`"),
+    ("Leave `value_type` out.", "Leave `type` out."),
+    ("Add a `value_type`.", "Add a `type`, such as `type => 'number'`."),
+];
+
+/// The same finding with its advice in the words of an expression.
+pub(in crate::syntax) fn reworded(finding: Finding) -> Finding {
+    let Some(mut help) = finding.help.clone() else { return finding };
+    for (in_a_definition, in_an_expression) in WORDS {
+        help = help.replace(in_a_definition, in_an_expression);
+    }
+    for value_type in ValueType::ALL {
+        let asked = format!("Add `\"value_type\": \"{value_type}\"`");
+        help = help.replace(&asked, &format!("Write `value(property, type => '{value_type}')`"));
+    }
+    finding.with_help(help)
+}
