@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::catalog::Access;
-use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, Subject};
+use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, Subject, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
 use crate::model::operator::Operator;
@@ -79,7 +79,8 @@ fn collect_references(condition: &CheckedCondition, found: &mut BTreeSet<Segment
             | CheckedLeaf::Attribute(_)
             | CheckedLeaf::Events(_)
             | CheckedLeaf::Lifecycle(_)
-            | CheckedLeaf::Sample(_) => {}
+            | CheckedLeaf::Sample(_)
+            | CheckedLeaf::Top(_) => {}
         },
     }
 }
@@ -155,6 +156,8 @@ pub enum CheckedLeaf {
     Lifecycle(CheckedLifecycle),
     /// A stable pseudo-random share of the subjects.
     Sample(CheckedSample),
+    /// The first subjects by a number.
+    Top(CheckedTop),
     /// Membership of another segment.
     Segment {
         /// The other segment.
@@ -299,6 +302,35 @@ pub struct CheckedLifecycle {
     pub filter: Vec<CheckedRow>,
     /// What the events do over time.
     pub pattern: LifecyclePattern,
+}
+
+/// The first subjects by a number: a subject is in when fewer than k have a strictly better value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedTop {
+    /// What is ranked.
+    pub by: CheckedQuantity,
+    /// Which end comes first.
+    pub order: RankOrder,
+    /// What k is; a percentage is from 0 to 100.
+    pub share: TopShare,
+}
+
+/// A number per subject. Where it is ranked, a count, active units, a sum and distinct values over no events are missing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CheckedQuantity {
+    /// Measured over its events; a value of a property is read as a number.
+    Events {
+        /// The type patterns; `None` = any event, also one without a type.
+        event_type: Option<Vec<EventTypePattern>>,
+        /// Conditions on the event, all of which must hold.
+        filter: Vec<CheckedRow>,
+        /// When.
+        window: Window,
+        /// What is measured.
+        measure: CheckedMeasure,
+    },
+    /// Read from its row, as a number.
+    Property(CheckedProperty),
 }
 
 /// A stable pseudo-random share of the subjects: those with `xxh3_64(salt ":" subject_id) / 2^64 < percent / 100`.

@@ -105,7 +105,7 @@ impl Scope<'_> {
             Leaf::Lifecycle(lifecycle) => self.lifecycle(lifecycle, path, depth).map(CheckedLeaf::Lifecycle),
             Leaf::Sequence(_) => self.not_yet_supported("sequence", path),
             Leaf::Compare(_) => self.not_yet_supported("compare", path),
-            Leaf::Top(_) => self.not_yet_supported("top", path),
+            Leaf::Top(top) => self.top(top, path, depth).map(CheckedLeaf::Top),
             Leaf::Sample(sample) => self.sample(sample, path).map(CheckedLeaf::Sample),
             Leaf::UserBehaviorSignal(_) => self.not_yet_supported("user_behavior_signal", path),
             Leaf::AiVisibilityMetric(_) => self.ai_visibility_metric(path),
@@ -114,13 +114,18 @@ impl Scope<'_> {
 
     fn sample(&mut self, sample: &SampleLeaf, path: &DocPath) -> Option<CheckedSample> {
         let SampleLeaf { percent, salt } = sample;
-        if percent.is_negative() || *percent > Decimal::from(100i64) {
-            let finding = Finding::new(Code::InvalidNumber, format!("a share is from 0 to 100 percent, not {percent}"));
-            self.report(&path.key("percent"), finding);
-            return None;
-        }
+        self.percent(percent, &path.key("percent"))?;
         let salt = salt.clone().unwrap_or_else(|| self.document.definition().id.to_string());
         Some(CheckedSample { percent: percent.clone(), salt })
+    }
+
+    /// A share is from 0 to 100 percent.
+    pub(super) fn percent(&mut self, percent: &Decimal, place: &DocPath) -> Option<()> {
+        if !percent.is_negative() && *percent <= Decimal::from(100i64) {
+            return Some(());
+        }
+        self.report(place, Finding::new(Code::InvalidNumber, format!("a share is from 0 to 100 percent, not {percent}")));
+        None
     }
 
     fn ai_visibility_metric(&mut self, path: &DocPath) -> Option<CheckedLeaf> {
@@ -189,7 +194,7 @@ impl Scope<'_> {
         Some(CheckedAttribute { property, reading, test })
     }
 
-    fn property(&mut self, property: &Property, table: &Table, noun: &str, place: &DocPath) -> Option<CheckedProperty> {
+    pub(super) fn property(&mut self, property: &Property, table: &Table, noun: &str, place: &DocPath) -> Option<CheckedProperty> {
         match property {
             Property::Path(path) => self.access(path, table, noun, place).map(CheckedProperty::Stored),
             Property::DaysSince(path) => {

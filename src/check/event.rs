@@ -14,7 +14,7 @@ use crate::model::property::PropertyPath;
 const NOUN: &str = "events";
 
 /// A measure whose property is resolved.
-enum Measured {
+pub(super) enum Measured {
     Number(CheckedMeasure),
     Value(ValueMeasure, Access),
 }
@@ -114,7 +114,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn measure(&mut self, measure: &Measure, table: &Table, place: &DocPath) -> Option<Measured> {
+    pub(super) fn measure(&mut self, measure: &Measure, table: &Table, place: &DocPath) -> Option<Measured> {
         let place = match measure.property() {
             Some(_) => place.key(measure.keyword()),
             None => place.clone(),

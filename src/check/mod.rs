@@ -9,14 +9,15 @@ mod lifecycle;
 mod literal;
 mod pattern;
 mod property;
+mod quantity;
 mod references;
 mod scope;
 mod window;
 
 pub use checked::{
-    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedRow,
-    CheckedRule, CheckedSample, CheckedSegment, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure, Test,
-    ValueMeasure,
+    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedTop, Element, ElementType, NumberMeasure,
+    Operand, Reading, RowMeasure, Test, ValueMeasure,
 };
 pub use pattern::{ASCII_BOUNDARY, Case, InvalidPattern, NOT_ASCII_BOUNDARY, expand};
 

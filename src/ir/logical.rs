@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::check::{Element, ElementType, Reading};
 use crate::model::catalog::Access;
-use crate::model::condition::{EventTypePattern, Subject};
+use crate::model::condition::{EventTypePattern, RankOrder, Subject, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
 use crate::model::property::DatePart;
@@ -89,6 +89,22 @@ pub enum SubjectTest {
     Feature(Feature, Test),
     /// The subject is in the other segment.
     Member(SegmentId),
+    /// The subject is among the first of a ranking.
+    Top(Ranking),
+}
+
+/// The subjects of the universe that have a value, by that number. A subject is among the first when fewer than k have a strictly
+/// better value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Ranking<F = Feature> {
+    /// The number.
+    pub by: F,
+    /// A count that must be at least 1 for the number to be a value; `None` when a missing number says so.
+    pub present: Option<F>,
+    /// Which end comes first.
+    pub order: RankOrder,
+    /// What k is.
+    pub share: TopShare,
 }
 
 /// A leaf of a formula over the rows of a table.

@@ -5,11 +5,12 @@ use bigdecimal::{BigDecimal, RoundingMode};
 
 use super::logical::{
     Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
-    NumberTest, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
+    NumberTest, Ranking, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
 };
 use crate::check::{
-    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedRow,
-    CheckedRule, CheckedSample, CheckedSegment, Element, NumberMeasure, Operand, Reading, RowMeasure, ValueMeasure,
+    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedTop, Element, NumberMeasure, Operand, Reading,
+    RowMeasure, ValueMeasure,
 };
 use crate::model::condition::{LifecyclePattern, Logic};
 use crate::model::decimal::Decimal;
@@ -54,6 +55,7 @@ fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
         CheckedLeaf::Nobody => Formula::Constant(false),
         CheckedLeaf::Lifecycle(lifecycle) => lower_lifecycle(lifecycle),
         CheckedLeaf::Sample(sample) => lower_sample(sample),
+        CheckedLeaf::Top(top) => Formula::Leaf(SubjectTest::Top(lower_top(top))),
         CheckedLeaf::Segment { segment_id, negated } => {
             let member = Formula::Leaf(SubjectTest::Member(segment_id.clone()));
             if *negated { negate(member) } else { member }
@@ -124,8 +126,51 @@ fn lower_property(property: &CheckedProperty, reading: Reading) -> Value {
     }
 }
 
+fn lower_top(top: &CheckedTop) -> Ranking {
+    let (order, share) = (top.order, top.share.clone());
+    match &top.by {
+        CheckedQuantity::Property(property) => {
+            Ranking { by: Feature::Attribute(lower_property(property, Reading::Number)), present: None, order, share }
+        }
+        CheckedQuantity::Events { event_type, filter, window, measure } => {
+            let feature = |aggregate| {
+                let filter = Formula::All(filter.iter().map(lower_row).collect());
+                Feature::Measure(MeasureFeature { event_type: event_type.clone(), filter, window: window.clone(), aggregate })
+            };
+            let aggregate = lower_aggregate(measure);
+            let present = is_zero_of_none(&aggregate).then(|| feature(Aggregate::Count));
+            Ranking { by: feature(aggregate), present, order, share }
+        }
+    }
+}
+
+/// Whether a measure has a value over no events.
+fn is_zero_of_none(aggregate: &Aggregate) -> bool {
+    match aggregate {
+        Aggregate::Count | Aggregate::Active(_) | Aggregate::Sum(_) | Aggregate::CountDistinct(_) => true,
+        Aggregate::FirstTime
+        | Aggregate::DaysSinceFirst
+        | Aggregate::DaysSinceLast
+        | Aggregate::Avg(_)
+        | Aggregate::Min(_)
+        | Aggregate::Max(_)
+        | Aggregate::First(..)
+        | Aggregate::Last(..)
+        | Aggregate::MostFrequent(..) => false,
+    }
+}
+
 fn lower_measure(events: &CheckedEvents) -> MeasureFeature {
-    let aggregate = match &events.measure {
+    MeasureFeature {
+        event_type: events.event_type.clone(),
+        filter: Formula::All(events.filter.iter().map(lower_row).collect()),
+        window: events.window.clone(),
+        aggregate: lower_aggregate(&events.measure),
+    }
+}
+
+fn lower_aggregate(measure: &CheckedMeasure) -> Aggregate {
+    match measure {
         CheckedMeasure::Rows(RowMeasure::Count) => Aggregate::Count,
         CheckedMeasure::Rows(RowMeasure::ActiveDays) => Aggregate::Active(DistinctUnit::Day),
         CheckedMeasure::Rows(RowMeasure::ActiveWeeks) => Aggregate::Active(DistinctUnit::Week),
@@ -140,12 +185,6 @@ fn lower_measure(events: &CheckedEvents) -> MeasureFeature {
         CheckedMeasure::Value(ValueMeasure::First, access, reading) => Aggregate::First(access.clone(), *reading),
         CheckedMeasure::Value(ValueMeasure::Last, access, reading) => Aggregate::Last(access.clone(), *reading),
         CheckedMeasure::Value(ValueMeasure::MostFrequent, access, reading) => Aggregate::MostFrequent(access.clone(), *reading),
-    };
-    MeasureFeature {
-        event_type: events.event_type.clone(),
-        filter: Formula::All(events.filter.iter().map(lower_row).collect()),
-        window: events.window.clone(),
-        aggregate,
     }
 }
 

@@ -21,7 +21,7 @@ mod outline;
 pub use fingerprint::fingerprint;
 pub use logical::{
     Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
-    NumberTest, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
+    NumberTest, Ranking, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
 };
 pub use lower::{fold_case, lower};
 pub use normalize::{normalize, normalize_formula};

@@ -4,7 +4,8 @@
 //! Normalizing never changes a member. It keeps no degrees: two negations cancel here, which they do not for a score.
 
 use super::logical::{
-    Comparator, DateTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature, NumberTest, RowTest, SubjectTest, Test,
+    Comparator, DateTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature, NumberTest, Ranking, RowTest, SubjectTest,
+    Test,
 };
 use crate::model::condition::EventTypePattern;
 use crate::model::window::{Anchor, DateExpr, Duration, Window};
@@ -25,6 +26,12 @@ pub fn normalize_formula(formula: &Formula<SubjectTest>) -> Formula<SubjectTest>
     simplify(formula.map(&mut |leaf| match leaf {
         SubjectTest::Feature(feature, test) => SubjectTest::Feature(normalize_feature(feature), normalize_test(test)),
         SubjectTest::Member(segment) => SubjectTest::Member(segment.clone()),
+        SubjectTest::Top(ranking) => SubjectTest::Top(Ranking {
+            by: normalize_feature(&ranking.by),
+            present: ranking.present.as_ref().map(normalize_feature),
+            order: ranking.order,
+            share: ranking.share.clone(),
+        }),
     }))
 }
 

@@ -3,11 +3,11 @@
 use super::logical::{Formula, SubjectTest};
 use super::lower::lower_condition;
 use crate::check::{
-    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedRow, CheckedRule,
-    CheckedSegment, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedRow,
+    CheckedRule, CheckedSegment, CheckedTop, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
 };
 use crate::model::catalog::Access;
-use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic};
+use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, TopShare};
 use crate::model::path::DocPath;
 use crate::model::window::Window;
 
@@ -66,6 +66,7 @@ fn leaf_label(leaf: &CheckedLeaf) -> String {
         CheckedLeaf::Everyone => "everyone".to_owned(),
         CheckedLeaf::Nobody => "nobody: no source provides such a metric".to_owned(),
         CheckedLeaf::Lifecycle(lifecycle) => lifecycle_label(lifecycle),
+        CheckedLeaf::Top(top) => top_label(top),
         CheckedLeaf::Sample(sample) => format!("in a sample of {} % by `{}`", sample.percent, sample.salt),
         CheckedLeaf::Segment { segment_id, negated: false } => format!("in segment {segment_id}"),
         CheckedLeaf::Segment { segment_id, negated: true } => format!("not in segment {segment_id}"),
@@ -75,15 +76,42 @@ fn leaf_label(leaf: &CheckedLeaf) -> String {
 }
 
 fn events_label(events: &CheckedEvents) -> String {
-    let mut label = match &events.measure {
+    let CheckedEvents { event_type, filter, window, measure, .. } = events;
+    measured_label(measure, event_type.as_deref(), filter, window)
+}
+
+fn measured_label(
+    measure: &CheckedMeasure,
+    event_type: Option<&[EventTypePattern]>,
+    filter: &[CheckedRow],
+    window: &Window,
+) -> String {
+    let mut label = match measure {
         CheckedMeasure::Rows(measure) => row_measure(*measure).to_owned(),
         CheckedMeasure::Number(measure, access) => format!("{} {access}", number_measure(*measure)),
         CheckedMeasure::Value(measure, access, _) => format!("{} {access}", value_measure(*measure)),
     };
     label.push_str(" of ");
-    label.push_str(&selection_label(events.event_type.as_deref(), &events.filter));
-    label.push_str(&window_label(&events.window));
+    label.push_str(&selection_label(event_type, filter));
+    label.push_str(&window_label(window));
     label
+}
+
+fn top_label(top: &CheckedTop) -> String {
+    let by = match &top.by {
+        CheckedQuantity::Events { event_type, filter, window, measure } => {
+            measured_label(measure, event_type.as_deref(), filter, window)
+        }
+        CheckedQuantity::Property(property) => property_label(property),
+    };
+    let end = match top.order {
+        RankOrder::Descending => "most",
+        RankOrder::Ascending => "least",
+    };
+    match &top.share {
+        TopShare::Count(count) => format!("among the {count} with the {end} {by}"),
+        TopShare::Percent(percent) => format!("among the {percent} % with the {end} {by}"),
+    }
 }
 
 /// Which events are looked at.

@@ -81,7 +81,7 @@ pub enum Leaf {
     /// `compare`: one measure or attribute compares with another.
     Compare(Unsupported),
     /// `top`: the subject ranks among the first.
-    Top(Unsupported),
+    Top(TopLeaf),
     /// `sample`: the subject falls into a stable pseudo-random share.
     Sample(SampleLeaf),
     /// `everyone`: always.
@@ -327,6 +327,61 @@ impl LifecyclePattern {
             Self::Regular { .. } => "regular",
         }
     }
+}
+
+/// The subject ranks among the first by a number; those at the edge are all in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TopLeaf {
+    /// What is ranked.
+    pub by: Quantity,
+    /// Which end comes first.
+    pub order: RankOrder,
+    /// How many are in.
+    pub share: TopShare,
+}
+
+/// A number per subject.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Quantity {
+    /// Measured over its events.
+    Events(EventMeasure),
+    /// Read from its row.
+    Property {
+        /// What is read.
+        property: Property,
+        /// As what; absent = a number.
+        value_type: Option<ValueType>,
+    },
+}
+
+/// Which end of a ranking comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize)]
+pub enum RankOrder {
+    /// The greatest value.
+    #[default]
+    Descending,
+    /// The least value.
+    Ascending,
+}
+
+impl RankOrder {
+    /// The word in a definition.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Descending => "desc",
+            Self::Ascending => "asc",
+        }
+    }
+}
+
+/// How many subjects of a ranking are in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub enum TopShare {
+    /// So many.
+    Count(u64),
+    /// `ceil(percent * N / 100)` of the N subjects with a value.
+    Percent(Decimal),
 }
 
 /// The subject falls into a stable pseudo-random share: `xxh3_64(salt ":" subject_id) / 2^64 < percent / 100`.

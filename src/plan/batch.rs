@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::ir::{Aggregate, Formula, RowTest, Test, Value};
+use crate::ir::{Aggregate, Formula, Ranking, RowTest, Test, Value};
 use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
@@ -23,6 +23,8 @@ pub struct Batch {
     pub features: Vec<BatchFeature>,
     /// The distinct leaves over features.
     pub tests: Vec<BatchTest>,
+    /// The distinct rankings.
+    pub rankings: Vec<BatchRanking>,
     /// Segments whose stored members are referred to.
     pub stored: Vec<SegmentId>,
     /// What is asked for.
@@ -52,6 +54,8 @@ pub enum OutputName {
 pub enum Leaf {
     /// The test with this index in [`Batch::tests`] passes.
     Test(usize),
+    /// The subject is among the first of the ranking with this index in [`Batch::rankings`].
+    Rank(usize),
     /// The subject is in the output with this index in [`Batch::outputs`].
     Output(usize),
     /// The subject is a stored member of the segment with this index in [`Batch::stored`].
@@ -66,6 +70,9 @@ pub struct BatchTest {
     /// What must hold of it.
     pub test: Test<Interval>,
 }
+
+/// A ranking of features, by their indices in [`Batch::features`].
+pub type BatchRanking = Ranking<usize>;
 
 /// One value per subject, with its window resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

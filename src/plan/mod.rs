@@ -4,5 +4,5 @@
 mod batch;
 mod planner;
 
-pub use batch::{Batch, BatchFeature, BatchMeasure, BatchTest, Leaf, Output, OutputName};
+pub use batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
 pub use planner::{PlanError, Reference, Request, plan};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::batch::{Batch, BatchFeature, BatchMeasure, BatchTest, Leaf, Output, OutputName};
-use crate::ir::{Comparator, DateTest, Feature, Formula, MeasureFeature, RowTest, SubjectTest, Test};
+use super::batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
+use crate::ir::{Comparator, DateTest, Feature, Formula, MeasureFeature, Ranking, RowTest, SubjectTest, Test};
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
@@ -66,11 +66,13 @@ pub fn plan(
             timezone: timezone.to_owned(),
             features: Vec::new(),
             tests: Vec::new(),
+            rankings: Vec::new(),
             stored: Vec::new(),
             outputs: Vec::new(),
         },
         features: HashMap::new(),
         tests: HashMap::new(),
+        rankings: HashMap::new(),
         segments: HashMap::new(),
         open: Vec::new(),
     };
@@ -95,6 +97,7 @@ struct Planner<'a> {
     batch: Batch,
     features: HashMap<BatchFeature, usize>,
     tests: HashMap<BatchTest, usize>,
+    rankings: HashMap<BatchRanking, usize>,
     /// Leaves of segments that stand in the batch.
     segments: HashMap<SegmentId, Leaf>,
     /// Segments whose references are being planned, outermost first.
@@ -128,6 +131,7 @@ impl Planner<'_> {
             Formula::AtLeast { count, of } => Formula::AtLeast { count: *count, of: self.formulas(of)? },
             Formula::Not(inner) => Formula::Not(Box::new(self.formula(inner)?)),
             Formula::Leaf(SubjectTest::Feature(feature, test)) => Formula::Leaf(self.test(feature, test)),
+            Formula::Leaf(SubjectTest::Top(ranking)) => Formula::Leaf(self.ranking(ranking)),
             Formula::Leaf(SubjectTest::Member(id)) => Formula::Leaf(self.reference(id)?),
         })
     }
@@ -155,15 +159,29 @@ impl Planner<'_> {
         }
     }
 
+    fn ranking(&mut self, ranking: &Ranking) -> Leaf {
+        let bound = BatchRanking {
+            by: self.feature(&ranking.by),
+            present: ranking.present.as_ref().map(|present| self.feature(present)),
+            order: ranking.order,
+            share: ranking.share.clone(),
+        };
+        Leaf::Rank(intern(&mut self.rankings, &mut self.batch.rankings, bound))
+    }
+
     fn test(&mut self, feature: &Feature, test: &Test) -> Leaf {
+        let feature = self.feature(feature);
+        let test = BatchTest { feature, test: bind_test(test, self.calendar) };
+        Leaf::Test(intern(&mut self.tests, &mut self.batch.tests, test))
+    }
+
+    fn feature(&mut self, feature: &Feature) -> usize {
         let feature = match feature {
             Feature::Attribute(value) => BatchFeature::Attribute(value.clone()),
             Feature::Measure(measure) => BatchFeature::Measure(bind_measure(measure, self.calendar)),
             Feature::Hash { salt } => BatchFeature::Hash { salt: salt.clone() },
         };
-        let feature = intern(&mut self.features, &mut self.batch.features, feature);
-        let test = BatchTest { feature, test: bind_test(test, self.calendar) };
-        Leaf::Test(intern(&mut self.tests, &mut self.batch.tests, test))
+        intern(&mut self.features, &mut self.batch.features, feature)
     }
 }
 

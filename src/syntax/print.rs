@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::node::{Member, Node, NodeKind};
 use crate::model::condition::{
     AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, LifecycleLeaf,
-    LifecyclePattern, Logic, Measure, Node as Rule, SampleLeaf, SegmentLeaf, Subject,
+    LifecyclePattern, Logic, Measure, Node as Rule, Quantity, RankOrder, SampleLeaf, SegmentLeaf, Subject, TopLeaf, TopShare,
 };
 use crate::model::property::{Property, PropertyPath};
 use crate::model::schedule::Schedule;
@@ -109,7 +109,7 @@ fn leaf_members(leaf: &Leaf, object: &mut Object) {
         Leaf::Lifecycle(lifecycle) => lifecycle_members(lifecycle, object),
         Leaf::Sequence(_) => object.text("type", "sequence"),
         Leaf::Compare(_) => object.text("type", "compare"),
-        Leaf::Top(_) => object.text("type", "top"),
+        Leaf::Top(top) => top_members(top, object),
         Leaf::Sample(SampleLeaf { percent, salt }) => {
             object.text("type", "sample");
             object.push("percent", number(percent));
@@ -156,11 +156,7 @@ fn event_members(event: &EventLeaf, object: &mut Object) {
     let events = &event.events;
     object.text("type", "event");
     selection_members(events.event_type.as_deref(), &events.filter, object);
-    match events.measure.property() {
-        None if events.measure == Measure::Count => {}
-        None => object.text("measure", events.measure.keyword()),
-        Some(path) => object.push("measure", single(events.measure.keyword(), text(&path.to_string()))),
-    }
+    object.optional("measure", measure_node(&events.measure));
     if let Some(comparison) = &event.comparison {
         comparison_members(comparison, object);
     }
@@ -177,6 +173,45 @@ fn selection_members(event_type: Option<&[EventTypePattern]>, filter: &[EventCon
     if !filter.is_empty() {
         object.push("where", list(filter.iter().map(event_condition_node)));
     }
+}
+
+/// `None` for a count.
+fn measure_node(measure: &Measure) -> Option<Node> {
+    match measure.property() {
+        None if *measure == Measure::Count => None,
+        None => Some(text(measure.keyword())),
+        Some(path) => Some(single(measure.keyword(), text(&path.to_string()))),
+    }
+}
+
+fn top_members(top: &TopLeaf, object: &mut Object) {
+    object.text("type", "top");
+    object.push("by", quantity_node(&top.by));
+    match top.order {
+        RankOrder::Descending => {}
+        RankOrder::Ascending => object.text("order", top.order.keyword()),
+    }
+    match &top.share {
+        TopShare::Count(count) => object.push("count", number(count)),
+        TopShare::Percent(percent) => object.push("percent", number(percent)),
+    }
+}
+
+fn quantity_node(quantity: &Quantity) -> Node {
+    let mut object = Object::default();
+    match quantity {
+        Quantity::Events(events) => {
+            object.text("type", "event");
+            selection_members(events.event_type.as_deref(), &events.filter, &mut object);
+            object.optional("measure", measure_node(&events.measure));
+            object.optional("window", window_node(&events.window));
+        }
+        Quantity::Property { property, value_type } => {
+            object.push("property", property_node(property));
+            object.optional("value_type", value_type.map(|value_type| text(value_type.keyword())));
+        }
+    }
+    object.into_node()
 }
 
 /// `None` for all history.

@@ -230,6 +230,21 @@ enum Leaf {
         /// A remark; carried, never read.
         description: Option<String>,
     },
+    /// The subject ranks among the first by a number; those at the edge are all in.
+    Top {
+        /// What is ranked.
+        by: Quantity,
+        /// Which end comes first: `desc` the greatest, `asc` the least; `desc` when it is left out.
+        order: Option<RankOrder>,
+        /// How many are in; this or `percent`.
+        #[schemars(range(min = 1))]
+        count: Option<u64>,
+        /// Which part of those with a value is in; this or `count`.
+        #[schemars(range(min = 0, max = 100))]
+        percent: Option<f64>,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
     /// The subject falls into a stable pseudo-random share.
     Sample {
         /// How large the share is.
@@ -252,6 +267,57 @@ enum Leaf {
         /// A remark; carried, never read.
         description: Option<String>,
     },
+}
+
+/// A number per subject.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is its schema")]
+enum Quantity {
+    Events(QuantityOfEvents),
+    Property(QuantityOfProperty),
+}
+
+/// A measure over the subject's events.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct QuantityOfEvents {
+    r#type: EventWord,
+    /// Which types of events; any when it is left out.
+    event_type: Option<EventTypes>,
+    /// Conditions on the event's own properties, all of which must hold.
+    #[schemars(rename = "where")]
+    filter: Option<Vec<EventCondition>>,
+    /// What is measured; `count` when it is left out.
+    measure: Option<Measure>,
+    /// When; all history when it is left out.
+    window: Option<Window>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the type is its schema")]
+enum EventWord {
+    Event,
+}
+
+/// A property of the subject, read as a number.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct QuantityOfProperty {
+    property: Property,
+    value_type: Option<ValueType>,
+}
+
+/// Which end of a ranking comes first.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the type is its schema")]
+enum RankOrder {
+    Desc,
+    Asc,
 }
 
 /// What events do over time. Lengths count back from now.

@@ -35,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         law("logic_is_that_of_sets", logic_is_that_of_sets),
         law("shorter_windows_count_less", shorter_windows_count_less),
         law("samples_nest", samples_nest),
+        law("the_top_grows_to_everyone_with_a_value", the_top_grows_to_everyone_with_a_value),
         law("stopped_and_restarted_exclude_each_other", stopped_and_restarted_exclude_each_other),
         law("normalizing_keeps_members", normalizing_keeps_members),
         law("threads_do_not_matter", threads_do_not_matter),
@@ -116,6 +117,29 @@ fn samples_nest(scenario: &Scenario) -> Result<(), String> {
         Some(index) => Err(format!("the share of {} percent lacks some of that of {}", shares[index], shares[index - 1])),
         None => Ok(()),
     }
+}
+
+/// The first k are among the first k + 1; the first 100 percent are all who have a value, from either end.
+fn the_top_grows_to_everyone_with_a_value(scenario: &Scenario) -> Result<(), String> {
+    let by = json!({"type": "event", "measure": "days_since_last"});
+    let top = |share: &str, value: u32, order: &str| json!({"type": "top", "by": by, "order": order, share: value});
+    let mut more: Vec<Json> = (1..6).map(|count| with_rule(&format!("top-{count}"), &top("count", count, "desc"))).collect();
+    more.extend(["desc", "asc"].map(|order| with_rule(&format!("all-{order}"), &top("percent", 100, order))));
+    more.push(with_rule("none", &top("percent", 0, "desc")));
+    let has_value = json!({"type": "event", "measure": "days_since_last", "operator": "is_set"});
+    more.push(with_rule("has-value", &has_value));
+    let (members, _) = members_with(scenario, more)?;
+    let set = |name: &str| &members[&id(name)];
+    if set("all-desc") != set("has-value") || set("all-asc") != set("has-value") || !set("none").is_empty() {
+        return Err("the first 100 percent are not all who have a value, or the first 0 not none".to_owned());
+    }
+    for count in 1..6 {
+        let top = set(&format!("top-{count}"));
+        if top.len() < set("has-value").len().min(count) || (count < 5 && !top.is_subset(set(&format!("top-{}", count + 1)))) {
+            return Err(format!("the first {count} are {top:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// As long as `recent` of the one is at most `quiet` of the other.

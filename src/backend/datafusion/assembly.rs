@@ -14,6 +14,7 @@ use super::function::call;
 use super::hash::SaltedHash;
 use super::outputs::outputs;
 use super::predicate::test;
+use super::ranking::{key, key_column, rankings};
 use super::reads::named;
 use super::subjects::{self, SubjectSide};
 use crate::backend::{LocalMembers, ObservationKind, TableRole};
@@ -131,6 +132,8 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, stored: &[LocalMembers], det
     joined.splice(0..0, [subject.alias(SUBJECT), in_universe.alias(IN_UNIVERSE)]);
     let plan = plan.project(joined)?;
     let plan = with_hashes(plan, batch, &features, detail)?;
+    let forms: Vec<Form> = features.iter().map(|feature| feature.value.form.clone()).collect();
+    let plan = rankings(plan, batch, &forms)?;
     let kept = kept_columns(batch, &features, detail, observations.len());
     let plan = outputs(plan, batch, stored)?.project(kept)?;
     let plan = plan.sort([named(SUBJECT).sort(true, true)])?.build()?;
@@ -195,6 +198,7 @@ impl Columns<'_> {
             self.observe(role, kind, count, &mut columns);
         }
         self.tests_and_values(&mut columns, |feature| feature.place == FeaturePlace::Subjects)?;
+        self.keys(&mut columns, |feature| feature.place == FeaturePlace::Subjects)?;
         side.plan.project(columns)
     }
 
@@ -204,6 +208,7 @@ impl Columns<'_> {
             self.observe(TableRole::Events, kind, count, &mut columns);
         }
         self.tests_and_values(&mut columns, |feature| matches!(feature.place, FeaturePlace::Events { .. }))?;
+        self.keys(&mut columns, |feature| matches!(feature.place, FeaturePlace::Events { .. }))?;
         side.plan.project(columns)
     }
 
@@ -212,6 +217,18 @@ impl Columns<'_> {
         self.observations.push((role, kind));
         columns.push(count.alias(&name));
         self.joined.push(coalesce(vec![named(&name), lit(0i64)]).alias(name));
+    }
+
+    /// The keys of the rankings by what one side computes. A subject without a row there has none.
+    fn keys(&mut self, columns: &mut Vec<Expr>, of_this_side: impl Fn(&Feature) -> bool) -> Result<()> {
+        for (index, ranking) in self.batch.rankings.iter().enumerate() {
+            let Some(by) = self.features.get(ranking.by).filter(|feature| of_this_side(feature)) else { continue };
+            let present = ranking.present.and_then(|present| self.features.get(present)).map(|feature| &feature.value);
+            let name = key_column(index);
+            columns.push(key(&by.value, present)?.alias(&name));
+            self.joined.push(named(name));
+        }
+        Ok(())
     }
 
     fn tests_and_values(&mut self, columns: &mut Vec<Expr>, of_this_side: impl Fn(&Feature) -> bool) -> Result<()> {

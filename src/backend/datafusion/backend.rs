@@ -5,14 +5,17 @@ use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result as DataFusionResult;
+use datafusion::logical_expr::LogicalPlanBuilder;
 
 use super::assembly::{Assembled, Detail, Sides, assemble, count_column, output_column, test_column, value_column};
 use super::assembly::{IN_UNIVERSE, SUBJECT};
 use super::collect::{Collected, booleans, column, members, rows, state};
 use super::date::Local;
 use super::events::{EventsInUniverse, Scope, events};
+use super::reads::named;
 use super::subjects::subjects;
 use super::tables::Tables;
+use super::text::text_literal;
 use crate::backend::{Backend, BackendError, Datum, Evaluation, Inspection, LocalMembers, TableProfile, TableRole};
 use crate::model::calendar::Calendar;
 use crate::model::catalog::{Catalog, Universe};
@@ -41,6 +44,8 @@ impl DataFusionBackend {
     ) -> Result<Assembled, BackendError> {
         let catalog = self.tables.catalog();
         let role = role_of(batch.subject);
+        // The place of one subject in a ranking depends on all others.
+        let (scanned, shown) = if batch.rankings.is_empty() { (subject_id, None) } else { (None, subject_id) };
         let table = catalog.subjects(batch.subject);
         let universe = table.map_or(Universe::Events, |table| table.universe);
         let measured = batch.features.iter().any(|feature| matches!(feature, BatchFeature::Measure(_)));
@@ -59,15 +64,21 @@ impl DataFusionBackend {
         let mut sides = Sides { subjects: None, events: None, universe };
         if let Some(table) = table.filter(|_| needs_table) {
             let scan = self.tables.counted_scan(role)?;
-            sides.subjects = Some((role, subjects(scan, table, batch, &local, subject_id).map_err(planning)?));
+            sides.subjects = Some((role, subjects(scan, table, batch, &local, scanned).map_err(planning)?));
         }
         if needs_events {
             let (table, key) = self.events_of(batch.subject)?;
             let scan = self.tables.counted_scan(TableRole::Events)?;
-            let scope = Scope { subject_id, universe: in_universe };
+            let scope = Scope { subject_id: scanned, universe: in_universe };
             sides.events = Some(events(scan, table, key, batch, &local, scope).map_err(planning)?);
         }
-        assemble(batch, sides, stored, detail).map_err(planning)
+        let mut assembled = assemble(batch, sides, stored, detail).map_err(planning)?;
+        if let Some(subject_id) = shown {
+            let only = named(SUBJECT).eq(text_literal(subject_id));
+            let plan = LogicalPlanBuilder::from(assembled.plan).filter(only).and_then(LogicalPlanBuilder::build);
+            assembled.plan = plan.map_err(planning)?;
+        }
+        Ok(assembled)
     }
 
     fn events_of(

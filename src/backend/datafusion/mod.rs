@@ -24,6 +24,7 @@ mod date;
 mod elements;
 mod json;
 mod hash;
+mod ranking;
 mod occurrences;
 mod order;
 mod predicate;

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use super::assembly::{SUBJECT, output_column, test_column};
 use super::function::{Kernel, call, text_argument};
 use super::predicate::formula;
+use super::ranking::ranking_column;
 use super::reads::named;
 use crate::backend::{LocalMembers, MemberSet};
 use crate::model::id::SegmentId;
@@ -36,6 +37,7 @@ pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, stored: &[Loc
         let mut level = 0;
         let holds = formula(&output.formula, &mut |leaf| match leaf {
             Leaf::Test(test) => Ok(named(test_column(*test))),
+            Leaf::Rank(ranking) => Ok(named(ranking_column(*ranking))),
             Leaf::Stored(segment) => Ok(named(stored_column(*segment))),
             Leaf::Output(other) => {
                 let other_level = level_of.get(*other).ok_or_else(|| {

@@ -122,10 +122,10 @@ impl<'a> Found<'a> {
     /// The value of the feature that a leaf tests; of a pattern over several, all of them, as they are tested.
     fn value(&self, output: &Output) -> Option<Datum> {
         let mut features = IndexSet::new();
-        output.formula.for_each_leaf(&mut |leaf| {
-            if let Leaf::Test(test) = leaf {
-                features.extend(self.batch.tests.get(*test).map(|test| test.feature));
-            }
+        output.formula.for_each_leaf(&mut |leaf| match leaf {
+            Leaf::Test(test) => features.extend(self.batch.tests.get(*test).map(|test| test.feature)),
+            Leaf::Rank(ranking) => features.extend(self.batch.rankings.get(*ranking).map(|ranking| ranking.by)),
+            Leaf::Output(_) | Leaf::Stored(_) => {}
         });
         let mut values = features.into_iter().filter_map(|feature| self.inspection.values.get(feature));
         match (values.next(), values.collect::<Vec<_>>().as_slice()) {

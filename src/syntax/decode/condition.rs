@@ -153,6 +153,10 @@ impl Decoder<'_> {
                 self.known_keys(fields, keys::LIFECYCLE);
                 self.lifecycle(fields).map(Leaf::Lifecycle)
             }
+            LeafType::Top => {
+                self.known_keys(fields, keys::TOP);
+                self.top(fields).map(Leaf::Top)
+            }
             LeafType::Sample => {
                 self.known_keys(fields, keys::SAMPLE);
                 let percent = self.required(fields, "percent", keys::SAMPLE).and_then(|place| self.number(&place));
@@ -168,7 +172,6 @@ impl Decoder<'_> {
             // Of a leaf that is not evaluated yet, nothing but its name is read: one message says all.
             LeafType::Sequence => Some(Leaf::Sequence(Unsupported)),
             LeafType::Compare => Some(Leaf::Compare(Unsupported)),
-            LeafType::Top => Some(Leaf::Top(Unsupported)),
             LeafType::UserBehaviorSignal => Some(Leaf::UserBehaviorSignal(Unsupported)),
         }
     }

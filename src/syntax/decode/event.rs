@@ -109,7 +109,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn measure(&mut self, place: &Place<'_>) -> Option<Measure> {
+    pub(super) fn measure(&mut self, place: &Place<'_>) -> Option<Measure> {
         match &place.node.kind {
             NodeKind::Text(word) => match ROW_MEASURES.iter().find(|measure| measure.keyword() == word) {
                 Some(measure) => Some(measure.clone()),

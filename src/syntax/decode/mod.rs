@@ -8,6 +8,7 @@ mod definition;
 mod event;
 mod fields;
 mod lifecycle;
+mod quantity;
 mod scoring;
 mod value;
 
@@ -66,6 +67,9 @@ pub(super) mod keys {
     pub(crate) const STOPPED: &[&str] = &["active", "quiet"];
     pub(crate) const RESTARTED: &[&str] = &["quiet", "recent"];
     pub(crate) const REGULAR: &[&str] = &["period", "periods", "at_least", "count"];
+    pub(crate) const TOP: &[&str] = &["type", "description", "by", "order", "count", "percent"];
+    pub(crate) const QUANTITY_OF_EVENTS: &[&str] = &["type", "event_type", "where", "measure", "window"];
+    pub(crate) const QUANTITY_OF_PROPERTY: &[&str] = &["property", "value_type"];
     pub(crate) const SAMPLE: &[&str] = &["type", "description", "percent", "salt"];
     pub(crate) const AI_VISIBILITY_METRIC: &[&str] =
         &["type", "description", "metric", "operator", "value", "value2", "value_type", "ignore_case"];

@@ -21,6 +21,16 @@ pub(crate) enum Combination {
     Lifecycle(Pattern),
     /// A pseudo-random share.
     Sample,
+    /// The first by an attribute of the subject, or by a measure.
+    Top(Ranked),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ranked {
+    Attribute(Subject),
+    Derived(Subject),
+    Rows(RowMeasure),
+    Number(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +115,12 @@ pub(crate) fn all() -> Vec<Combination> {
     ];
     let numbers = ValueType::Number.operators();
     let mut found = vec![Combination::Everyone, Combination::Sample];
+    found.extend(RowMeasure::ALL.map(Ranked::Rows).map(Combination::Top));
+    let measures = ["sum", "avg", "min", "max", "count_distinct", "first", "last", "most_frequent"];
+    found.extend(measures.map(Ranked::Number).map(Combination::Top));
+    for subject in [Subject::User, Subject::Product] {
+        found.extend([Ranked::Attribute(subject), Ranked::Derived(subject)].map(Combination::Top));
+    }
     found.extend([Pattern::FirstTime, Pattern::Stopped, Pattern::Restarted, Pattern::Regular].map(Combination::Lifecycle));
     for place in places {
         // Single values are chosen among events, not arrays.

@@ -7,7 +7,7 @@ use segmenta::model::property::DatePart;
 use segmenta::model::window::{Anchor, DateExpr};
 use serde_json::{Value as Json, json};
 
-use super::combination::{Combination, Derived, Pattern, Place, RowMeasure};
+use super::combination::{Combination, Derived, Pattern, Place, Ranked, RowMeasure};
 use super::data::Data;
 use super::dice::Dice;
 use super::properties::{self, Candidate, Kind};
@@ -38,6 +38,14 @@ impl<'a> Author<'a> {
             users: of(data.catalog.users.as_ref()).unwrap_or_default(),
             products: of(data.catalog.products.as_ref()).unwrap_or_default(),
             events: data.catalog.events.as_ref().map(|events| properties::candidates(&events.table)).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the tables have what a ranking needs.
+    pub(crate) fn can_rank(&self, subject: Subject, ranked: Ranked) -> bool {
+        match ranked {
+            Ranked::Attribute(of) | Ranked::Derived(of) => self.can_write(subject, Place::Attribute(of)),
+            Ranked::Rows(_) | Ranked::Number(_) => true,
         }
     }
 
@@ -105,6 +113,7 @@ impl<'a> Author<'a> {
             }
             Combination::Everyone => json!({"type": "everyone"}),
             Combination::Lifecycle(pattern) => self.lifecycle(pattern),
+            Combination::Top(ranked) => self.top(ranked),
             Combination::Sample => {
                 let mut leaf = json!({"type": "sample", "percent": *self.dice.pick(&[0.0, 0.5, 10.0, 33.3, 50.0, 99.9, 100.0])});
                 if self.dice.chance(50) {
@@ -202,6 +211,51 @@ impl<'a> Author<'a> {
         }
         if self.dice.chance(70) {
             leaf["window"] = self.window();
+        }
+        leaf
+    }
+
+    fn top(&mut self, ranked: Ranked) -> Json {
+        let fitting = |candidates: &[Candidate], wanted: ValueType| -> Vec<Candidate> {
+            candidates.iter().filter(|candidate| properties::fits(&candidate.kind, wanted)).cloned().collect()
+        };
+        let by = match ranked {
+            Ranked::Attribute(subject) => {
+                let candidates = fitting(self.subject_candidates(subject), ValueType::Number);
+                json!({"property": self.dice.pick_owned(&candidates).path})
+            }
+            Ranked::Derived(subject) => {
+                let dates = fitting(self.subject_candidates(subject), ValueType::Date);
+                let numbers = fitting(self.subject_candidates(subject), ValueType::Number);
+                let date = self.dice.pick_owned(&dates).path;
+                let means = [self.dice.pick_owned(&numbers).path, self.dice.pick_owned(&numbers).path];
+                json!({"property": match self.dice.below(4) {
+                    0 => json!({"days_since": date}),
+                    1 => json!({"days_to_anniversary": date}),
+                    2 => json!({"month": date}),
+                    _ => json!({"mean": means}),
+                }})
+            }
+            Ranked::Rows(measure) => {
+                let mut by = self.event_leaf();
+                by["measure"] = json!(measure.keyword());
+                by
+            }
+            Ranked::Number(measure) => {
+                let candidates = fitting(&self.events.clone(), ValueType::Number);
+                let mut by = self.event_leaf();
+                by["measure"] = json!({measure: self.dice.pick_owned(&candidates).path});
+                by
+            }
+        };
+        let mut leaf = json!({"type": "top", "by": by});
+        if self.dice.chance(50) {
+            leaf["order"] = json!(*self.dice.pick(&["asc", "desc"]));
+        }
+        if self.dice.chance(50) {
+            leaf["count"] = json!(1 + self.dice.below(8));
+        } else {
+            leaf["percent"] = json!(*self.dice.pick(&[0.5, 10.0, 33.3, 50.0, 66.7, 100.0]));
         }
         leaf
     }

@@ -13,8 +13,8 @@ use segmenta::model::condition::Subject;
 use serde_json::{Value as Json, json};
 
 use crate::scenario::{Members, Scenario};
-use combination::Place;
 pub(crate) use combination::{Combination, all as all_combinations};
+use combination::{Place, Ranked};
 use definitions::Author;
 use dice::Dice;
 
@@ -41,7 +41,9 @@ pub(crate) fn generate(seed: u64, batch: u64) -> Generated {
         // Each combination has its turn; where these tables cannot show it, the next run around finds others.
         let combination = every[(first + number) % every.len()];
         let subject = match combination {
-            Combination::Value { place: Place::Attribute(of), .. } | Combination::Derived { place: Place::Attribute(of), .. } => of,
+            Combination::Value { place: Place::Attribute(of), .. }
+            | Combination::Derived { place: Place::Attribute(of), .. }
+            | Combination::Top(Ranked::Attribute(of) | Ranked::Derived(of)) => of,
             _ => subject,
         };
         let leaf = write(&mut author, subject, combination, &mut shown);
@@ -78,6 +80,7 @@ fn stored_members() -> Members {
 fn write(author: &mut Author<'_>, subject: Subject, combination: Combination, shown: &mut BTreeSet<Combination>) -> Option<Json> {
     let possible = match combination {
         Combination::Value { place, .. } | Combination::Derived { place, .. } => author.can_write(subject, place),
+        Combination::Top(ranked) => author.can_rank(subject, ranked),
         Combination::Rows { .. }
         | Combination::Number { .. }
         | Combination::Lifecycle(_)

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use segmenta::model::condition::{
     AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
-    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, SampleLeaf, SegmentLeaf, Subject,
+    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, Quantity, RankOrder, SampleLeaf, SegmentLeaf, Subject, TopLeaf,
+    TopShare,
 };
 use segmenta::model::decimal::Decimal;
 use segmenta::model::operator::{Operator, ValueType};
@@ -162,6 +163,11 @@ fn leaf() -> impl Strategy<Value = Leaf> {
         Just(Leaf::Everyone),
         (option(prop::collection::vec(event_type(), 1..3)), prop::collection::vec(event_condition(), 0..3), lifecycle_pattern())
             .prop_map(|(event_type, filter, pattern)| Leaf::Lifecycle(LifecycleLeaf { event_type, filter, pattern })),
+        (quantity(), prop::bool::ANY, prop_oneof![(1_u64..999).prop_map(TopShare::Count), percent().prop_map(TopShare::Percent)])
+            .prop_map(|(by, ascending, share)| {
+                let order = if ascending { RankOrder::Ascending } else { RankOrder::Descending };
+                Leaf::Top(TopLeaf { by, order, share })
+            }),
         (percent(), option(text(0))).prop_map(|(percent, salt)| Leaf::Sample(SampleLeaf { percent, salt })),
         (option(text(0)), option(comparison()))
             .prop_map(|(metric, comparison)| Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison })),
@@ -175,6 +181,21 @@ fn lifecycle_pattern() -> impl Strategy<Value = LifecyclePattern> {
         (duration(), duration()).prop_map(|(quiet, recent)| LifecyclePattern::Restarted { quiet, recent }),
         (duration(), 1_u64..99, 1_u64..99, option(1_u64..99))
             .prop_map(|(period, periods, at_least, count)| { LifecyclePattern::Regular { period, periods, at_least, count } }),
+    ]
+}
+
+fn quantity() -> impl Strategy<Value = Quantity> {
+    let patterns = option(prop::collection::vec(event_type(), 1..3));
+    let filter = prop::collection::vec(event_condition(), 0..3);
+    prop_oneof![
+        (patterns, filter, measure(), window()).prop_map(|(event_type, filter, measure, window)| Quantity::Events(EventMeasure {
+            event_type,
+            filter,
+            measure,
+            window
+        })),
+        (property(), option(prop::sample::select(ValueType::ALL.to_vec())))
+            .prop_map(|(property, value_type)| Quantity::Property { property, value_type }),
     ]
 }
 

@@ -14,19 +14,24 @@ pub(crate) mod value;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, RoundingMode};
 use jiff::Timestamp;
-use segmenta::check::{CheckedCondition, CheckedLeaf, CheckedRule, CheckedSample, CheckedSegment};
+use segmenta::check::{
+    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedQuantity, CheckedRule, CheckedSample, CheckedSegment,
+    CheckedTop, Operand, Reading, RowMeasure, Test,
+};
 use segmenta::model::catalog::{Catalog, SubjectTable, Universe};
-use segmenta::model::condition::{Logic, Subject};
+use segmenta::model::condition::{Logic, RankOrder, Subject, TopShare};
 use segmenta::model::id::SegmentId;
+use segmenta::model::operator::Operator;
 use segmenta::model::path::DocPath;
 use segmenta::model::segment::Status;
 
 use dates::Calendar;
 use events::Event;
 pub(crate) use examples::trials;
-use value::Row;
+use read::Seen;
+use value::{Number, Row};
 
 /// The rows of a tenant's tables.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -178,6 +183,7 @@ impl<'a> Evaluator<'a> {
                     let members = self.referenced(segment_id, subject);
                     everyone().map(|(id, _)| id).filter(|id| members.contains(*id) != *negated).cloned().collect()
                 }
+                CheckedLeaf::Top(top) => self.first(subject, top),
                 CheckedLeaf::Sample(sample) => everyone().map(|(id, _)| id).filter(|id| sampled(id, sample)).cloned().collect(),
                 CheckedLeaf::Everyone
                 | CheckedLeaf::Nobody
@@ -188,6 +194,44 @@ impl<'a> Evaluator<'a> {
                 }
             },
         }
+    }
+
+    /// The subjects of the universe with a value, those in that fewer than k have a strictly better one than.
+    fn first(&self, subject: Subject, top: &CheckedTop) -> BTreeSet<String> {
+        let value = |individual: &Individual| match &top.by {
+            CheckedQuantity::Property(property) => read::property(&individual.row, property, Reading::Number, &self.calendar),
+            CheckedQuantity::Events { event_type, filter, window, measure } => {
+                let of = |measure| CheckedEvents {
+                    event_type: event_type.clone(),
+                    filter: filter.clone(),
+                    window: window.clone(),
+                    measure,
+                    test: Test { operator: Operator::IsSet, operand: Operand::None, ignore_case: false },
+                };
+                let seen = |measure| events::measure(&individual.events, &of(measure), &self.calendar);
+                match seen(CheckedMeasure::Rows(RowMeasure::Count)) {
+                    Some(Seen::Number(count)) if count.compare(&Number::integer(0)).is_gt() => seen(measure.clone()),
+                    _ => None,
+                }
+            }
+        };
+        let number = |who| if let Some(Seen::Number(number)) = value(who) { Some(number) } else { None };
+        let subjects = &self.population(subject).subjects;
+        let values: Vec<(&String, Number)> = subjects.iter().filter_map(|(id, who)| Some((id, number(who)?))).collect();
+        let better = |one: &Number, other: &Number| match top.order {
+            RankOrder::Descending => one.compare(other).is_gt(),
+            RankOrder::Ascending => one.compare(other).is_lt(),
+        };
+        let counted = |number: usize| BigDecimal::from(u64::try_from(number).expect("a count"));
+        let k = match &top.share {
+            TopShare::Count(count) => BigDecimal::from(*count),
+            TopShare::Percent(percent) => {
+                let percent: BigDecimal = percent.to_string().parse().expect("a number");
+                (percent * counted(values.len()) / BigDecimal::from(100)).with_scale_round(0, RoundingMode::Ceiling)
+            }
+        };
+        let ahead = |value: &Number| counted(values.iter().filter(|(_, other)| better(other, value)).count());
+        values.iter().filter(|(_, value)| ahead(value) < k).map(|(id, _)| (*id).clone()).collect()
     }
 
     fn leaf_holds(&self, individual: &Individual, leaf: &CheckedLeaf) -> bool {
@@ -203,7 +247,9 @@ impl<'a> Evaluator<'a> {
                 let seen = events::measure(&individual.events, condition, &self.calendar);
                 compare::holds(seen.as_ref(), &condition.test, &self.calendar)
             }
-            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) => unreachable!("these look at ids"),
+            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) | CheckedLeaf::Top(_) => {
+                unreachable!("these look at more than the values of one subject")
+            }
         }
     }
 }

@@ -369,6 +369,7 @@ impl WorldBackend {
             Formula::AtLeast { count, of } => of.iter().filter(|formula| below(formula)).count() >= *count,
             Formula::Not(inner) => !below(inner),
             Formula::Leaf(Leaf::Output(index)) => outputs[*index].0.contains(id),
+            Formula::Leaf(Leaf::Rank(_)) => panic!("this world ranks nobody"),
             Formula::Leaf(Leaf::Stored(index)) => stored[*index].0.contains(id),
             Formula::Leaf(Leaf::Test(index)) => match &batch.features[batch.tests[*index].feature] {
                 BatchFeature::Attribute(Value::Stored(access, _)) => self.world.tables().columns[&access.column].contains(id),

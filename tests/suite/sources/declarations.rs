@@ -268,6 +268,7 @@ fn batch_of(features: Vec<BatchFeature>) -> Batch {
         formula: Formula::Leaf(Leaf::Test(test)),
     };
     Batch {
+        rankings: Vec::new(),
         subject: Subject::User,
         as_of: "2026-01-01T00:00:00Z".parse().unwrap(),
         timezone: "UTC".to_owned(),

@@ -95,6 +95,7 @@ impl World {
         let (features, tests): (Vec<_>, Vec<_>) = tests.into_iter().unzip();
         let tests = tests.into_iter().enumerate().map(|(feature, test)| BatchTest { feature, test }).collect();
         Batch {
+            rankings: Vec::new(),
             subject: Subject::User,
             as_of: instant(AS_OF),
             timezone: self.timezone().to_owned(),

@@ -1,0 +1,54 @@
+//! Numbers per subject that are ranked.
+
+use super::{Decoder, Fields, Place, keys};
+use crate::diagnostic::{Code, Finding};
+use crate::model::condition::{EventMeasure, Measure, Quantity, RankOrder, TopLeaf, TopShare};
+use crate::model::operator::ValueType;
+
+impl Decoder<'_> {
+    pub(super) fn top(&mut self, fields: &Fields<'_>) -> Option<TopLeaf> {
+        let by = self.required(fields, "by", keys::TOP).and_then(|place| self.quantity(&place));
+        let orders = [RankOrder::Descending, RankOrder::Ascending].map(|order| (order.keyword(), order));
+        let order = match fields.get("order") {
+            Some(place) => self.word(&place, "orders", &orders),
+            None => Some(RankOrder::default()),
+        };
+        let share = match (fields.get("count"), fields.get("percent")) {
+            (Some(_), Some(_)) => {
+                let message = "a ranking has `count` or `percent`, not both".to_owned();
+                self.conflict(fields, "percent", message, "Keep one of them.");
+                None
+            }
+            (Some(place), None) => self.count(&place).map(TopShare::Count),
+            (None, Some(place)) => self.number(&place).map(TopShare::Percent),
+            (None, None) => {
+                let finding = Finding::new(Code::MissingKey, "a ranking does not say how many are in")
+                    .with_help("Add `count`, such as 100, or `percent`, such as 5.");
+                self.refuse(&fields.place, finding);
+                None
+            }
+        };
+        Some(TopLeaf { by: by?, order: order?, share: share? })
+    }
+
+    fn quantity(&mut self, place: &Place<'_>) -> Option<Quantity> {
+        let fields = self.object(place)?;
+        let Some(leaf_type) = fields.get("type") else {
+            self.known_keys(&fields, keys::QUANTITY_OF_PROPERTY);
+            let property = self.required(&fields, "property", keys::QUANTITY_OF_PROPERTY).and_then(|place| self.property(&place));
+            let value_types = ValueType::ALL.map(|value_type| (value_type.keyword(), value_type));
+            let value_type = match fields.get("value_type") {
+                Some(place) => Some(self.word(&place, "value types", &value_types)?),
+                None => None,
+            };
+            return Some(Quantity::Property { property: property?, value_type });
+        };
+        self.word(&leaf_type, "types of what is ranked", &[("event", ())])?;
+        self.known_keys(&fields, keys::QUANTITY_OF_EVENTS);
+        let event_type = fields.get("event_type").and_then(|place| self.event_types(&place));
+        let filter = fields.get("where").map(|place| self.filter(&place)).unwrap_or_default();
+        let measure = fields.get("measure").map_or(Some(Measure::Count), |place| self.measure(&place));
+        let window = fields.get("window").and_then(|place| self.window(&place)).unwrap_or_default();
+        Some(Quantity::Events(EventMeasure { event_type, filter, measure: measure?, window }))
+    }
+}
