@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::grammar::RESERVED;
 use crate::model::condition::{
     AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
-    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, SampleLeaf, SegmentLeaf, Unsupported,
+    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, Quantity, RankOrder, SampleLeaf, SegmentLeaf, TopLeaf, TopShare,
+    Unsupported,
 };
 use crate::model::operator::Operator;
 use crate::model::property::{Property, PropertyPath};
@@ -118,10 +119,20 @@ fn leaf(leaf: &Leaf, around: Around) -> String {
             let left = Left::Call("ai_visibility_metric", metric.iter().map(|metric| text(metric)).collect());
             measured(&left, comparison.as_ref()).within(around)
         }
+        Leaf::Top(TopLeaf { by, order, share }) => {
+            let share = match share {
+                TopShare::Count(count) => named("count", &count.to_string()),
+                TopShare::Percent(percent) => named("percent", &percent.to_string()),
+            };
+            let order = match order {
+                RankOrder::Descending => None,
+                RankOrder::Ascending => Some(named("order", &text(order.keyword()))),
+            };
+            call("top", [quantity(by), share].into_iter().chain(order))
+        }
         // Of these a definition keeps the name alone.
         Leaf::Sequence(Unsupported) => call("sequence", []),
         Leaf::Compare(Unsupported) => call("compare", []),
-        Leaf::Top(Unsupported) => call("top", []),
         Leaf::UserBehaviorSignal(Unsupported) => call("user_behavior_signal", []),
     }
 }
@@ -154,6 +165,16 @@ fn lifecycle(lifecycle: &LifecycleLeaf) -> String {
         }
     }
     call(lifecycle.pattern.keyword(), arguments)
+}
+
+fn quantity(quantity: &Quantity) -> String {
+    match quantity {
+        Quantity::Events(measure) => events(measure, &[]),
+        Quantity::Property { property, value_type } => {
+            let read_as: Vec<String> = value_type.iter().map(|value_type| named("type", &text(value_type.keyword()))).collect();
+            self::property(property, &read_as)
+        }
+    }
 }
 
 /// What stands on the left of a comparison.
