@@ -105,8 +105,8 @@ fn top_label(top: &CheckedTop) -> String {
         CheckedQuantity::Property(property) => property_label(property),
     };
     let end = match top.order {
-        RankOrder::Descending => "most",
-        RankOrder::Ascending => "least",
+        RankOrder::Descending => "highest",
+        RankOrder::Ascending => "lowest",
     };
     match &top.share {
         TopShare::Count(count) => format!("among the {count} with the {end} {by}"),

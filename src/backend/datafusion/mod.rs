@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scan events -> read values -> conditions -> aggregate by subject -> tests ┐
-//! scan subjects -> read values ----------------------------------> tests ┴ full join -> outputs -> sort
+//! scan subjects -> read values ----------------------------------> tests ┴ full join -> samples, rankings -> outputs -> sort
 //! ```
 //!
 //! A batch is one plan: its events are scanned once, however many segments look at them. What a definition says stands in the plan as
