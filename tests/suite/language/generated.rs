@@ -182,6 +182,7 @@ fn lifecycle_pattern() -> impl Strategy<Value = LifecyclePattern> {
         (duration(), 1_u64..99, 1_u64..99, option(1_u64..99))
             .prop_map(|(period, periods, at_least, count)| { LifecyclePattern::Regular { period, periods, at_least, count } }),
     ]
+    .boxed()
 }
 
 fn quantity() -> impl Strategy<Value = Quantity> {
@@ -197,6 +198,7 @@ fn quantity() -> impl Strategy<Value = Quantity> {
         (property(), option(prop::sample::select(ValueType::ALL.to_vec())))
             .prop_map(|(property, value_type)| Quantity::Property { property, value_type }),
     ]
+    .boxed()
 }
 
 fn percent() -> impl Strategy<Value = Decimal> {
@@ -215,6 +217,8 @@ fn path() -> impl Strategy<Value = PropertyPath> {
     prop::collection::vec(text(0), 1..4).prop_map(|keys| PropertyPath::from_keys(keys).unwrap())
 }
 
+// What many strategies have as a part is boxed: as values of their own they would fill the stack of a test.
+
 fn property() -> impl Strategy<Value = Property> {
     prop_oneof![
         3 => path().prop_map(Property::Path),
@@ -223,14 +227,21 @@ fn property() -> impl Strategy<Value = Property> {
         1 => (prop::sample::select(DatePart::ALL.to_vec()), path()).prop_map(|(part, path)| Property::Part(part, path)),
         1 => prop::collection::vec(path(), 1..3).prop_map(Property::Mean),
     ]
+    .boxed()
 }
 
 fn comparison() -> impl Strategy<Value = Comparison> {
     let operator = prop::sample::select(Operator::ALL.to_vec());
     let value_type = option(prop::sample::select(ValueType::ALL.to_vec()));
-    (operator, option(literal()), option(literal()), value_type, prop::bool::ANY).prop_map(
-        |(operator, value, value2, value_type, ignore_case)| Comparison { operator, value, value2, value_type, ignore_case },
-    )
+    (operator, option(literal()), option(literal()), value_type, prop::bool::ANY)
+        .prop_map(|(operator, value, value2, value_type, ignore_case)| Comparison {
+            operator,
+            value,
+            value2,
+            value_type,
+            ignore_case,
+        })
+        .boxed()
 }
 
 fn literal() -> impl Strategy<Value = Literal> {
@@ -239,15 +250,18 @@ fn literal() -> impl Strategy<Value = Literal> {
         number().prop_map(Literal::Number),
         text(0).prop_map(Literal::Text),
     ];
-    prop_oneof![3 => scalar.clone(), 1 => prop::collection::vec(scalar, 0..4).prop_map(Literal::List)]
+    prop_oneof![3 => scalar.clone(), 1 => prop::collection::vec(scalar, 0..4).prop_map(Literal::List)].boxed()
 }
 
 fn event() -> impl Strategy<Value = EventLeaf> {
     let patterns = option(prop::collection::vec(event_type(), 1..3));
     let filter = prop::collection::vec(event_condition(), 0..3);
-    (patterns, filter, measure(), window(), option(comparison())).prop_map(|(event_type, filter, measure, window, comparison)| {
-        EventLeaf { events: EventMeasure { event_type, filter, measure, window }, comparison }
-    })
+    (patterns, filter, measure(), window(), option(comparison()))
+        .prop_map(|(event_type, filter, measure, window, comparison)| EventLeaf {
+            events: EventMeasure { event_type, filter, measure, window },
+            comparison,
+        })
+        .boxed()
 }
 
 fn event_type() -> impl Strategy<Value = EventTypePattern> {
@@ -288,6 +302,7 @@ fn measure() -> impl Strategy<Value = Measure> {
         Measure::MostFrequent,
     ];
     prop_oneof![prop::sample::select(rows), (prop::sample::select(properties), path()).prop_map(|(measure, path)| measure(path))]
+        .boxed()
 }
 
 fn window() -> impl Strategy<Value = Window> {
@@ -297,6 +312,7 @@ fn window() -> impl Strategy<Value = Window> {
         (date(), option(date())).prop_map(|(from, to)| Window::Range { from: Some(from), to }),
         date().prop_map(|to| Window::Range { from: None, to: Some(to) }),
     ]
+    .boxed()
 }
 
 fn date() -> impl Strategy<Value = DateExpr> {
