@@ -33,6 +33,15 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// A file of results cannot be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file.
+        path: String,
+        /// The cause below.
+        #[source]
+        source: io::Error,
+    },
     /// The demonstration data cannot be made.
     #[error("cannot make the data set")]
     Generate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -103,6 +112,7 @@ impl CliError {
             Self::Work(_)
             | Self::Usage { .. }
             | Self::Read { .. }
+            | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
             | Self::Invalid
@@ -123,6 +133,7 @@ impl CliError {
                 ErrorKind::Request | ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Internal => 1,
             },
             Self::Read { .. }
+            | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
             | Self::Runtime(_)
@@ -146,6 +157,7 @@ impl CliError {
             Self::Usage { help, .. } => help.clone(),
             Self::Work(error) => error.help(),
             Self::Read { .. }
+            | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
             | Self::Invalid

@@ -125,6 +125,13 @@ codes! {
     /// A reference to a segment that has errors of its own.
     BrokenReference = "broken-reference", Error;
 
+    /// What one form of definitions says and the other cannot say as exactly.
+    Untranslatable = "untranslatable", Error;
+
+    /// More rules than a person keeps in mind.
+    ManyRules = "many-rules", Warning;
+    /// Alternatives of which there is one.
+    SingleAlternative = "single-alternative", Warning;
     /// `ignore_case` where no text is compared.
     IdleIgnoreCase = "idle-ignore-case", Warning;
 }

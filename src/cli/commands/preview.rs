@@ -2,6 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,6 +12,7 @@ use crate::backend::{LocalMembers, MemberSet as _};
 use crate::cli::args::{PreviewArguments, Sample};
 use crate::cli::context::{Context, only_ready};
 use crate::cli::error::CliError;
+use crate::cli::foreign;
 use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
@@ -40,7 +42,13 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
     let as_of = context.as_of(tenant, arguments.as_of);
     let bar = Bar::new(context.screen);
     bar.say("evaluating");
-    let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?;
+    let named = match arguments.dialect {
+        None => context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?,
+        Some(dialect) => {
+            let draft = foreign::only_definition(context, tenant, Path::new(&arguments.segment), dialect).await?;
+            context.open_draft(tenant, draft).await?
+        }
+    };
     let ready = only_ready(&named, tenant)?;
     let mut requests = vec![evaluated_request(ready)?];
     let tree = arguments.breakdown.then(|| outline(&ready.checked)).flatten();
