@@ -184,7 +184,8 @@ pub(crate) struct ValidateArguments {
 /// One of the names of forms that are read.
 fn dialect_parser() -> impl TypedValueParser<Value = Dialect> {
     let names = Dialect::READABLE.map(Dialect::keyword);
-    PossibleValuesParser::new(names).try_map(|word| Dialect::from_keyword(&word).ok_or_else(|| format!("no form is named `{word}`")))
+    PossibleValuesParser::new(names)
+        .try_map(|word| Dialect::from_keyword(&word).ok_or_else(|| format!("no form is named `{word}`")))
 }
 
 #[derive(Debug, Args)]

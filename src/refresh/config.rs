@@ -511,7 +511,9 @@ mod tests {
         assert_eq!(tenant.as_of, Some("2026-01-01T00:00:00.123456Z".parse().unwrap()));
         assert!(tenant.tables.users.is_some() && tenant.tables.events.is_some() && tenant.tables.products.is_some());
         let dialects = &tenant.dialects;
-        assert!(matches!(&dialects.tree.total_renders, Some(dialect::Feature::Events(events)) if events.measure.keyword() == "active_days"));
+        assert!(
+            matches!(&dialects.tree.total_renders, Some(dialect::Feature::Events(events)) if events.measure.keyword() == "active_days")
+        );
         assert!(matches!(&dialects.tree.pricing_page_views, Some(dialect::Feature::Property(path)) if path.keys().len() == 2));
         assert_eq!(dialects.groups.fields["lastEmailOpenedAt"].to_string(), "email.last_opened_at");
         assert_eq!(dialects.audience.fields["created_at"].to_string(), "signed_up_at");
@@ -550,7 +552,6 @@ mod tests {
             ("groups.fields = { a = \"b..c\" }", "`b..c` is not a property path"),
         ] {
             let help = if wrong.starts_with("tre.") { Some("Did you mean `tree`?") } else { None };
-            let help = if wrong.contains(".renders") { Some("Did you mean `total_renders`?") } else { help };
             assert_refused(&dialects(wrong), "place/scheduler.toml:7", problem, help);
         }
         let scheduler = |scheduler: &str| format!("{MINIMAL}[scheduler]\n{scheduler}\n");

@@ -7,6 +7,7 @@
 mod cases;
 mod command_line;
 mod diagnostics;
+mod dialects;
 mod differential;
 mod engine;
 mod evaluators;
@@ -35,6 +36,7 @@ fn main() {
         cases::trials(),
         command_line::trials(),
         diagnostics::trials(),
+        dialects::trials(),
         differential::trials(),
         generated::trials(),
         golden::trials(),

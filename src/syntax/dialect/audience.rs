@@ -84,28 +84,23 @@ impl Translator<'_> {
     pub(super) fn audience(&mut self, fields: &Fields<'_>) -> Body {
         let members = self.cache(fields);
         let span = fields.place.node.span.clone();
-        let filters = given(fields, "filters").map(|place| self.filters(&place));
-        let compose = given(fields, "compose").map(|place| self.compose(&place));
-        let is_empty = |filters: &Option<Option<Vec<Node>>>| matches!(filters, None | Some(Some(_))) && {
-            filters.as_ref().and_then(Option::as_ref).is_none_or(Vec::is_empty)
-        };
-        let rule = if is_empty(&filters) && compose.is_none() {
+        let body = |rule| Body { rule_keys: RuleKeys::These(RULE_KEYS), rule, members };
+        let (filters, compose) = (given(fields, "filters"), given(fields, "compose"));
+        let is_empty = |place: &Place<'_>| matches!(&place.node.kind, NodeKind::List(filters) if filters.is_empty());
+        if compose.is_none() && filters.as_ref().is_none_or(is_empty) {
             if !is_static(fields) {
                 let finding = Finding::new(Code::RuleMismatch, "a definition has neither filters nor `compose`")
                     .with_help("Add a filter; a segment without any would hold everyone.");
-                let place = given(fields, "filters").unwrap_or_else(|| fields.place.clone());
-                self.decoder.refuse(&place, finding);
+                self.decoder.refuse(filters.as_ref().unwrap_or(&fields.place), finding);
             }
-            None
-        } else {
-            let filters = filters.unwrap_or(Some(Vec::new()));
-            let compose = compose.map_or(Some(None), |compose| compose.map(Some));
-            filters.zip(compose).map(|(mut conditions, compose)| {
-                conditions.extend(compose);
-                build::joined(&span, (Logic::And, &span), conditions)
-            })
-        };
-        Body { rule_keys: RuleKeys::These(RULE_KEYS), rule, members }
+            return body(None);
+        }
+        let conditions = filters.map_or(Some(Vec::new()), |place| self.filters(&place));
+        let composed = compose.map_or(Some(None), |place| self.compose(&place).map(Some));
+        body(conditions.zip(composed).map(|(mut conditions, composed)| {
+            conditions.extend(composed);
+            build::joined(&span, (Logic::And, &span), conditions)
+        }))
     }
 
     /// How long members count as fresh, and when they are computed.

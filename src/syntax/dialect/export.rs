@@ -144,7 +144,9 @@ impl Writer<'_> {
         match comparison.value_type {
             None => Some(()),
             Some(said) if Some(said) == self.default_type(property, comparison) => Some(()),
-            Some(said) => self.refuse(&path.key("value_type"), format!("the form does not say that `{property}` is read as `{said}`")),
+            Some(said) => {
+                self.refuse(&path.key("value_type"), format!("the form does not say that `{property}` is read as `{said}`"))
+            }
         }
     }
 
@@ -204,13 +206,19 @@ impl Writer<'_> {
             (None, _) => {}
             (Some(Schedule::Every(interval)), Dialect::Layered) => members.push(("refresh_interval", text(&interval.to_string()))),
             (Some(Schedule::Cron(expression)), Dialect::Audience) => cache.push(("refresh-schedule", text(expression))),
-            (Some(Schedule::Every(_)), _) => drop(self.left_out.insert("refresh_interval")),
-            (Some(Schedule::Cron(_)), _) => drop(self.left_out.insert("schedule")),
+            (Some(Schedule::Every(_)), Dialect::Tree | Dialect::Groups | Dialect::Weighted | Dialect::Audience) => {
+                self.left_out.insert("refresh_interval");
+            }
+            (Some(Schedule::Cron(_)), Dialect::Tree | Dialect::Groups | Dialect::Weighted | Dialect::Layered) => {
+                self.left_out.insert("schedule");
+            }
         }
         match (definition.cache_ttl.map(whole_minutes), self.dialect) {
             (None, _) => {}
             (Some(Some(minutes)), Dialect::Audience) => cache.insert(0, ("ttl-minutes", build::number(&(0..0), minutes))),
-            (Some(_), _) => drop(self.left_out.insert("cache_ttl")),
+            (Some(None), Dialect::Audience) | (Some(_), Dialect::Tree | Dialect::Groups | Dialect::Weighted | Dialect::Layered) => {
+                self.left_out.insert("cache_ttl");
+            }
         }
         if !cache.is_empty() {
             members.push(("cache", build::object(&(0..0), cache)));

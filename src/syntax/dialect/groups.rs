@@ -189,7 +189,7 @@ impl Translator<'_> {
         };
         let conditions = self.each(&places, |translator, place| translator.nested_entry(place, count));
         let (logic, word) = logic?;
-        Some(build::group(&fields.place.node.span, (logic, &word), conditions?))
+        Some(build::joined(&fields.place.node.span, (logic, &word), conditions?))
     }
 
     fn nested_entry(&mut self, place: &Place<'_>, count: &mut Count) -> Option<Node> {

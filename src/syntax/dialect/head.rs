@@ -2,7 +2,7 @@
 
 use super::super::decode::{Fields, list_words};
 use super::super::node::{Member, Node, NodeKind};
-use super::{Body, Translator, build, snake};
+use super::{Body, RuleKeys, Translator, build, snake};
 use crate::diagnostic::{Code, Finding, nearest};
 use crate::model::id::MAX_ID_LENGTH;
 
@@ -80,7 +80,7 @@ impl Translator<'_> {
         let span = fields.place.node.span.clone();
         for member in fields.members {
             if !body.rule_keys.contains(&member.key) && member.value.kind != NodeKind::Null {
-                self.head_member(&mut head, fields, member);
+                self.head_member(&mut head, fields, member, body.rule_keys);
             }
         }
         self.status(&mut head, fields);
@@ -107,7 +107,7 @@ impl Translator<'_> {
         head.members
     }
 
-    fn head_member(&mut self, head: &mut Head, fields: &Fields<'_>, member: &Member) {
+    fn head_member(&mut self, head: &mut Head, fields: &Fields<'_>, member: &Member, rule_keys: RuleKeys) {
         let key = snake(&member.key.replace('-', "_"));
         let Some(place) = fields.get(&member.key) else { return };
         match key.as_str() {
@@ -158,7 +158,9 @@ impl Translator<'_> {
             "metadata" => self.metadata(head, member),
             carried if CARRIED.contains(&carried) => head.metadata.push(member.clone()),
             unknown => {
-                let help = match nearest(unknown, KNOWN.iter().chain(CARRIED).copied()) {
+                let rule_keys = rule_keys.list().iter().filter(|key| !fields.has(key));
+                let near = nearest(&member.key, rule_keys.copied());
+                let help = match near.or_else(|| nearest(unknown, KNOWN.iter().chain(CARRIED).copied())) {
                     Some(near) => format!("Did you mean `{near}`?"),
                     None => format!("Beside its rule, a definition has the keys {}.", list_words(KNOWN.iter().copied())),
                 };

@@ -141,7 +141,7 @@ fn translate(
 ) -> Result<Document, Report> {
     let mut translator = Translator { decoder: Decoder::new(source), mapping };
     let span = place.node.span.clone();
-    let members = translator.decoder.object(place).map(|fields| {
+    let parts = translator.decoder.object(place).map(|fields| {
         let body = match dialect {
             Dialect::Tree => translator.tree(&fields),
             Dialect::Groups => translator.groups(&fields),
@@ -153,12 +153,20 @@ fn translate(
                 Body { rule_keys: RuleKeys::All, rule: None, members: Vec::new() }
             }
         };
-        let mut members = translator.head(&fields, &body, stem);
-        members.extend(body.members);
-        (members, body.rule)
+        let head = translator.head(&fields, &body, stem);
+        (head, body.members, body.rule)
     });
     let mut findings = translator.decoder.into_findings();
-    let Some((mut members, rule)) = members else { return Err(Report::of_text(findings)) };
+    let Some((mut members, others, rule)) = parts else { return Err(Report::of_text(findings)) };
+    for member in others {
+        if members.iter().any(|other| other.key == member.key) {
+            let message = format!("the definition says its `{}` twice", member.key);
+            findings
+                .push(Finding::new(Code::ConflictingKeys, message).with_help("Keep one of them.").at(source, member.value.span));
+        } else {
+            members.push(member);
+        }
+    }
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match rule {
         Some(rule) if !failed => members.extend(build::root_rule(rule)),
@@ -173,8 +181,9 @@ fn translate(
     let size = span.len();
     let root = Node { kind: NodeKind::Object(members), span };
     let mut decoder = Decoder::new(source);
-    let read = decode::definition(&mut decoder, &Place { node: &root, path: place.path.clone() });
-    findings.extend(decoder.into_findings().into_iter().map(|finding| Finding { path: None, ..finding }));
+    // From here on paths are those of the canonical definition, as in all that `check` finds.
+    let read = decode::definition(&mut decoder, &Place::root(&root));
+    findings.extend(decoder.into_findings());
     let report = Report::of_text(findings);
     match read {
         Some(Read { definition, id: IdRead::Yes }) => {
@@ -210,6 +219,13 @@ impl RuleKeys {
             Self::All => true,
         }
     }
+
+    fn list(self) -> &'static [&'static str] {
+        match self {
+            Self::These(keys) => keys,
+            Self::All => &[],
+        }
+    }
 }
 
 /// Turns nodes of a foreign text into nodes of a canonical one.
@@ -225,7 +241,11 @@ impl Translator<'_> {
     }
 
     /// The entries of a list, each translated; `None` when one of them could not be.
-    fn each(&mut self, places: &[Place<'_>], mut translate: impl FnMut(&mut Self, &Place<'_>) -> Option<Node>) -> Option<Vec<Node>> {
+    fn each(
+        &mut self,
+        places: &[Place<'_>],
+        mut translate: impl FnMut(&mut Self, &Place<'_>) -> Option<Node>,
+    ) -> Option<Vec<Node>> {
         let nodes: Vec<_> = places.iter().map(|place| translate(self, place)).collect();
         nodes.into_iter().collect()
     }

@@ -137,15 +137,18 @@ impl Translator<'_> {
         self.decoder.required(fields, "rule", RULE_KEYS);
         if fields.has("rule") {
             // It is there, and null.
-            self.untranslatable(&fields.place, "a definition has no rule", "Write `\"type\": \"static\"` for members added by hand.");
+            self.untranslatable(
+                &fields.place,
+                "a definition has no rule",
+                "Write `\"type\": \"static\"` for members added by hand.",
+            );
         }
         body(&["rule"], None)
     }
 
     fn tree_node(&mut self, place: &Place<'_>, others: Others) -> Option<Node> {
         let fields = self.decoder.object(place)?;
-        let types =
-            [("and", NodeType::Group(Logic::And)), ("or", NodeType::Group(Logic::Or)), ("condition", NodeType::Condition)];
+        let types = [("and", NodeType::Group(Logic::And)), ("or", NodeType::Group(Logic::Or)), ("condition", NodeType::Condition)];
         let word = self.decoder.required(&fields, "type", RULE_KEYS)?;
         match self.decoder.word(&word, "types of nodes", &types)? {
             NodeType::Group(logic) => {
@@ -196,7 +199,9 @@ impl Translator<'_> {
         let stands = &place.node.span;
         let members = match attribute {
             Attribute::Number(number) => match number.feature(self.mapping) {
-                Feature::Property(path) => Some(property_members(span, build::text(stands, &path.to_string()), Some(ValueType::Number))),
+                Feature::Property(path) => {
+                    Some(property_members(span, build::text(stands, &path.to_string()), Some(ValueType::Number)))
+                }
                 Feature::Events(events) => {
                     let mut object = Object::default();
                     print::event_members(&EventLeaf { events, comparison: None }, &mut object);
