@@ -77,7 +77,7 @@ fn findings(texts: &[(String, String)]) -> Report {
     for (name, text) in texts {
         let format = Format::from_file_name(name).unwrap();
         if let Some(dialect) = dialect_of(name) {
-            return foreign_findings(Source::new(name.clone(), text.clone()), format, dialect);
+            return foreign_findings(&Source::new(name.clone(), text.clone()), format, dialect);
         }
         match parse(&Source::new(name.clone(), text.clone()), format) {
             Ok(document) => documents.push(document),
@@ -107,10 +107,10 @@ fn dialect_of(name: &str) -> Option<Dialect> {
 }
 
 /// Everything that is found in a definition of another system.
-fn foreign_findings(source: Arc<Source>, format: Format, dialect: Dialect) -> Report {
+fn foreign_findings(source: &Arc<Source>, format: Format, dialect: Dialect) -> Report {
     let (catalog, settings) = (catalog(), Settings::default());
     let mapping = Mapping { settings: &settings, users: catalog.users.as_ref().map(|users| &users.table) };
-    let Import { documents, mut report } = import(&source, format, dialect, mapping);
+    let Import { documents, mut report } = import(source, format, dialect, mapping);
     report.append(check(&documents, &catalog, &Limits::default()).report);
     report
 }

@@ -428,7 +428,7 @@ fn write_test(writer: &mut Writer<'_>, test: &AttributeTest, path: &DocPath) -> 
     let read_as = writer.value_type(property, comparison);
     let days = if read_as == Some(ValueType::Date) { days_ago(comparison) } else { None };
     if let Some(days) = days {
-        let number = build::number(&(0..0), days);
+        let number = build::number(&(0..0), &days);
         let of = |filter: &str, word: &str| vec![("type", text(filter)), ("op", text(word)), ("value", number.clone())];
         let reversed = TENURE.iter().find(|(_, operator)| *operator == comparison.operator);
         if is(CREATED_AT)
@@ -450,7 +450,7 @@ fn write_test(writer: &mut Writer<'_>, test: &AttributeTest, path: &DocPath) -> 
     };
     let mut members = vec![("type", text("demographics")), ("field", text(&name))];
     if let (Some(days), Operator::Gte) = (days, comparison.operator) {
-        members.extend([("op", text("within-days")), ("value", build::number(&(0..0), days))]);
+        members.extend([("op", text("within-days")), ("value", build::number(&(0..0), &days))]);
         return Some(members);
     }
     writer.only_default_type(property, comparison, path)?;

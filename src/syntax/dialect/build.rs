@@ -9,7 +9,7 @@ pub(super) fn text(span: &Range<usize>, value: &str) -> Node {
     Node { kind: NodeKind::Text(value.to_owned()), span: span.clone() }
 }
 
-pub(super) fn number(span: &Range<usize>, value: impl ToString) -> Node {
+pub(super) fn number(span: &Range<usize>, value: &impl ToString) -> Node {
     Node { kind: NodeKind::Number(value.to_string()), span: span.clone() }
 }
 

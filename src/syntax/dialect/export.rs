@@ -215,7 +215,7 @@ impl Writer<'_> {
         }
         match (definition.cache_ttl.map(whole_minutes), self.dialect) {
             (None, _) => {}
-            (Some(Some(minutes)), Dialect::Audience) => cache.insert(0, ("ttl-minutes", build::number(&(0..0), minutes))),
+            (Some(Some(minutes)), Dialect::Audience) => cache.insert(0, ("ttl-minutes", build::number(&(0..0), &minutes))),
             (Some(None), Dialect::Audience) | (Some(_), Dialect::Tree | Dialect::Groups | Dialect::Weighted | Dialect::Layered) => {
                 self.left_out.insert("cache_ttl");
             }

@@ -491,7 +491,7 @@ fn write_rule(writer: &mut Writer<'_>, condition: &Condition, group: Option<usiz
         Rule::Leaf(Leaf::Attribute { subject: Subject::User, test }) => write_test(writer, test, path),
         Rule::Group { .. } | Rule::AtLeast { .. } | Rule::Not(_) | Rule::Leaf(_) => writer.refuse_node(&condition.node, path),
     };
-    let mut all: Vec<(&str, Node)> = group.map(|group| ("groupIndex", build::number(&(0..0), group))).into_iter().collect();
+    let mut all: Vec<(&str, Node)> = group.map(|group| ("groupIndex", build::number(&(0..0), &group))).into_iter().collect();
     all.extend(members.unwrap_or_default());
     build::object(&(0..0), all)
 }

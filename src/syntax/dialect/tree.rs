@@ -400,7 +400,7 @@ fn write_events(writer: &mut Writer<'_>, event: &EventLeaf, path: &DocPath) -> L
     let Some(days) = days else {
         return writer.refuse(&path.key("window"), "the form counts events of the last days, and no others");
     };
-    let mut others = vec![("days", build::number(&(0..0), days))];
+    let mut others = vec![("days", build::number(&(0..0), &days))];
     match event.events.event_type.as_deref() {
         None => {}
         Some([EventTypePattern::Exact(name)]) => others.push(("event_name", build::text(&(0..0), name))),

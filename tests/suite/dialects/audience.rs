@@ -67,14 +67,14 @@ fn filter(dice: &mut Dice) -> Json {
     match dice.below(9) {
         0 => {
             let age = *dice.pick(&[17, 34, 51]);
-            of(*dice.pick(&["demographics", "behavior"]), "age", *dice.pick(&COMPARISONS), json!(age))
+            of(dice.pick_owned(&["demographics", "behavior"]), "age", dice.pick_owned(&COMPARISONS), json!(age))
         }
         1 => match dice.below(3) {
             0 => of("role", "plan", "in", json!(["free", *dice.pick(&["pro", "team"])])),
             1 => of("role", "plan", "contains", json!(*dice.pick(&["pre", "P", "r"]))),
-            _ => of("role", "subscription-status", *dice.pick(&["eq", "neq"]), json!(*dice.pick(&["active", "past_due"]))),
+            _ => of("role", "subscription-status", dice.pick_owned(&["eq", "neq"]), json!(*dice.pick(&["active", "past_due"]))),
         },
-        2 => of("location", "country", *dice.pick(&["eq", "neq"]), json!(*dice.pick(&["US", "DE"]))),
+        2 => of("location", "country", dice.pick_owned(&["eq", "neq"]), json!(*dice.pick(&["US", "DE"]))),
         3 | 4 => {
             let op = if dice.chance(10) { "in" } else { *dice.pick(&COMPARISONS) };
             let value = if op == "in" { json!([*dice.pick(&days), *dice.pick(&days)]) } else { json!(*dice.pick(&days)) };
@@ -86,7 +86,7 @@ fn filter(dice: &mut Dice) -> Json {
             json!({"type": "last-active", "op": *dice.pick(&COMPARISONS), "value": day})
         }
         7 => of("feature-usage", "export-pdf", "used-within", json!(*dice.pick(&days))),
-        _ => of("feature-usage", "report-count", *dice.pick(&COMPARISONS), json!(*dice.pick(&[0, 3, 5, 7]))),
+        _ => of("feature-usage", "report-count", dice.pick_owned(&COMPARISONS), json!(*dice.pick(&[0, 3, 5, 7]))),
     }
 }
 

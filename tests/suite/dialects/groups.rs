@@ -233,13 +233,13 @@ fn rule_holds(rule: &Json, world: &World, user: &Row) -> bool {
         "is_null" => "is_not_null",
         other => other,
     };
-    positive_holds(positive, &rule["value"], stored, reads, field, world) == (positive == operator)
+    positive_holds(positive, &rule["value"], stored, reads, world) == (positive == operator)
 }
 
-fn positive_holds(operator: &str, wanted: &Json, stored: Option<Json>, reads: Holds, field: &Field, world: &World) -> bool {
+fn positive_holds(operator: &str, wanted: &Json, stored: Option<Json>, reads: Holds, world: &World) -> bool {
     let Some(stored) = stored else { return false };
     if operator == "in" {
-        return entries(wanted).iter().any(|wanted| positive_holds("equals", wanted, Some(stored.clone()), reads, field, world));
+        return entries(wanted).iter().any(|wanted| positive_holds("equals", wanted, Some(stored.clone()), reads, world));
     }
     match reads {
         Holds::Text => {

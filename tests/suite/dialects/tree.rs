@@ -22,8 +22,8 @@ fn shows() -> Vec<String> {
     attributes.chain(operators.map(|operator| format!("\"operator\":\"{operator}\""))).chain(others).collect()
 }
 
-fn write(dice: &mut Dice, world: &World, index: usize) -> Json {
-    let rule = node(dice, world, 2);
+fn write(dice: &mut Dice, _: &World, index: usize) -> Json {
+    let rule = node(dice, 2);
     match dice.below(3) {
         // Alone, named by its file.
         0 => rule,
@@ -32,11 +32,11 @@ fn write(dice: &mut Dice, world: &World, index: usize) -> Json {
     }
 }
 
-fn node(dice: &mut Dice, world: &World, depth: usize) -> Json {
+fn node(dice: &mut Dice, depth: usize) -> Json {
     if depth == 0 || dice.chance(45) {
         return condition(dice);
     }
-    let children: Vec<Json> = (0..1 + dice.below(3)).map(|_| node(dice, world, depth - 1)).collect();
+    let children: Vec<Json> = (0..1 + dice.below(3)).map(|_| node(dice, depth - 1)).collect();
     json!({"type": *dice.pick(&["and", "or"]), "conditions": children})
 }
 

@@ -41,7 +41,7 @@ impl World {
         ];
         let as_of: DateTime<Utc> = dice.pick(&instants).parse().expect("an instant");
         let clock = Clock { zone, as_of };
-        let has_counts = number % 2 == 0;
+        let has_counts = number.is_multiple_of(2);
         let users = (0..USERS).map(|index| user(dice, &clock, index, has_counts)).collect::<Vec<_>>();
         let products = (0..PRODUCTS).map(|index| product(dice, index)).collect::<Vec<_>>();
         let events = (0..EVENTS).map(|index| event(dice, &clock, index)).collect::<Vec<_>>();
