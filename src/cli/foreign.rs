@@ -7,7 +7,6 @@ use super::error::CliError;
 use crate::check::{Checked, Limits, check};
 use crate::diagnostic::Source;
 use crate::model::catalog::Catalog;
-use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, read_definition, read_definitions};
 use crate::syntax::dialect::{Dialect, Import, Mapping, import};
@@ -61,7 +60,8 @@ pub(crate) async fn only_definition(
     let others = canonical_beside(tenant, &imported.documents);
     let checked = check_foreign(&imported, &others, &catalog);
     if checked.report.has_errors() {
-        return Err(Error::Definitions(checked.report).into());
+        let problem = format!("`{}` has errors", path.display());
+        return Err(CliError::Untranslated { problem, report: checked.report });
     }
     context.screen.remarks(&checked.report);
     let [document] = imported.documents.as_slice() else {

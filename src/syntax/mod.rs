@@ -42,7 +42,7 @@ pub struct Document {
     source: Arc<Source>,
     definition: Arc<Definition>,
     root: Node,
-    /// Bytes of the text that are of this definition alone.
+    /// Bytes of the text that defines it in this language.
     size: usize,
     report: Report,
 }
@@ -66,7 +66,7 @@ impl Document {
         &self.report
     }
 
-    /// How many bytes of text define it: all of the text, or its part of a text with several definitions.
+    /// How many bytes of text define it in this language: of a definition of another system, those of its canonical form.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size

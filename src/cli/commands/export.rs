@@ -27,7 +27,10 @@ pub(crate) async fn execute(context: &Context, arguments: &ExportArguments) -> R
     if let Some(Err(report)) = check(&documents, &catalog, &Limits::default()).segments.remove(segment) {
         return Err(Error::Definitions(report).into());
     }
-    let exported = export(document, arguments.dialect, foreign::mapping_of(tenant, &catalog)).map_err(Error::Definitions)?;
+    let exported = export(document, arguments.dialect, foreign::mapping_of(tenant, &catalog)).map_err(|report| {
+        let problem = format!("the form `{}` cannot say the segment `{segment}`", arguments.dialect.keyword());
+        CliError::Untranslated { problem, report }
+    })?;
     context.screen.text(&exported.text)?;
     if !exported.left_out.is_empty() {
         let names: Vec<String> = exported.left_out.iter().map(|name| format!("`{name}`")).collect();

@@ -11,7 +11,6 @@ use crate::cli::context::{CatalogSource, Context};
 use crate::cli::error::CliError;
 use crate::cli::foreign;
 use crate::cli::render::{Column, Listing};
-use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
 use crate::syntax::{Document, print_json};
@@ -58,7 +57,8 @@ pub(crate) async fn execute(context: &Context, arguments: &ImportArguments) -> R
     context.screen.listing(&Listing { columns, rows })?;
     context.screen.note(&format!("{written} definitions written, none of them approximated"));
     if checked.report.has_errors() {
-        return Err(Error::Definitions(std::mem::take(&mut checked.report)).into());
+        let problem = "definitions with errors were not written".to_owned();
+        return Err(CliError::Untranslated { problem, report: std::mem::take(&mut checked.report) });
     }
     context.screen.remarks(&checked.report);
     Ok(())

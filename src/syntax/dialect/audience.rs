@@ -4,6 +4,7 @@ use super::super::decode::{Fields, Place};
 use super::super::node::{Member, Node, NodeKind};
 use super::super::print;
 use super::export::{Leaving, Writer};
+use super::head::whole_text;
 use super::{Body, Mapping, RuleKeys, Translator, build, given, is_static, snake};
 use crate::diagnostic::{Code, Finding};
 use crate::model::condition::{AttributeTest, Comparison, Condition, Leaf, Logic, Node as Rule, SegmentLeaf, Subject};
@@ -282,8 +283,10 @@ impl Translator<'_> {
             "or" => Logic::Or,
             "not" => return self.compose(&inner).map(build::negation),
             _ => {
-                self.decoder.text(&inner)?;
-                let members = vec![("type", build::text(span, "segment")), ("segment_id", inner.node.clone())];
+                // An id may be a number, there as here.
+                let id = whole_text(inner.node);
+                self.decoder.text(&Place { node: &id, path: inner.path.clone() })?;
+                let members = vec![("type", build::text(span, "segment")), ("segment_id", id)];
                 return Some(build::object(span, members));
             }
         };

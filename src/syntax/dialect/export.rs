@@ -84,7 +84,7 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     /// Says what the form cannot say.
     pub(super) fn refuse<T>(&mut self, path: &DocPath, problem: impl Into<String>) -> Option<T> {
-        let help = format!("The form `{}` cannot say this; export without this part, or in another form.", self.dialect.keyword());
+        let help = format!("The form `{}` has no way to say this exactly.", self.dialect.keyword());
         let finding = Finding::new(Code::Untranslatable, problem).with_help(help);
         self.findings.push(self.document.place(finding, path));
         None

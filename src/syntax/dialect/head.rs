@@ -220,7 +220,7 @@ pub(super) fn is_carried(key: &str) -> bool {
 }
 
 /// An integer as its digits; anything else as it is.
-fn whole_text(node: &Node) -> Node {
+pub(super) fn whole_text(node: &Node) -> Node {
     match &node.kind {
         NodeKind::Number(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => build::text(&node.span, digits),
         NodeKind::Number(_)

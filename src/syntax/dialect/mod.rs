@@ -34,7 +34,7 @@ pub use settings::{AudienceSettings, Feature, GroupsSettings, Settings, TreeSett
 
 use super::decode::{self, Decoder, Fields, IdRead, Place, Read};
 use super::node::{Member, Node, NodeKind};
-use super::{Document, Format, read_tree};
+use super::{Document, Format, print, read_tree};
 use crate::diagnostic::{Code, Finding, Report, Severity, Source};
 use crate::model::catalog::Table;
 use crate::model::condition::Logic;
@@ -108,12 +108,17 @@ pub struct Import {
 pub fn import(source: &Arc<Source>, format: Format, dialect: Dialect, mapping: Mapping<'_>) -> Import {
     let mut findings = Vec::new();
     let root = read_tree(source, format, &mut findings);
-    let mut import = Import { documents: Vec::new(), report: Report::of_text(findings) };
-    let Some(root) = root else { return import };
+    let Some(root) = root else { return Import { documents: Vec::new(), report: Report::of_text(findings) } };
+    let mut import = Import::default();
     let stem = Path::new(&source.name).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut add = |place: &Place<'_>| match translate(source, dialect, mapping, place, &stem) {
-        Ok(document) => import.documents.push(document),
-        Err(report) => import.report.append(report),
+    let mut add = |place: &Place<'_>| {
+        // What the reader found, such as a key that stands twice, is wrong with the definition that it stands in.
+        let span = &place.node.span;
+        let of_text = findings.extract_if(.., |finding| span.start <= finding.span.start && finding.span.end <= span.end).collect();
+        match translate(source, dialect, mapping, place, of_text, &stem) {
+            Ok(document) => import.documents.push(document),
+            Err(report) => import.report.append(report),
+        }
     };
     match &root.kind {
         NodeKind::List(nodes) => {
@@ -128,6 +133,7 @@ pub fn import(source: &Arc<Source>, format: Format, dialect: Dialect, mapping: M
             add(&Place::root(&root));
         }
     }
+    import.report.append(Report::of_text(findings));
     import
 }
 
@@ -137,6 +143,7 @@ fn translate(
     dialect: Dialect,
     mapping: Mapping<'_>,
     place: &Place<'_>,
+    of_text: Vec<Finding>,
     stem: &str,
 ) -> Result<Document, Report> {
     let mut translator = Translator { decoder: Decoder::new(source), mapping };
@@ -156,7 +163,8 @@ fn translate(
         let head = translator.head(&fields, &body, stem);
         (head, body.members, body.rule)
     });
-    let mut findings = translator.decoder.into_findings();
+    let mut findings = of_text;
+    findings.extend(translator.decoder.into_findings());
     let Some((mut members, others, rule)) = parts else { return Err(Report::of_text(findings)) };
     for member in others {
         if members.iter().any(|other| other.key == member.key) {
@@ -178,7 +186,6 @@ fn translate(
         }
         Some(_) | None => {}
     }
-    let size = span.len();
     let root = Node { kind: NodeKind::Object(members), span };
     let mut decoder = Decoder::new(source);
     // From here on paths are those of the canonical definition, as in all that `check` finds.
@@ -187,6 +194,7 @@ fn translate(
     let report = Report::of_text(findings);
     match read {
         Some(Read { definition, id: IdRead::Yes }) => {
+            let size = print::print_json(&definition).len();
             Ok(Document { source: Arc::clone(source), definition: Arc::new(definition), root, size, report })
         }
         Some(Read { id: IdRead::No, .. }) | None => Err(report),

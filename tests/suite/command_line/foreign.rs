@@ -91,6 +91,7 @@ fn what_cannot_be_imported_is_told() {
         "audiences.json:5:",
         "unknown property `contry`",
         "Did you mean `country`?",
+        "error: definitions with errors were not written",
     ] {
         assert!(answer.stderr.replace("\n        ", " ").contains(part), "{part} is missing in {}", answer.stderr);
     }
@@ -148,7 +149,9 @@ fn definitions_are_exported_or_refused() {
     let rules = json!([{"groupIndex": 0, "field": "country", "operator": "equals", "value": "FR"}]);
     assert_eq!(exported.json()["rules"], rules);
     let refused = project.run(&["export", "--dialect", "groups", "big"]).exits(3);
-    for part in ["the form has no references to segments", "the form has no events", "queries/big.json:1:"] {
+    for part in
+        ["the form has no references to segments", "the form has no events", "queries/big.json:1:", "cannot say the segment `big`"]
+    {
         assert!(refused.stderr.contains(part), "{part} is missing in {}", refused.stderr);
     }
     assert_eq!(refused.stdout, "");

@@ -118,6 +118,11 @@ fn a_file_holds_one_definition_or_a_list() {
         import.documents.iter().map(|document| (document.definition().id.as_str(), document.report().has_errors())).collect();
     assert_eq!(states, [("a", false), ("b", true), ("c", false)]);
     assert_eq!(import.report.findings.len(), 1);
+    // A key that stands twice makes one definition doubtful, not the others.
+    let doubled = format!(r#"[{{"id": "a", "name": "x", "name": "y", "rule": {RULE}}}, {{"id": "b", "rule": {RULE}}}]"#);
+    let import = read("in.json", &doubled, Dialect::Tree, mapping);
+    let states: Vec<bool> = import.documents.iter().map(|document| document.report().has_errors()).collect();
+    assert_eq!((states, import.report.findings.len()), (vec![true, false], 0));
     assert_eq!(found("[]", Dialect::Tree), [("empty-group".to_owned(), "[]".to_owned())]);
 }
 
