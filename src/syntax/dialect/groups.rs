@@ -60,6 +60,7 @@ const DATA_TYPES: [(&str, ValueType); 5] = [
 const RULE_KEYS: &[&str] = &["rulesOperator", "rules", "logic", "groups"];
 const LEAF_KEYS: &[&str] = &["groupIndex", "field", "operator", "value", "dataType"];
 const NESTED_KEYS: &[&str] = &["logic", "groups", "rules"];
+const NESTED_IN_FLAT_KEYS: &[&str] = &["groupIndex", "logic", "groups", "rules"];
 
 /// What a field is read as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Translator<'_> {
         Body { rule_keys: RuleKeys::These(RULE_KEYS), rule, members: Vec::new() }
     }
 
-    /// Rules with group numbers, in the order in which the numbers first stand.
+    /// Rules, or nested forms in their place, with group numbers; in the order in which the numbers first stand.
     fn flat(&mut self, fields: &Fields<'_>, place: &Place<'_>, count: &mut Count) -> Option<Node> {
         let span = &place.node.span;
         let rules = self.decoder.list(place)?;
@@ -134,7 +135,13 @@ impl Translator<'_> {
                     }
                 },
             };
-            let node = fields.and_then(|fields| self.group_rule(&fields, count));
+            let node = fields.and_then(|fields| match is_nested(&fields) {
+                true => {
+                    self.decoder.known_keys(&fields, NESTED_IN_FLAT_KEYS);
+                    self.nested(&fields, count)
+                }
+                false => self.group_rule(&fields, count),
+            });
             match groups.iter_mut().find(|(other, _)| index.is_some() && *other == index) {
                 Some((_, group)) => group.push(node),
                 None => groups.push((index, vec![node])),
@@ -194,7 +201,7 @@ impl Translator<'_> {
 
     fn nested_entry(&mut self, place: &Place<'_>, count: &mut Count) -> Option<Node> {
         let fields = self.decoder.object(place)?;
-        if fields.has_any(NESTED_KEYS) && !fields.has("field") {
+        if is_nested(&fields) {
             self.decoder.known_keys(&fields, NESTED_KEYS);
             return self.nested(&fields, count);
         }
@@ -351,6 +358,11 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+/// Whether an entry of a list of rules is a nested form.
+fn is_nested(fields: &Fields<'_>) -> bool {
+    fields.has_any(NESTED_KEYS) && !fields.has("field")
 }
 
 /// The parts of a rule that each of its conditions has.

@@ -86,7 +86,8 @@ fn shows() -> Vec<String> {
 fn write(dice: &mut Dice, _: &World, index: usize) -> Json {
     let mut document = match dice.below(5) {
         0..3 => {
-            let mut rules: Vec<Json> = (0..1 + dice.below(5)).map(|_| rule(dice)).collect();
+            let mut rules: Vec<Json> =
+                (0..1 + dice.below(5)).map(|_| if dice.chance(10) { nested(dice, 1) } else { rule(dice) }).collect();
             for rule in &mut rules {
                 match dice.below(8) {
                     0 => {}
@@ -215,7 +216,7 @@ fn holds(node: &Json, world: &World, user: &Row) -> bool {
             Some(index) => format!("group {index}"),
             None => format!("alone {position}"),
         };
-        *groups.entry(group).or_insert(true) &= rule_holds(rule, world, user);
+        *groups.entry(group).or_insert(true) &= holds(rule, world, user);
     }
     if node["rulesOperator"] == "AND" { groups.values().all(|it| *it) } else { groups.values().any(|it| *it) }
 }
