@@ -34,7 +34,7 @@ impl<'a> Scope<'a> {
 
     /// Checks the definition against the catalog.
     pub(super) fn definition(mut self) -> Entry<'a> {
-        let size = self.document.source().text.len();
+        let size = self.document.size();
         let rule = if size > self.limits.text {
             let message = format!("the text has {size} bytes, more than the limit of {}", self.limits.text);
             self.report(&DocPath::root(), Finding::new(Code::TooLarge, message));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -11,6 +12,7 @@ use crate::backend::TableRole;
 use crate::clock::floor_to_micros;
 use crate::model::id::SegmentId;
 use crate::refresh::config::parse_wait;
+use crate::syntax::dialect::Dialect;
 
 /// Who is in which segment, since when, and why.
 #[derive(Debug, Parser)]
@@ -146,6 +148,17 @@ pub(crate) enum Command {
         after_help = "Example:\n  segmenta generate --users 1000 --events 20000 --days 90 --products 200 --seed 7 --out data"
     )]
     Generate(GenerateArguments),
+    /// Turn definitions of another system into definitions of segmenta
+    #[command(
+        long_about = "Turn definitions of another system into definitions of segmenta, without changing who matches.\n\nWhat cannot \
+                      be said exactly is an error that shows the place, never an approximation. One file is written per definition; \
+                      definitions with errors are left out, and the exit code is 3.",
+        after_help = "Examples:\n  segmenta import --dialect groups exported.json\n  segmenta import --dialect tree rules/ --out drafts"
+    )]
+    Import(ImportArguments),
+    /// Print a definition in the form of another system, where that can say it
+    #[command(after_help = "Example:\n  segmenta export --dialect groups vip > vip.json")]
+    Export(ExportArguments),
     /// Print the JSON Schema of definitions
     Schema,
     /// Print a script of completions for a shell
@@ -162,6 +175,48 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 pub(crate) struct ValidateArguments {
     /// Files or folders to check; all configured definitions when left out
     pub(crate) paths: Vec<PathBuf>,
+    /// Use the catalog that the last refresh kept, and open no table
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// The files are definitions of another system, in this form
+    #[arg(long, value_name = "NAME", value_parser = dialect_parser(), requires = "paths")]
+    pub(crate) dialect: Option<Dialect>,
+}
+
+/// One of the names of forms that are read.
+fn dialect_parser() -> impl TypedValueParser<Value = Dialect> {
+    let names = Dialect::READABLE.map(Dialect::keyword);
+    PossibleValuesParser::new(names)
+        .try_map(|word| Dialect::from_keyword(&word).ok_or_else(|| format!("no form is named `{word}`")))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// The form of the definitions
+    #[arg(long, value_name = "NAME", value_parser = dialect_parser())]
+    pub(crate) dialect: Dialect,
+    /// A file, or a folder with all below it
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// The folder to write to; the first folder of definitions of the tenant when left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Use the catalog that the last refresh kept, and open no table
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// The form to write
+    #[arg(long, value_name = "NAME", value_parser = dialect_parser())]
+    pub(crate) dialect: Dialect,
+    /// The segment
+    #[arg(value_name = "ID")]
+    pub(crate) segment: SegmentId,
     /// Use the catalog that the last refresh kept, and open no table
     #[arg(long)]
     pub(crate) offline: bool,
@@ -199,6 +254,9 @@ pub(crate) struct PreviewArguments {
     /// Show the count of every condition
     #[arg(long)]
     pub(crate) breakdown: bool,
+    /// The file is a definition of another system, in this form
+    #[arg(long, value_name = "NAME", value_parser = dialect_parser(), conflicts_with = "expression")]
+    pub(crate) dialect: Option<Dialect>,
 }
 
 /// What an expression is about.

@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::args::GlobalArguments;
 use super::error::CliError;
 use super::render::Screen;
+use crate::backend::Backend as _;
 use crate::backend::datafusion::DataFusionBackend;
 use crate::clock::{SharedClock, SystemClock};
 use crate::diagnostic::{Report, Source};
+use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::refresh::Error;
@@ -21,7 +23,7 @@ use crate::refresh::definitions::{
     DefinitionFile, Form, KnownSegment, Language, ReadySegment, format_of, read_definition, read_definitions,
 };
 use crate::refresh::local::LocalPlace;
-use crate::refresh::place::Opened;
+use crate::refresh::place::{Opened, Place as _};
 
 /// What a command works with.
 pub(crate) struct Context {
@@ -111,6 +113,13 @@ impl Context {
         self.open_files(tenant, &files, vec![id]).await
     }
 
+    /// Opens a tenant with a draft in the place of the segment that it defines.
+    pub(crate) async fn open_draft(&self, tenant: &TenantConfig, draft: DefinitionFile) -> Result<Named, CliError> {
+        let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
+        let id = put_first(&mut files, draft)?;
+        self.open_files(tenant, &files, vec![id]).await
+    }
+
     async fn open_files(&self, tenant: &TenantConfig, files: &[DefinitionFile], ids: Vec<SegmentId>) -> Result<Named, CliError> {
         let opened = Opened::open(&self.place, tenant, files).await?;
         for id in &ids {
@@ -118,6 +127,32 @@ impl Context {
         }
         Ok(Named { opened, ids })
     }
+
+    /// What the tables of a tenant hold.
+    pub(crate) async fn catalog(&self, tenant: &TenantConfig, source: CatalogSource) -> Result<Catalog, CliError> {
+        match source {
+            CatalogSource::Tables => {
+                let opened = self.place.open(tenant).await;
+                Ok(opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?.catalog().clone())
+            }
+            CatalogSource::Kept => {
+                let kept = self.place.kept_catalog(&tenant.id).await.map_err(Error::from)?;
+                kept.ok_or_else(|| CliError::Usage {
+                    problem: format!("no refresh of tenant `{}` has kept a catalog yet", tenant.id),
+                    help: Some("Leave out `--offline`, or run `segmenta refresh` once.".to_owned()),
+                })
+            }
+        }
+    }
+}
+
+/// Where a catalog comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CatalogSource {
+    /// The tables as they are.
+    Tables,
+    /// What the last refresh kept.
+    Kept,
 }
 
 /// What stands for a file name where an expression is wrong.

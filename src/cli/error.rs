@@ -33,6 +33,15 @@ pub(crate) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// A file of results cannot be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file.
+        path: String,
+        /// The cause below.
+        #[source]
+        source: io::Error,
+    },
     /// The demonstration data cannot be made.
     #[error("cannot make the data set")]
     Generate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -47,6 +56,14 @@ pub(crate) enum CliError {
     /// Definitions are invalid; they were reported.
     #[error("invalid definitions")]
     Invalid,
+    /// Definitions cannot be turned into another form.
+    #[error("{problem}")]
+    Untranslated {
+        /// What came of it.
+        problem: String,
+        /// What is wrong with them.
+        report: Report,
+    },
     /// The program cannot start to work.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -107,10 +124,11 @@ impl CliError {
     /// What was wrong in definitions, when that is what it is about.
     pub(crate) fn report(&self) -> Option<&Report> {
         match self {
-            Self::Work(Error::Definitions(report)) => Some(report),
+            Self::Work(Error::Definitions(report)) | Self::Untranslated { report, .. } => Some(report),
             Self::Work(_)
             | Self::Usage { .. }
             | Self::Read { .. }
+            | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
             | Self::Invalid
@@ -125,12 +143,13 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage { .. } | Self::Work(Error::UnknownSegment { .. }) => 2,
-            Self::Invalid => 3,
+            Self::Invalid | Self::Untranslated { .. } => 3,
             Self::Work(error) => match error.kind() {
                 ErrorKind::Definition => 3,
                 ErrorKind::Request | ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Internal => 1,
             },
             Self::Read { .. }
+            | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
             | Self::Runtime(_)
@@ -154,9 +173,11 @@ impl CliError {
             Self::Usage { help, .. } => help.clone(),
             Self::Work(error) => error.help(),
             Self::Read { .. }
+            | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
             | Self::Invalid
+            | Self::Untranslated { .. }
             | Self::Runtime(_)
             | Self::Output(_)
             | Self::Format(_)

@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod error;
+mod foreign;
 mod observations;
 mod progress;
 mod render;
@@ -108,6 +109,8 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
         Command::History(arguments) => commands::history::execute(context, &arguments).await,
         Command::SegmentsOf(arguments) => commands::segments_of::execute(context, &arguments).await,
         Command::Delete(arguments) => commands::delete::execute(context, &arguments).await,
+        Command::Import(arguments) => commands::import::execute(context, &arguments).await,
+        Command::Export(arguments) => commands::export::execute(context, &arguments).await,
         Command::Schema => commands::schema::print_schema(context.screen),
         Command::Completions(arguments) => commands::schema::print_completions(context.screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(context.screen, &arguments),

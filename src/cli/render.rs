@@ -66,6 +66,13 @@ impl Screen {
         }
     }
 
+    /// Says what is doubtful in definitions, besides the results.
+    pub(crate) fn remarks(self, report: &Report) {
+        if self.chatter != Chatter::Quiet && !report.findings.is_empty() {
+            complain(&report_text(report, colour_of(&io::stderr())));
+        }
+    }
+
     /// Prints what is wrong in definitions as a result.
     pub(crate) fn report(self, report: &Report) -> Result<(), CliError> {
         match self.format {

@@ -127,9 +127,15 @@ codes! {
 
     /// A metric that holds for nobody, under a negation, where it would hold for everybody.
     NegatedMetric = "negated-metric", Error;
+    /// What one form of definitions says and the other cannot say as exactly.
+    Untranslatable = "untranslatable", Error;
 
     /// A metric that no source provides: it holds for nobody.
     MetricWithoutSource = "metric-without-source", Warning;
+    /// More rules than a person keeps in mind.
+    ManyRules = "many-rules", Warning;
+    /// Alternatives of which there is one.
+    SingleAlternative = "single-alternative", Warning;
     /// `ignore_case` where no text is compared.
     IdleIgnoreCase = "idle-ignore-case", Warning;
 }

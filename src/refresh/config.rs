@@ -20,6 +20,7 @@ use crate::diagnostic::nearest;
 use crate::model::calendar::time_zone;
 use crate::model::id::TenantId;
 use crate::model::window::{Duration, Unit};
+use crate::syntax::dialect;
 
 /// Everything that `scheduler.toml` says, with defaults filled in.
 #[derive(Debug, Clone)]
@@ -85,6 +86,8 @@ pub struct TenantConfig {
     pub limits: Limits,
     /// Where its tables are.
     pub tables: TenantTables,
+    /// What names in definitions of other systems stand for.
+    pub dialects: dialect::Settings,
 }
 
 /// Why the configuration cannot be used.
@@ -285,6 +288,8 @@ struct TenantSection {
     users: Option<SubjectSource>,
     events: Option<EventSource>,
     products: Option<SubjectSource>,
+    #[serde(default)]
+    dialects: dialect::Settings,
 }
 
 fn utc() -> Spanned<String> {
@@ -362,7 +367,7 @@ impl TenantSection {
         let definitions = self.definitions.get_ref().iter().map(|written| place.folder().join(written)).collect();
         let tables =
             TenantTables { timezone: self.timezone.into_inner(), users: self.users, events: self.events, products: self.products };
-        Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, limits, tables })
+        Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, limits, tables, dialects: self.dialects })
     }
 }
 
@@ -517,6 +522,11 @@ mod tests {
             users = { source = "users.parquet", key = "id" }
             events = { source = ["a/", "b/"], timestamp = "at" }
             products = { source = "products.parquet", key = "id" }
+            [tenants.dialects]
+            tree.total_renders = { event_type = ["render_*", "export"], measure = "active_days", last = "90d" }
+            tree.pricing_page_views = { property = "stats.pricing" }
+            groups.fields = { lastEmailOpenedAt = "email.last_opened_at" }
+            audience.fields = { created_at = "signed_up_at" }
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.store, "s3://there/store");
@@ -528,6 +538,13 @@ mod tests {
         assert_eq!(tenant.definitions, [Path::new("place/a/"), Path::new("/b/*.json")]);
         assert_eq!(tenant.as_of, Some("2026-01-01T00:00:00.123456Z".parse().unwrap()));
         assert!(tenant.tables.users.is_some() && tenant.tables.events.is_some() && tenant.tables.products.is_some());
+        let dialects = &tenant.dialects;
+        assert!(
+            matches!(&dialects.tree.total_renders, Some(dialect::Feature::Events(events)) if events.measure.keyword() == "active_days")
+        );
+        assert!(matches!(&dialects.tree.pricing_page_views, Some(dialect::Feature::Property(path)) if path.keys().len() == 2));
+        assert_eq!(dialects.groups.fields["lastEmailOpenedAt"].to_string(), "email.last_opened_at");
+        assert_eq!(dialects.audience.fields["created_at"].to_string(), "signed_up_at");
     }
 
     #[test]
@@ -553,6 +570,18 @@ mod tests {
         let datafusion = "Use `backend = \"datafusion\"`, or leave the key out.";
         assert_refused(&engine("backend = \"clickhouse\""), "place/scheduler.toml:7", "not yet supported", Some(datafusion));
         assert_refused(&engine("memory_limit = \"8 bananas\""), "place/scheduler.toml:7", "not a size", None);
+        let dialects = |dialects: &str| with(&format!("[tenants.dialects]\n{dialects}"));
+        for (wrong, problem) in [
+            ("tre.total_renders = {}", "unknown field `tre`"),
+            ("tree.renders = { property = \"a\" }", "unknown field `renders`"),
+            ("tree.total_renders = { property = \"a\", last = \"1d\" }", "not both"),
+            ("tree.total_renders = { measure = \"sum\" }", "`sum` is no measure of a feature"),
+            ("tree.total_renders = { event_type = [\"a*b\"] }", "`a*b` is no type of events"),
+            ("groups.fields = { a = \"b..c\" }", "`b..c` is not a property path"),
+        ] {
+            let help = if wrong.starts_with("tre.") { Some("Did you mean `tree`?") } else { None };
+            assert_refused(&dialects(wrong), "place/scheduler.toml:7", problem, help);
+        }
         let scheduler = |scheduler: &str| format!("{MINIMAL}[scheduler]\n{scheduler}\n");
         for (wrong, problem) in [
             ("default_refresh_interval = \"5m\"", "did you mean `5min`?"),

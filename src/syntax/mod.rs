@@ -15,6 +15,7 @@
 
 pub mod date;
 mod decode;
+pub mod dialect;
 mod expression;
 mod json;
 mod members;
@@ -43,6 +44,8 @@ pub struct Document {
     source: Arc<Source>,
     definition: Arc<Definition>,
     root: Node,
+    /// Bytes of the text that defines it in this language.
+    size: usize,
     report: Report,
     form: TextForm,
 }
@@ -73,6 +76,12 @@ impl Document {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// How many bytes of text define it in this language: of a definition of another system, those of its canonical form.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The bytes that stand at a path; those of the nearest place around it that was written when nothing was written there.
@@ -151,22 +160,27 @@ pub struct Unreadable {
 /// The text is no tree, or the tree has no readable id.
 pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Unreadable> {
     let mut findings = Vec::new();
-    let root = match format {
-        Format::Json => json::read(source, &mut findings),
-        Format::Toml => toml::read(source, &mut findings),
-        Format::Yaml => yaml::read(source, &mut findings),
-    };
+    let root = read_tree(source, format, &mut findings);
     let Some(root) = root else { return Err(Unreadable { report: Report::of_text(findings), nameless: None }) };
     let mut decoder = Decoder::new(source);
     let definition = decode::definition(&mut decoder, &Place::root(&root));
     findings.extend(decoder.into_findings());
     let report = Report::of_text(findings);
     let Some(Read { definition, id }) = definition else { return Err(Unreadable { report, nameless: None }) };
-    let (form, definition) = (TextForm::Document, Arc::new(definition));
-    let document = Document { source: Arc::clone(source), definition, root, report: report.clone(), form };
+    let (form, size, definition) = (TextForm::Document, source.text.len(), Arc::new(definition));
+    let document = Document { source: Arc::clone(source), definition, root, size, report: report.clone(), form };
     match id {
         IdRead::Yes => Ok(document),
         IdRead::No => Err(Unreadable { report, nameless: Some(document) }),
+    }
+}
+
+/// The tree of a text; `None`, and why, when it has none.
+fn read_tree(source: &Arc<Source>, format: Format, findings: &mut Vec<Finding>) -> Option<Node> {
+    match format {
+        Format::Json => json::read(source, findings),
+        Format::Toml => toml::read(source, findings),
+        Format::Yaml => yaml::read(source, findings),
     }
 }
 

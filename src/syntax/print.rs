@@ -67,7 +67,7 @@ fn definition_node(definition: &Definition) -> Node {
     object.into_node()
 }
 
-fn condition_node(condition: &Condition) -> Node {
+pub(super) fn condition_node(condition: &Condition) -> Node {
     let mut object = Object::default();
     match &condition.node {
         Rule::Group { logic, conditions } => {
@@ -152,7 +152,7 @@ fn comparison_members(comparison: &Comparison, object: &mut Object) {
     }
 }
 
-fn event_members(event: &EventLeaf, object: &mut Object) {
+pub(super) fn event_members(event: &EventLeaf, object: &mut Object) {
     let events = &event.events;
     object.text("type", "event");
     selection_members(events.event_type.as_deref(), &events.filter, object);
@@ -255,7 +255,7 @@ fn lifecycle_members(lifecycle: &LifecycleLeaf, object: &mut Object) {
     object.push("pattern", single(lifecycle.pattern.keyword(), inner));
 }
 
-fn event_type_node(pattern: &EventTypePattern) -> Node {
+pub(super) fn event_type_node(pattern: &EventTypePattern) -> Node {
     match pattern {
         EventTypePattern::Exact(name) => text(&name.replace('*', "\\*")),
         EventTypePattern::Prefix(name) => text(&format!("{}*", name.replace('*', "\\*"))),
@@ -299,7 +299,7 @@ fn scoring_rule_node(rule: &ScoringRule) -> Node {
     object.into_node()
 }
 
-fn literal_node(literal: &Literal) -> Node {
+pub(super) fn literal_node(literal: &Literal) -> Node {
     match literal {
         Literal::Boolean(value) => node(NodeKind::Boolean(*value)),
         Literal::Number(value) => number(value),
@@ -337,24 +337,24 @@ fn logic_word(logic: Logic) -> &'static str {
 
 /// Members in the order in which they are pushed.
 #[derive(Default)]
-struct Object(Vec<Member>);
+pub(super) struct Object(Vec<Member>);
 
 impl Object {
-    fn push(&mut self, key: &str, value: Node) {
+    pub(super) fn push(&mut self, key: &str, value: Node) {
         self.0.push(Member { key: key.to_owned(), key_span: 0..0, value });
     }
 
-    fn text(&mut self, key: &str, value: &str) {
+    pub(super) fn text(&mut self, key: &str, value: &str) {
         self.push(key, text(value));
     }
 
-    fn optional(&mut self, key: &str, value: Option<Node>) {
+    pub(super) fn optional(&mut self, key: &str, value: Option<Node>) {
         if let Some(value) = value {
             self.push(key, value);
         }
     }
 
-    fn into_node(self) -> Node {
+    pub(super) fn into_node(self) -> Node {
         node(NodeKind::Object(self.0))
     }
 }
@@ -381,7 +381,7 @@ fn single(key: &str, value: Node) -> Node {
     object.into_node()
 }
 
-fn write_node(out: &mut String, node: &Node, indent: usize) {
+pub(super) fn write_node(out: &mut String, node: &Node, indent: usize) {
     match &node.kind {
         NodeKind::Null => out.push_str("null"),
         NodeKind::Boolean(true) => out.push_str("true"),

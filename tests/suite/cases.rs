@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use segmenta::model::catalog::{Access, Catalog, ColumnType, EventTable, SubjectTable, Table, Universe};
+use segmenta::syntax::dialect::{Dialect, Mapping, Settings};
+use segmenta::syntax::print_json;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use crate::dialects;
 use crate::evaluators::{self, Evaluator};
 use crate::reference::MemoryTables;
 use crate::reference::value::Row;
@@ -33,6 +36,10 @@ struct Suite {
     as_of: jiff::Timestamp,
     definitions: Vec<Json>,
     expected: Members,
+    /// A definition of another system, which comes to one of `definitions`.
+    dialect: Option<String>,
+    input: Option<Json>,
+    canonical_equivalent: Option<Json>,
     #[serde(default)]
     stored: Members,
     #[serde(default)]
@@ -76,6 +83,12 @@ fn of_file(file: &Path) -> Vec<Trial> {
             let suite = Arc::clone(&suite);
             trials.push(Trial::test(name, move || run(&suite, evaluator)).with_ignored_flag(needs_more));
         }
+        if let Some(dialect) = suite.dialect.as_deref().and_then(Dialect::from_keyword) {
+            let name = format!("cases::{stem}::{}::imported", suite.suite);
+            let is_read = Dialect::READABLE.contains(&dialect);
+            let suite = Arc::clone(&suite);
+            trials.push(Trial::test(name, move || run_imported(&suite, dialect)).with_ignored_flag(!is_read || needs_more));
+        }
     }
     trials
 }
@@ -92,9 +105,28 @@ fn needs_more(definition: &Json) -> bool {
     }
 }
 
+/// The foreign definition of a case has the members that the case expects.
+fn run_imported(suite: &Suite, dialect: Dialect) -> Result<(), Failed> {
+    let mut scenario = to_scenario(suite);
+    let (Some(input), Some(equivalent)) = (&suite.input, &suite.canonical_equivalent) else {
+        return Err("the case lacks its foreign or its canonical form".into());
+    };
+    let settings = Settings::default();
+    let mapping = Mapping { settings: &settings, users: scenario.catalog.users.as_ref().map(|users| &users.table) };
+    let document = dialects::read_one("case.json", &serde_json::to_string_pretty(input)?, dialect, mapping)?;
+    let mut definition: Json = serde_json::from_str(&print_json(document.definition()))?;
+    definition["id"] = equivalent["id"].clone();
+    let place = scenario.segments.iter_mut().find(|segment| segment["id"] == equivalent["id"]);
+    *place.ok_or("no definition has the id of the canonical form")? = definition;
+    Evaluator::ALL.into_iter().try_for_each(|evaluator| compare(suite, &scenario, evaluator))
+}
+
 fn run(suite: &Suite, evaluator: Evaluator) -> Result<(), Failed> {
-    let scenario = to_scenario(suite);
-    let found = evaluators::members(&scenario, evaluator)?;
+    compare(suite, &to_scenario(suite), evaluator)
+}
+
+fn compare(suite: &Suite, scenario: &Scenario, evaluator: Evaluator) -> Result<(), Failed> {
+    let found = evaluators::members(scenario, evaluator)?;
     for (segment, expected) in &suite.expected {
         let found = found.get(segment);
         if found != Some(expected) {

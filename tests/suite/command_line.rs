@@ -1,5 +1,6 @@
 //! The real program over a small project: that the wiring is right, with every command, format and exit code.
 
+mod foreign;
 mod project;
 
 use datafusion::arrow::ipc::reader::StreamReader;
@@ -44,6 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         })
     }));
+    all.extend(foreign::trials());
     all
 }
 
@@ -67,6 +69,8 @@ fn help_and_version_answer_and_wrong_usage_is_told() {
         "segments-of",
         "delete",
         "generate",
+        "import",
+        "export",
         "schema",
         "completions",
     ] {

@@ -7,6 +7,7 @@
 mod cases;
 mod command_line;
 mod diagnostics;
+mod dialects;
 mod differential;
 mod engine;
 mod evaluators;
@@ -36,6 +37,7 @@ fn main() {
         cases::trials(),
         command_line::trials(),
         diagnostics::trials(),
+        dialects::trials(),
         differential::trials(),
         expressions::trials(),
         generated::trials(),

@@ -2,6 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,6 +12,7 @@ use crate::backend::{LocalMembers, MemberSet as _};
 use crate::cli::args::{Of, PreviewArguments, Sample};
 use crate::cli::context::{Context, Named, only_ready};
 use crate::cli::error::CliError;
+use crate::cli::foreign;
 use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
@@ -99,9 +101,13 @@ async fn open(context: &Context, tenant: &TenantConfig, arguments: &PreviewArgum
         Of::Users => crate::model::condition::Subject::User,
         Of::Products => crate::model::condition::Subject::Product,
     };
-    match &arguments.expression {
-        Some(expression) => context.open_expression(tenant, expression, subject).await,
-        None => context.open_named(tenant, arguments.segment.as_slice()).await,
+    match (&arguments.expression, &arguments.segment, arguments.dialect) {
+        (Some(expression), _, _) => context.open_expression(tenant, expression, subject).await,
+        (None, Some(file), Some(dialect)) => {
+            let draft = foreign::only_definition(context, tenant, Path::new(file), dialect).await?;
+            context.open_draft(tenant, draft).await
+        }
+        (None, segment, _) => context.open_named(tenant, segment.as_slice()).await,
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use crate::backend::Backend as _;
 use crate::check::{Limits, check, check_nameless};
 use crate::cli::args::{OutputFormat, ValidateArguments};
-use crate::cli::context::Context;
+use crate::cli::context::{CatalogSource, Context};
 use crate::cli::error::CliError;
+use crate::cli::foreign;
 use crate::diagnostic::{Report, Severity};
 use crate::model::catalog::Catalog;
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, read_definitions};
-use crate::refresh::place::Place as _;
 use crate::syntax::Unreadable;
+use crate::syntax::dialect::Dialect;
 
 /// Checks definitions and prints what is wrong.
 pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) -> Result<(), CliError> {
@@ -21,8 +21,11 @@ pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) ->
     let mut files = 0;
     let tenants = if arguments.paths.is_empty() { context.tenants()? } else { vec![context.tenant()?] };
     for tenant in tenants {
-        let catalog = catalog_of(context, tenant, arguments).await?;
-        let (checked, found) = validate(tenant, &arguments.paths, &catalog)?;
+        let catalog = context.catalog(tenant, catalog_source(arguments)).await?;
+        let (checked, found) = match arguments.dialect {
+            None => validate(tenant, &arguments.paths, &catalog)?,
+            Some(dialect) => validate_foreign(tenant, &arguments.paths, dialect, &catalog)?,
+        };
         files += checked;
         report.findings.extend(found.findings);
     }
@@ -37,16 +40,21 @@ pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) ->
     if errors > 0 { Err(CliError::Invalid) } else { Ok(()) }
 }
 
-async fn catalog_of(context: &Context, tenant: &TenantConfig, arguments: &ValidateArguments) -> Result<Catalog, CliError> {
-    if !arguments.offline {
-        let opened = context.place.open(tenant).await;
-        return Ok(opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?.catalog().clone());
-    }
-    let kept = context.place.kept_catalog(&tenant.id).await.map_err(Error::from)?;
-    kept.ok_or_else(|| CliError::Usage {
-        problem: format!("no refresh of tenant `{}` has kept a catalog yet", tenant.id),
-        help: Some("Leave out `--offline`, or run `segmenta refresh` once.".to_owned()),
-    })
+fn catalog_source(arguments: &ValidateArguments) -> CatalogSource {
+    if arguments.offline { CatalogSource::Kept } else { CatalogSource::Tables }
+}
+
+/// Checks definitions of another system; how many, and what is wrong with them.
+fn validate_foreign(
+    tenant: &TenantConfig,
+    paths: &[PathBuf],
+    dialect: Dialect,
+    catalog: &Catalog,
+) -> Result<(usize, Report), Error> {
+    let imported = foreign::import_files(&read_definitions(paths)?, dialect, tenant, catalog);
+    let others = foreign::canonical_beside(tenant, &imported.documents);
+    let checked = foreign::check_foreign(&imported, &others, catalog, &tenant.limits);
+    Ok((imported.documents.len(), checked.report))
 }
 
 /// Checks the files at the paths, or all that are configured; how many, and what is wrong in them. Those that are configured are

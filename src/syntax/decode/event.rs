@@ -159,7 +159,7 @@ fn property_measure(key: &str, path: PropertyPath) -> Option<Measure> {
 
 /// What a star that is neither escaped nor at the end is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stars {
+pub(in crate::syntax) enum Stars {
     /// Itself: a single text is the name of a type.
     Plain,
     /// An error: in a list a star of a name is written `\*`.
@@ -167,7 +167,7 @@ enum Stars {
 }
 
 /// One entry of `event_type`; `None` when it is empty or has a star where none may stand.
-fn event_type_pattern(text: &str, stars: Stars) -> Option<EventTypePattern> {
+pub(in crate::syntax) fn event_type_pattern(text: &str, stars: Stars) -> Option<EventTypePattern> {
     let mut name = String::new();
     let mut star_inside = false;
     let mut prefix = false;

@@ -8,8 +8,8 @@ use crate::model::path::{DocPath, Step};
 /// A node and the way to it.
 #[derive(Debug, Clone)]
 pub(in crate::syntax) struct Place<'n> {
-    pub(super) node: &'n Node,
-    pub(super) path: DocPath,
+    pub(in crate::syntax) node: &'n Node,
+    pub(in crate::syntax) path: DocPath,
 }
 
 impl<'n> Place<'n> {
@@ -17,12 +17,12 @@ impl<'n> Place<'n> {
         Self { node, path: DocPath::root() }
     }
 
-    pub(super) fn elements(&self, nodes: &'n [Node]) -> Vec<Self> {
+    pub(in crate::syntax) fn elements(&self, nodes: &'n [Node]) -> Vec<Self> {
         nodes.iter().enumerate().map(|(index, node)| Self { node, path: self.path.index(index) }).collect()
     }
 
     /// What stands here, as a subject of a sentence.
-    pub(super) fn title(&self) -> String {
+    pub(in crate::syntax) fn title(&self) -> String {
         match self.path.steps().last() {
             None => "a definition".to_owned(),
             Some(Step::Key(key)) => format!("`{key}`"),
@@ -31,7 +31,7 @@ impl<'n> Place<'n> {
                     Step::Key(key) => Some(key.as_str()),
                     Step::Index(_) => None,
                 });
-                format!("an entry of `{}`", list.unwrap_or_default())
+                list.map_or_else(|| "a definition".to_owned(), |list| format!("an entry of `{list}`"))
             }
         }
     }
@@ -40,32 +40,32 @@ impl<'n> Place<'n> {
 /// The members of an object, all of them known.
 #[derive(Debug)]
 pub(in crate::syntax) struct Fields<'n> {
-    pub(super) place: Place<'n>,
-    pub(super) members: &'n [Member],
+    pub(in crate::syntax) place: Place<'n>,
+    pub(in crate::syntax) members: &'n [Member],
 }
 
 impl<'n> Fields<'n> {
-    pub(super) fn get(&self, key: &str) -> Option<Place<'n>> {
+    pub(in crate::syntax) fn get(&self, key: &str) -> Option<Place<'n>> {
         let member = self.members.iter().find(|member| member.key == key)?;
         Some(Place { node: &member.value, path: self.place.path.key(key) })
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::syntax) fn has(&self, key: &str) -> bool {
         self.members.iter().any(|member| member.key == key)
     }
 
-    pub(super) fn has_any(&self, keys: &[&str]) -> bool {
+    pub(in crate::syntax) fn has_any(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.has(key))
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'n str> + use<'n> {
+    pub(in crate::syntax) fn keys(&self) -> impl Iterator<Item = &'n str> + use<'n> {
         self.members.iter().map(|member| member.key.as_str())
     }
 }
 
 impl Decoder<'_> {
     /// The members of an object, whatever their keys.
-    pub(super) fn object<'n>(&mut self, place: &Place<'n>) -> Option<Fields<'n>> {
+    pub(in crate::syntax) fn object<'n>(&mut self, place: &Place<'n>) -> Option<Fields<'n>> {
         match &place.node.kind {
             NodeKind::Object(members) => Some(Fields { place: place.clone(), members }),
             NodeKind::Null | NodeKind::Boolean(_) | NodeKind::Text(_) | NodeKind::Number(_) | NodeKind::List(_) => {
@@ -76,7 +76,7 @@ impl Decoder<'_> {
     }
 
     /// Refuses every key that is none of the known ones.
-    pub(super) fn known_keys(&mut self, fields: &Fields<'_>, known: &[&str]) {
+    pub(in crate::syntax) fn known_keys(&mut self, fields: &Fields<'_>, known: &[&str]) {
         let absent: Vec<&str> = known.iter().copied().filter(|key| !fields.has(key)).collect();
         for member in fields.members {
             let key = member.key.as_str();
@@ -92,7 +92,7 @@ impl Decoder<'_> {
     }
 
     /// A key that means nothing here; it is marked itself, and not its value.
-    pub(super) fn unknown_key(&mut self, fields: &Fields<'_>, member: &Member, help: String) {
+    pub(in crate::syntax) fn unknown_key(&mut self, fields: &Fields<'_>, member: &Member, help: String) {
         let finding = Finding::new(Code::UnknownKey, format!("unknown key `{}`", member.key))
             .at(self.source, member.key_span.clone())
             .with_help(help)
@@ -101,7 +101,7 @@ impl Decoder<'_> {
     }
 
     /// The value of a key that must be there. A key that nearly is the missing one is reported alone, as unknown.
-    pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &str, known: &[&str]) -> Option<Place<'n>> {
+    pub(in crate::syntax) fn required<'n>(&mut self, fields: &Fields<'n>, key: &str, known: &[&str]) -> Option<Place<'n>> {
         let found = fields.get(key);
         let misspelled = || fields.keys().any(|written| !known.contains(&written) && nearest(written, [key]).is_some());
         if found.is_none() && !misspelled() {
@@ -112,7 +112,7 @@ impl Decoder<'_> {
     }
 
     /// Refuses keys that exclude each other.
-    pub(super) fn conflict(&mut self, fields: &Fields<'_>, second: &str, message: String, help: &str) {
+    pub(in crate::syntax) fn conflict(&mut self, fields: &Fields<'_>, second: &str, message: String, help: &str) {
         if let Some(place) = fields.get(second) {
             self.refuse(&place, Finding::new(Code::ConflictingKeys, message).with_help(help));
         }

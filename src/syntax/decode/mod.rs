@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) use definition::{IdRead, Read, definition};
+pub(super) use event::{Stars, event_type_pattern};
 pub(super) use fields::{Fields, Place};
 
 use super::node::NodeKind;
@@ -93,17 +94,17 @@ impl<'a> Decoder<'a> {
         self.findings
     }
 
-    fn refuse(&mut self, place: &Place<'_>, finding: Finding) {
+    pub(in crate::syntax) fn refuse(&mut self, place: &Place<'_>, finding: Finding) {
         let span = first_line(self.source, place.node.span.clone());
         self.findings.push(finding.at(self.source, span).with_path(&place.path));
     }
 
-    fn wrong_kind(&mut self, place: &Place<'_>, expected: &str) {
+    pub(in crate::syntax) fn wrong_kind(&mut self, place: &Place<'_>, expected: &str) {
         let message = format!("{} must be {expected}, not {}", place.title(), place.node.noun());
         self.refuse(place, Finding::new(Code::WrongKind, message));
     }
 
-    fn text<'n>(&mut self, place: &Place<'n>) -> Option<&'n str> {
+    pub(in crate::syntax) fn text<'n>(&mut self, place: &Place<'n>) -> Option<&'n str> {
         match &place.node.kind {
             NodeKind::Text(text) => Some(text),
             NodeKind::Null | NodeKind::Boolean(_) | NodeKind::Number(_) | NodeKind::List(_) | NodeKind::Object(_) => {
@@ -113,7 +114,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn boolean(&mut self, place: &Place<'_>) -> Option<bool> {
+    pub(in crate::syntax) fn boolean(&mut self, place: &Place<'_>) -> Option<bool> {
         match &place.node.kind {
             NodeKind::Boolean(value) => Some(*value),
             NodeKind::Null | NodeKind::Text(_) | NodeKind::Number(_) | NodeKind::List(_) | NodeKind::Object(_) => {
@@ -123,7 +124,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn list<'n>(&mut self, place: &Place<'n>) -> Option<Vec<Place<'n>>> {
+    pub(in crate::syntax) fn list<'n>(&mut self, place: &Place<'n>) -> Option<Vec<Place<'n>>> {
         match &place.node.kind {
             NodeKind::List(elements) => Some(place.elements(elements)),
             NodeKind::Null | NodeKind::Boolean(_) | NodeKind::Text(_) | NodeKind::Number(_) | NodeKind::Object(_) => {
@@ -134,7 +135,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// One of a few words; `what` says in the plural what they are.
-    fn word<T: Copy>(&mut self, place: &Place<'_>, what: &str, choices: &[(&'static str, T)]) -> Option<T> {
+    pub(in crate::syntax) fn word<T: Copy>(&mut self, place: &Place<'_>, what: &str, choices: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(place)?;
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(*choice);
@@ -157,7 +158,7 @@ pub(super) fn first_line(source: &Source, span: Range<usize>) -> Range<usize> {
 }
 
 /// `a`, `b` and `c`, each in backticks.
-pub(super) fn list_words<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
+pub(in crate::syntax) fn list_words<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.split_last() {
         None => String::new(),

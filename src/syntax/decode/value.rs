@@ -163,7 +163,11 @@ impl Decoder<'_> {
     }
 
     /// The one member of an object whose key says what it is.
-    pub(super) fn single_member<'n>(&mut self, place: &Place<'n>, known: &[&'static str]) -> Option<(&'static str, Place<'n>)> {
+    pub(in crate::syntax) fn single_member<'n>(
+        &mut self,
+        place: &Place<'n>,
+        known: &[&'static str],
+    ) -> Option<(&'static str, Place<'n>)> {
         let fields = self.object(place)?;
         self.known_keys(&fields, known);
         let mut found = known.iter().filter_map(|key| fields.get(key).map(|place| (*key, place)));

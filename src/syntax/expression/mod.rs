@@ -79,6 +79,7 @@ fn read_document(source: &Arc<Source>, id: &SegmentId, subject: Subject) -> Resu
             source: Arc::clone(source),
             definition: Arc::new(read.definition),
             root,
+            size: source.text.len(),
             report,
             form: TextForm::Expression,
         }),

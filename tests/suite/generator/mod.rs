@@ -3,7 +3,7 @@
 mod combination;
 mod data;
 mod definitions;
-mod dice;
+pub(crate) mod dice;
 mod properties;
 mod values;
 

@@ -1,0 +1,98 @@
+//! `layered`: conditions on products. Its attributes are those of the canonical language; only what stands around them differs.
+
+use super::super::decode::{Fields, Place};
+use super::super::node::Node;
+use super::super::print;
+use super::export::Writer;
+use super::{Body, RuleKeys, Translator, build, given};
+use crate::diagnostic::{Code, Finding};
+use crate::model::condition::{Condition, Leaf, Logic, Node as Rule, Subject};
+use crate::model::path::DocPath;
+
+const GROUP_KEYS: &[&str] = &["logic", "conditions"];
+
+/// The leaves of the form.
+#[derive(Clone, Copy)]
+enum LeafType {
+    ProductAttribute,
+    UserBehaviorSignal,
+    AiVisibilityMetric,
+}
+
+const LEAF_TYPES: [(&str, LeafType); 3] = [
+    ("product_attribute", LeafType::ProductAttribute),
+    ("user_behavior_signal", LeafType::UserBehaviorSignal),
+    ("ai_visibility_metric", LeafType::AiVisibilityMetric),
+];
+
+impl Translator<'_> {
+    /// A definition: a group under `definition`, or alone.
+    pub(super) fn layered(&mut self, fields: &Fields<'_>) -> Body {
+        let span = &fields.place.node.span;
+        let members = vec![build::member("subject", build::text(span, Subject::Product.keyword()))];
+        match given(fields, "definition") {
+            Some(place) => {
+                let inner = self.decoder.object(&place);
+                let rule = inner.and_then(|inner| {
+                    self.decoder.known_keys(&inner, GROUP_KEYS);
+                    self.layer(&inner)
+                });
+                Body { rule_keys: RuleKeys::These(&["definition"]), rule, members }
+            }
+            None => Body { rule_keys: RuleKeys::These(GROUP_KEYS), rule: self.layer(fields), members },
+        }
+    }
+
+    fn layer(&mut self, fields: &Fields<'_>) -> Option<Node> {
+        let logic = self.decoder.required(fields, "logic", GROUP_KEYS).and_then(|place| self.logic(&place));
+        let places = self.decoder.required(fields, "conditions", GROUP_KEYS).and_then(|place| self.decoder.list(&place));
+        let conditions = self.each(&places?, Self::layer_entry);
+        let (logic, word) = logic?;
+        Some(build::group(&fields.place.node.span, (logic, &word), conditions?))
+    }
+
+    fn layer_entry(&mut self, place: &Place<'_>) -> Option<Node> {
+        let fields = self.decoder.object(place)?;
+        if fields.has_any(GROUP_KEYS) {
+            self.decoder.known_keys(&fields, GROUP_KEYS);
+            return self.layer(&fields);
+        }
+        let word = self.decoder.required(&fields, "type", &["type"])?;
+        let name = match self.decoder.word(&word, "types of conditions", &LEAF_TYPES)? {
+            LeafType::ProductAttribute => return Some(place.node.clone()),
+            LeafType::UserBehaviorSignal => "user_behavior_signal",
+            LeafType::AiVisibilityMetric => "ai_visibility_metric",
+        };
+        let message = format!("conditions of type `{name}` are not yet supported");
+        self.decoder.refuse(&word, Finding::new(Code::NotYetSupported, message));
+        None
+    }
+}
+
+/// Writes a rule as the form has it.
+pub(super) fn write(writer: &mut Writer<'_>, logic: Logic, conditions: &[Condition]) -> Vec<(&'static str, Node)> {
+    vec![("definition", write_layer(writer, logic, conditions, &DocPath::root().key("conditions")))]
+}
+
+fn write_layer(writer: &mut Writer<'_>, logic: Logic, conditions: &[Condition], place: &DocPath) -> Node {
+    let nodes = conditions.iter().enumerate().map(|(index, condition)| {
+        let path = place.index(index);
+        match &condition.node {
+            Rule::Group { logic, conditions } => {
+                writer.leave_description(condition);
+                write_layer(writer, *logic, conditions, &path.key("conditions"))
+            }
+            Rule::Leaf(Leaf::Attribute { subject: Subject::Product, .. }) => print::condition_node(condition),
+            Rule::Leaf(_) | Rule::AtLeast { .. } | Rule::Not(_) => {
+                writer.refuse_node::<()>(&condition.node, &path);
+                build::object(&(0..0), Vec::new())
+            }
+        }
+    });
+    let word = match logic {
+        Logic::And => "and",
+        Logic::Or => "or",
+    };
+    let nodes = nodes.collect();
+    build::object(&(0..0), vec![("logic", build::text(&(0..0), word)), ("conditions", build::list(&(0..0), nodes))])
+}
