@@ -58,14 +58,14 @@ impl Translator<'_> {
             return self.layer(&fields);
         }
         let word = self.decoder.required(&fields, "type", &["type"])?;
-        let name = match self.decoder.word(&word, "types of conditions", &LEAF_TYPES)? {
-            LeafType::ProductAttribute => return Some(place.node.clone()),
-            LeafType::UserBehaviorSignal => "user_behavior_signal",
-            LeafType::AiVisibilityMetric => "ai_visibility_metric",
-        };
-        let message = format!("conditions of type `{name}` are not yet supported");
-        self.decoder.refuse(&word, Finding::new(Code::NotYetSupported, message));
-        None
+        match self.decoder.word(&word, "types of conditions", &LEAF_TYPES)? {
+            LeafType::ProductAttribute | LeafType::AiVisibilityMetric => Some(place.node.clone()),
+            LeafType::UserBehaviorSignal => {
+                let message = "conditions of type `user_behavior_signal` are not yet supported";
+                self.decoder.refuse(&word, Finding::new(Code::NotYetSupported, message));
+                None
+            }
+        }
     }
 }
 
@@ -82,7 +82,9 @@ fn write_layer(writer: &mut Writer<'_>, logic: Logic, conditions: &[Condition], 
                 writer.leave_description(condition);
                 write_layer(writer, *logic, conditions, &path.key("conditions"))
             }
-            Rule::Leaf(Leaf::Attribute { subject: Subject::Product, .. }) => print::condition_node(condition),
+            Rule::Leaf(Leaf::Attribute { subject: Subject::Product, .. } | Leaf::AiVisibilityMetric(_)) => {
+                print::condition_node(condition)
+            }
             Rule::Leaf(_) | Rule::AtLeast { .. } | Rule::Not(_) => {
                 writer.refuse_node::<()>(&condition.node, &path);
                 build::object(&(0..0), Vec::new())

@@ -220,7 +220,7 @@ fn every_mistake_is_told_once() {
         (Dialect::Audience, r#"{"compose": {"and": []}}"#),
         (Dialect::Audience, r#"{"compose": {"ref": "No Id"}}"#),
         (Dialect::Audience, r#"{"filters": [{"type": "account-tenure", "op": "gt", "value": 1.5}]}"#),
-        (Dialect::Layered, r#"{"logic": "and", "conditions": [{"type": "ai_visibility_metric"}]}"#),
+        (Dialect::Layered, r#"{"logic": "and", "conditions": [{"type": "user_behavior_signal"}]}"#),
         (Dialect::Layered, r#"{"logic": "and", "conditions": [{"type": "user_attribute"}]}"#),
     ] {
         let mapping = Mapping { settings: &settings, users: catalog.users.as_ref().map(|users| &users.table) };
@@ -242,4 +242,7 @@ fn what_is_doubtful_is_warned_of() {
     assert_eq!(codes(&rules(21, Json::Null)), ["many-rules"]);
     assert_eq!(codes(&rules(2, json!(0))), ["single-alternative"]);
     assert_eq!(codes(&rules(1, json!(0))), Vec::<String>::new());
+    // A metric is carried over, and holds for nobody.
+    let metric = r#"{"logic": "or", "conditions": [{"type": "ai_visibility_metric", "metric": "rank", "operator": "lt", "value": 3}]}"#;
+    assert_eq!(found(metric, Dialect::Layered), []);
 }
