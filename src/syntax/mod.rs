@@ -148,7 +148,7 @@ pub struct Unreadable {
     /// Every error that the text alone shows.
     pub report: Report,
     /// What it would define, but for an id; `None` when it is no tree. Its id stands for none, and its report is the one above.
-    pub nameless: Option<Document>,
+    pub nameless: Option<Box<Document>>,
 }
 
 /// Reads one definition.
@@ -171,7 +171,7 @@ pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Unreadabl
     let document = Document { source: Arc::clone(source), definition, root, size, report: report.clone(), form };
     match id {
         IdRead::Yes => Ok(document),
-        IdRead::No => Err(Unreadable { report, nameless: Some(document) }),
+        IdRead::No => Err(Unreadable { report, nameless: Some(Box::new(document)) }),
     }
 }
 

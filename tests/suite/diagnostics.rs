@@ -81,7 +81,7 @@ fn findings(texts: &[(String, String)]) -> Report {
         }
         match parse(&Source::new(name.clone(), text.clone()), format) {
             Ok(document) => documents.push(document),
-            Err(Unreadable { nameless: Some(document), .. }) => nameless.push(document),
+            Err(Unreadable { nameless: Some(document), .. }) => nameless.push(*document),
             Err(Unreadable { report: of_text, nameless: None }) => report.append(of_text),
         }
     }

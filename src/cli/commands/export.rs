@@ -8,8 +8,8 @@ use crate::cli::foreign;
 use crate::diagnostic::nearest;
 use crate::refresh::Error;
 use crate::refresh::definitions::read_definitions;
-use crate::syntax::dialect::export;
 use crate::syntax::Document;
+use crate::syntax::dialect::export;
 
 /// Prints the definition; notes what the form has no place for.
 pub(crate) async fn execute(context: &Context, arguments: &ExportArguments) -> Result<(), CliError> {

@@ -195,7 +195,14 @@ fn translate(
     match read {
         Some(Read { definition, id: IdRead::Yes }) => {
             let size = print::print_json(&definition).len();
-            Ok(Document { source: Arc::clone(source), definition: Arc::new(definition), root, size, report, form: TextForm::Document })
+            Ok(Document {
+                source: Arc::clone(source),
+                definition: Arc::new(definition),
+                root,
+                size,
+                report,
+                form: TextForm::Document,
+            })
         }
         Some(Read { id: IdRead::No, .. }) | None => Err(report),
     }

@@ -111,7 +111,7 @@ fn foreign_definitions_are_validated_and_previewed() {
     );
     project.write("tree.json", &tree);
     let answer = project.run(&["validate", "--dialect", "tree", "tree.json"]).ok();
-    assert!(answer.stderr.contains("1 definitions checked: 0 errors, 0 warnings"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("1 definition checked: 0 errors, 0 warnings"), "{}", answer.stderr);
     let preview = project.run(&["preview", "--dialect", "tree", "tree.json", "--format", "json"]).ok().json();
     let ids: Vec<&str> = preview["sample"].as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap()).collect();
     assert_eq!((preview["segment_id"].as_str(), ids), (Some("some"), vec!["u2", "u3"]));

@@ -243,6 +243,7 @@ fn what_is_doubtful_is_warned_of() {
     assert_eq!(codes(&rules(2, json!(0))), ["single-alternative"]);
     assert_eq!(codes(&rules(1, json!(0))), Vec::<String>::new());
     // A metric is carried over, and holds for nobody.
-    let metric = r#"{"logic": "or", "conditions": [{"type": "ai_visibility_metric", "metric": "rank", "operator": "lt", "value": 3}]}"#;
+    let metric =
+        r#"{"logic": "or", "conditions": [{"type": "ai_visibility_metric", "metric": "rank", "operator": "lt", "value": 3}]}"#;
     assert_eq!(found(metric, Dialect::Layered), []);
 }
