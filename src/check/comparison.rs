@@ -121,7 +121,7 @@ impl Scope<'_> {
         };
         let value_type = match (comparison.value_type, &access.json) {
             (Some(given), _) => Some(given),
-            (None, None) => column_value_type(&access.stored),
+            (None, None) => access.stored.value_type(),
             (None, Some(_)) => json_value_type(comparison),
         };
         if let Compared::Chosen(_) = compared {
@@ -336,18 +336,6 @@ fn arity(operator: Operator) -> Arity {
         | Operator::StartsWith
         | Operator::EndsWith
         | Operator::Matches => Arity::One,
-    }
-}
-
-/// The value type of a column; `None` for a type whose value no condition reads as a whole.
-fn column_value_type(column: &ColumnType) -> Option<ValueType> {
-    match column {
-        ColumnType::Boolean => Some(ValueType::Boolean),
-        ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => Some(ValueType::Number),
-        ColumnType::Text => Some(ValueType::String),
-        ColumnType::Date | ColumnType::Timestamp => Some(ValueType::Date),
-        ColumnType::List(_) => Some(ValueType::Array),
-        ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => None,
     }
 }
 

@@ -149,7 +149,6 @@ impl Scope<'_> {
     }
 
     fn subject_attribute(&mut self, subject: Subject, test: &AttributeTest, path: &DocPath) -> Option<CheckedLeaf> {
-        let catalog = self.catalog;
         if subject != self.subject {
             let (asked, own) = (subject.keyword(), self.subject.keyword());
             let finding = Finding::new(Code::WrongSubject, format!("a segment of {own}s has no `{asked}_attribute`"))
@@ -157,19 +156,8 @@ impl Scope<'_> {
             self.report(&path.key("type"), finding);
             return None;
         }
-        let Some(subjects) = catalog.subjects(subject) else {
-            let word = subject.keyword();
-            let finding =
-                Finding::new(Code::MissingTable, format!("the tenant has no table of {word}s, so that they have no attributes"))
-                    .with_help(format!("Configure `{word}s`, or use conditions of type `event`."));
-            self.report(&path.key("type"), finding);
-            return None;
-        };
-        let noun = match subject {
-            Subject::User => "users",
-            Subject::Product => "products",
-        };
-        self.attribute(test, &subjects.table, noun, path).map(CheckedLeaf::Attribute)
+        let (table, noun) = self.subjects_table(&path.key("type"))?;
+        self.attribute(test, table, noun, path).map(CheckedLeaf::Attribute)
     }
 
     /// A property of a table's row, and the test on it. `noun` names what a row of the table is, in the plural.

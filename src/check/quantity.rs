@@ -3,7 +3,7 @@
 use super::scope::Scope;
 use super::{CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedTop, Reading};
 use crate::diagnostic::{Code, Finding};
-use crate::model::condition::{EventMeasure, Quantity, Subject, TopLeaf, TopShare};
+use crate::model::condition::{EventMeasure, Quantity, TopLeaf, TopShare};
 use crate::model::operator::ValueType;
 use crate::model::path::DocPath;
 use crate::model::property::Property;
@@ -56,21 +56,12 @@ impl Scope<'_> {
     }
 
     fn quantity_of_property(&mut self, property: &Property, place: &DocPath) -> Option<CheckedProperty> {
-        let (subject, catalog) = (self.subject, self.catalog);
-        let noun = match subject {
-            Subject::User => "users",
-            Subject::Product => "products",
-        };
         let place = place.key("property");
-        let Some(subjects) = catalog.subjects(subject) else {
-            let message = format!("the tenant has no table of {noun}, so that they have no attributes");
-            self.report(&place, Finding::new(Code::MissingTable, message).with_help(format!("Configure `{noun}`.")));
-            return None;
-        };
+        let (table, noun) = self.subjects_table(&place)?;
         match property {
-            Property::Path(path) => self.number_access(path, &subjects.table, noun, &place).map(CheckedProperty::Stored),
+            Property::Path(path) => self.number_access(path, table, noun, &place).map(CheckedProperty::Stored),
             Property::DaysSince(_) | Property::DaysToAnniversary(_) | Property::Part(..) | Property::Mean(_) => {
-                self.property(property, &subjects.table, noun, &place)
+                self.property(property, table, noun, &place)
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::window::Probes;
 use super::{CheckedRule, Entry, Limits};
 use crate::diagnostic::{Code, Finding, Severity};
-use crate::model::catalog::Catalog;
+use crate::model::catalog::{Catalog, Table};
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
@@ -88,6 +88,23 @@ impl<'a> Scope<'a> {
             .with_help(format!("Configure `{word}s`, or `{word}_key` of `events`."));
         self.report(&DocPath::root(), finding);
         None
+    }
+
+    /// The table of the segment's subjects, and what its rows are, in the plural.
+    pub(super) fn subjects_table(&mut self, place: &DocPath) -> Option<(&'a Table, &'static str)> {
+        let noun = match self.subject {
+            Subject::User => "users",
+            Subject::Product => "products",
+        };
+        let catalog = self.catalog;
+        let Some(subjects) = catalog.subjects(self.subject) else {
+            let finding =
+                Finding::new(Code::MissingTable, format!("the tenant has no table of {noun}, so that they have no attributes"))
+                    .with_help(format!("Configure `{noun}`, or use conditions of type `event`."));
+            self.report(place, finding);
+            return None;
+        };
+        Some((&subjects.table, noun))
     }
 
     /// Adds a finding about what stands at a path.

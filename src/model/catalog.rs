@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::condition::Subject;
+use super::operator::ValueType;
 use super::property::PropertyPath;
 
 /// The tables of one tenant, as `check` and the planner see them.
@@ -258,6 +259,21 @@ pub enum ColumnType {
     Map(Box<Self>),
     /// A type that no condition reads; its Arrow name.
     Other(String),
+}
+
+impl ColumnType {
+    /// What a condition reads such a column as unless it says otherwise; `None` for a type whose value none reads as a whole.
+    #[must_use]
+    pub fn value_type(&self) -> Option<ValueType> {
+        match self {
+            Self::Boolean => Some(ValueType::Boolean),
+            Self::Integer | Self::Unsigned | Self::Float | Self::Decimal { .. } => Some(ValueType::Number),
+            Self::Text => Some(ValueType::String),
+            Self::Date | Self::Timestamp => Some(ValueType::Date),
+            Self::List(_) => Some(ValueType::Array),
+            Self::Json | Self::Struct(_) | Self::Map(_) | Self::Other(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for ColumnType {

@@ -60,6 +60,17 @@ pub enum Logic {
     Or,
 }
 
+impl Logic {
+    /// The word in a definition.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::And => "and",
+            Self::Or => "or",
+        }
+    }
+}
+
 /// A condition on one feature of the subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Leaf {

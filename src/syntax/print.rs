@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::node::{Member, Node, NodeKind};
 use crate::model::condition::{
     AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, LifecycleLeaf,
-    LifecyclePattern, Logic, Measure, Node as Rule, Quantity, RankOrder, SampleLeaf, SegmentLeaf, Subject, TopLeaf, TopShare,
+    LifecyclePattern, Measure, Node as Rule, Quantity, RankOrder, SampleLeaf, SegmentLeaf, Subject, TopLeaf, TopShare,
 };
 use crate::model::property::{Property, PropertyPath};
 use crate::model::schedule::Schedule;
@@ -58,7 +58,7 @@ fn definition_node(definition: &Definition) -> Node {
     match &definition.rule {
         None => {}
         Some(segment::Rule::Conditions { logic, conditions }) => {
-            object.text("logic", logic_word(*logic));
+            object.text("logic", logic.keyword());
             object.push("conditions", list(conditions.iter().map(condition_node)));
         }
         Some(segment::Rule::Scoring(scoring)) => object.push("scoring", scoring_node(scoring)),
@@ -71,7 +71,7 @@ pub(super) fn condition_node(condition: &Condition) -> Node {
     let mut object = Object::default();
     match &condition.node {
         Rule::Group { logic, conditions } => {
-            object.text("logic", logic_word(*logic));
+            object.text("logic", logic.keyword());
             object.push("conditions", list(conditions.iter().map(condition_node)));
         }
         Rule::AtLeast { count, of } => {
@@ -266,7 +266,7 @@ fn event_condition_node(condition: &EventCondition) -> Node {
     let mut object = Object::default();
     match condition {
         EventCondition::Group { logic, conditions } => {
-            object.text("logic", logic_word(*logic));
+            object.text("logic", logic.keyword());
             object.push("conditions", list(conditions.iter().map(event_condition_node)));
         }
         EventCondition::AtLeast { count, of } => {
@@ -325,13 +325,6 @@ fn carried_node(value: &serde_json::Value) -> Node {
         Value::String(value) => text(value),
         Value::Array(values) => list(values.iter().map(carried_node)),
         Value::Object(members) => carried_object(members),
-    }
-}
-
-fn logic_word(logic: Logic) -> &'static str {
-    match logic {
-        Logic::And => "and",
-        Logic::Or => "or",
     }
 }
 

@@ -15,7 +15,7 @@ use super::hash::SaltedHash;
 use super::outputs::outputs;
 use super::predicate::test;
 use super::ranking::{key, key_column, rankings};
-use super::reads::named;
+use super::reads::{named, with_columns};
 use super::subjects::{self, SubjectSide};
 use crate::backend::{LocalMembers, ObservationKind, TableRole};
 use crate::model::catalog::Universe;
@@ -166,8 +166,7 @@ enum FeaturePlace {
 
 /// Adds the tests, and when they are asked for the values, of what is computed from the id alone.
 fn with_hashes(plan: LogicalPlanBuilder, batch: &Batch, features: &[Feature], detail: Detail) -> Result<LogicalPlanBuilder> {
-    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let before = columns.len();
+    let mut columns = Vec::new();
     let joined = |feature: &&Feature| feature.place == FeaturePlace::Joined;
     for (index, BatchTest { feature, test: condition }) in batch.tests.iter().enumerate() {
         if let Some(feature) = features.get(*feature).filter(joined) {
@@ -178,7 +177,7 @@ fn with_hashes(plan: LogicalPlanBuilder, batch: &Batch, features: &[Feature], de
         let values = features.iter().enumerate().filter(|(_, feature)| joined(feature));
         columns.extend(values.map(|(index, feature)| feature.value.expr.clone().alias(value_column(index))));
     }
-    if columns.len() == before { Ok(plan) } else { plan.project(columns) }
+    with_columns(plan, columns)
 }
 
 /// The columns of the sides, and those made of them after the join.

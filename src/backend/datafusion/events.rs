@@ -21,7 +21,7 @@ use super::number::Canonical;
 use super::occurrences::{count_distinct, most_frequent};
 use super::order::OrderText;
 use super::predicate::{formula, in_interval, instant_literal, test};
-use super::reads::{Reads, named, plain_column};
+use super::reads::{Reads, named, plain_column, with_columns};
 use super::tables::CountedScan;
 use super::text::{text_literal, text_test};
 use crate::backend::ObservationKind;
@@ -114,9 +114,8 @@ pub(super) fn events(
     if let Some(subject_id) = scope.subject_id {
         plan = plan.filter(key.clone().eq(text_literal(subject_id)))?;
     }
-    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    columns.extend(conditions.into_iter().enumerate().map(|(index, condition)| condition.alias(condition_name(index))));
-    plan = plan.project(columns)?;
+    let conditions = conditions.into_iter().enumerate().map(|(index, condition)| condition.alias(condition_name(index)));
+    plan = with_columns(plan, conditions.collect())?;
 
     let before = in_interval(&time, Interval { from: None, to: Some(batch.as_of) });
     let mut aggregates =

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, Int64Builder, ListBuilder, new_null_array,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, Int64Builder, ListBuilder, new_null_array,
 };
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
-use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::{DataFusionError, HashMap, Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
@@ -89,16 +89,7 @@ impl Occurrences {
             [value] => value.data_type(arguments.schema)?,
             _ => return Err(internal("an aggregate takes one column")),
         };
-        Ok(Groups {
-            wanted: self.wanted,
-            converter: RowConverter::new(vec![SortField::new(value_type.clone())])?,
-            value_type,
-            numbers: HashMap::default(),
-            values: Vec::new(),
-            bytes: 0,
-            counts: HashMap::default(),
-            groups: 0,
-        })
+        Groups::new(self.wanted, value_type)
     }
 }
 
@@ -128,6 +119,19 @@ struct Occurrence {
 }
 
 impl Groups {
+    fn new(wanted: Wanted, value_type: DataType) -> Result<Self> {
+        Ok(Self {
+            wanted,
+            converter: RowConverter::new(vec![SortField::new(value_type.clone())])?,
+            value_type,
+            numbers: HashMap::default(),
+            values: Vec::new(),
+            bytes: 0,
+            counts: HashMap::default(),
+            groups: 0,
+        })
+    }
+
     fn add(&mut self, group: usize, value: &[u8], count: i64) -> Result<()> {
         let number = match self.numbers.get(value) {
             Some(number) => *number,
@@ -192,8 +196,7 @@ impl Groups {
                 })
                 .or_insert(candidate);
         }
-        let none = RowConverter::new(vec![SortField::new(self.value_type.clone())])?
-            .convert_columns(&[new_null_array(&self.value_type, 1)])?;
+        let none = self.converter.convert_columns(&[new_null_array(&self.value_type, 1)])?;
         let rows = (0..groups).map(|group| match u32::try_from(group).ok().and_then(|group| best.get(&group)) {
             Some((_, value)) => *value,
             None => none.row(0).data(),
@@ -203,13 +206,16 @@ impl Groups {
         columns.pop().ok_or_else(|| internal("a row without a column"))
     }
 
-    /// The bytes of each value; `None` where there is none.
-    fn encoded(&self, values: &[ArrayRef]) -> Result<BinaryArray> {
-        let [values] = values else { return Err(internal("an aggregate takes one column")) };
-        let rows = RowConverter::new(vec![SortField::new(self.value_type.clone())])?.convert_columns(&[Arc::clone(values)])?;
+    /// Every value of a column as bytes, and the rows that have one and pass the filter.
+    fn encoded<'a>(
+        &self,
+        columns: &[ArrayRef],
+        filter: Option<&'a BooleanArray>,
+    ) -> Result<(Rows, impl Fn(usize) -> bool + use<'a>)> {
+        let [values] = columns else { return Err(internal("an aggregate takes one column")) };
         let nulls = values.logical_nulls();
-        let is_valid = |row| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
-        Ok((0..rows.num_rows()).map(|row| is_valid(row).then(|| rows.row(row).data().to_vec())).collect())
+        let counts = move |row| passes(filter, row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        Ok((self.converter.convert_columns(columns)?, counts))
     }
 }
 
@@ -222,17 +228,12 @@ impl GroupsAccumulator for Groups {
         total_num_groups: usize,
     ) -> Result<()> {
         self.groups = total_num_groups;
-        let passes = |row: usize| filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-        if !(0..group_indices.len()).any(passes) {
+        if !(0..group_indices.len()).any(|row| passes(filter, row)) {
             return Ok(());
         }
-        let [values] = values else { return Err(internal("an aggregate takes one column")) };
-        let nulls = values.logical_nulls();
-        let rows = self.converter.convert_columns(&[Arc::clone(values)])?;
-        for (row, group) in group_indices.iter().enumerate() {
-            if passes(row) && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                self.add(*group, rows.row(row).data(), 1)?;
-            }
+        let (rows, counts) = self.encoded(values, filter)?;
+        for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| counts(*row)) {
+            self.add(*group, rows.row(row).data(), 1)?;
         }
         Ok(())
     }
@@ -244,7 +245,7 @@ impl GroupsAccumulator for Groups {
         let (bytes, numbers) = (values.values().as_binary::<i32>(), counts.values().as_primitive::<Int64Type>());
         for (row, group) in group_indices.iter().enumerate().filter(|(row, _)| values.is_valid(*row)) {
             let (value_at, count_at) = (offset(values.value_offsets(), row)?, offset(counts.value_offsets(), row)?);
-            for index in 0..values.value(row).len() {
+            for index in 0..usize::try_from(values.value_length(row)).unwrap_or(0) {
                 self.add(*group, bytes.value(value_at + index), numbers.value(count_at + index))?;
             }
         }
@@ -284,12 +285,11 @@ impl GroupsAccumulator for Groups {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let encoded = self.encoded(values)?;
+        let (rows, counts) = self.encoded(values, filter)?;
         let mut state = State::default();
-        for (row, value) in encoded.iter().enumerate() {
-            let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if let Some(value) = value.filter(|_| passes) {
-                state.occurs(value, 1);
+        for row in 0..rows.num_rows() {
+            if counts(row) {
+                state.occurs(rows.row(row).data(), 1);
             }
             state.ends();
         }
@@ -357,6 +357,10 @@ impl Accumulator for OneGroup {
     }
 }
 
+fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
+    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
+}
+
 fn offset(offsets: &[i32], row: usize) -> Result<usize> {
     offsets.get(row).and_then(|offset| usize::try_from(*offset).ok()).ok_or_else(|| internal("a list without a start"))
 }
@@ -375,17 +379,7 @@ mod tests {
     use datafusion::arrow::array::StringViewArray;
 
     fn groups(wanted: Wanted) -> Groups {
-        let value_type = DataType::Utf8View;
-        Groups {
-            wanted,
-            converter: RowConverter::new(vec![SortField::new(value_type.clone())]).unwrap(),
-            value_type,
-            numbers: HashMap::default(),
-            values: Vec::new(),
-            bytes: 0,
-            counts: HashMap::default(),
-            groups: 0,
-        }
+        Groups::new(wanted, DataType::Utf8View).unwrap()
     }
 
     fn texts(values: &[Option<&str>]) -> ArrayRef {

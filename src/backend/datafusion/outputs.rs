@@ -12,7 +12,7 @@ use super::assembly::{SUBJECT, output_column, test_column};
 use super::function::{Kernel, call, text_argument};
 use super::predicate::formula;
 use super::ranking::ranking_column;
-use super::reads::named;
+use super::reads::{named, with_columns};
 use crate::backend::{LocalMembers, MemberSet};
 use crate::model::id::SegmentId;
 use crate::plan::{Batch, Leaf};
@@ -27,9 +27,7 @@ pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, stored: &[Loc
         call(lookup, vec![named(SUBJECT)]).alias(stored_column(index))
     });
     let stored: Vec<Expr> = stored.collect();
-    if !stored.is_empty() {
-        plan = with_columns(plan, stored)?;
-    }
+    plan = with_columns(plan, stored)?;
     // Outputs of one level refer to lower levels only, and stand in one projection.
     let mut levels: Vec<Vec<Expr>> = Vec::new();
     let mut level_of: Vec<usize> = Vec::with_capacity(batch.outputs.len());
@@ -57,11 +55,6 @@ pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, stored: &[Loc
         plan = with_columns(plan, level)?;
     }
     Ok(plan)
-}
-
-fn with_columns(plan: LogicalPlanBuilder, columns: Vec<Expr>) -> Result<LogicalPlanBuilder> {
-    let all: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).chain(columns).collect();
-    plan.project(all)
 }
 
 fn stored_column(index: usize) -> String {

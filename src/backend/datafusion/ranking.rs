@@ -10,15 +10,14 @@ use bigdecimal::{BigDecimal, RoundingMode};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::{Result, plan_err};
-use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_aggregate::count::count_all_window;
 use datafusion::functions_window::expr_fn::rank;
-use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, and, cast, lit, when};
 
 use super::assembly::IN_UNIVERSE;
 use super::form::{Form, Typed, decimal_at};
 use super::function::{Kernel, argument, call};
-use super::reads::named;
+use super::reads::{named, with_columns};
 use crate::model::condition::{RankOrder, TopShare};
 use crate::model::decimal::Decimal;
 use crate::plan::{Batch, BatchRanking};
@@ -61,27 +60,22 @@ pub(super) fn key(value: &Typed, present: Option<&Typed>) -> Result<Expr> {
 /// Adds a column for each ranking to a plan with their keys.
 pub(super) fn rankings(mut plan: LogicalPlanBuilder, batch: &Batch, forms: &[Form]) -> Result<LogicalPlanBuilder> {
     for (index, ranking) in batch.rankings.iter().enumerate() {
-        let columns = |plan: &LogicalPlanBuilder| plan.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>();
         let (ranked, place, among) = (format!("ranked {index}"), format!("place {index}"), format!("among {index}"));
         let key = named(key_column(index));
-        let mut all = columns(&plan);
-        all.push(and(named(IN_UNIVERSE), key.clone().is_not_null()).alias(&ranked));
-        plan = plan.project(all)?;
+        plan = with_columns(plan, vec![and(named(IN_UNIVERSE), key.clone().is_not_null()).alias(&ranked)])?;
         let ascending = is_ascending(ranking, forms);
         let place_of = rank().partition_by(vec![named(&ranked)]).order_by(vec![key.sort(ascending, false)]).build()?.alias(&place);
         // Windows of one node share their order.
         plan = plan.window(vec![place_of])?;
         if let TopShare::Percent(_) = ranking.share {
-            plan = plan.window(vec![windowed(count(lit(1i64)))?.partition_by(vec![named(&ranked)]).build()?.alias(&among)])?;
+            plan = plan.window(vec![count_all_window().partition_by(vec![named(&ranked)]).build()?.alias(&among)])?;
         }
         let most = match &ranking.share {
             TopShare::Count(count) => lit(*count),
             TopShare::Percent(percent) => call(PartOf { percent: percent.clone() }, vec![cast(named(&among), DataType::Int64)]),
         };
         let first = and(named(&ranked), cast(named(&place), DataType::UInt64).lt_eq(most));
-        let mut all = columns(&plan);
-        all.push(first.alias(ranking_column(index)));
-        plan = plan.project(all)?;
+        plan = with_columns(plan, vec![first.alias(ranking_column(index))])?;
     }
     Ok(plan)
 }
@@ -92,14 +86,6 @@ fn is_ascending(ranking: &BatchRanking, forms: &[Form]) -> bool {
     match ranking.order {
         RankOrder::Ascending => !is_age,
         RankOrder::Descending => is_age,
-    }
-}
-
-/// An aggregate as a function over a window.
-fn windowed(aggregate: Expr) -> Result<Expr> {
-    match aggregate {
-        Expr::AggregateFunction(function) => Ok(Expr::from(WindowFunction::new(function.func, function.params.args))),
-        other => plan_err!("`{other}` is no aggregate"),
     }
 }
 

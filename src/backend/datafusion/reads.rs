@@ -61,6 +61,15 @@ pub(super) fn named(name: impl Into<String>) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
 
+/// The plan with more columns.
+pub(super) fn with_columns(plan: LogicalPlanBuilder, columns: Vec<Expr>) -> Result<LogicalPlanBuilder> {
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    let all: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).chain(columns).collect();
+    plan.project(all)
+}
+
 /// The stored value when it is a whole column of the source, which a scan can prune by.
 pub(super) fn plain_column(access: &Access) -> Option<Expr> {
     (access.json.is_none() && access.fields.is_empty()).then(|| named(&access.column))

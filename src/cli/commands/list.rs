@@ -4,9 +4,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::backend::Backend as _;
 use crate::cli::args::{ListArguments, ShowArguments};
-use crate::cli::context::Context;
+use crate::cli::context::{CatalogSource, Context};
 use crate::cli::error::CliError;
 use crate::cli::render::{Column, Document, Listing};
 use crate::model::id::SegmentId;
@@ -114,10 +113,7 @@ async fn resolve(context: &Context, tenant: &TenantConfig) -> Result<(TenantStat
     let state = context.place.ledger().state(&tenant.id).await.map_err(Error::from)?;
     let catalog = match context.place.kept_catalog(&tenant.id).await.map_err(Error::from)? {
         Some(catalog) => catalog,
-        None => {
-            let opened = context.place.open(tenant).await;
-            opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?.catalog().clone()
-        }
+        None => context.catalog(tenant, CatalogSource::Tables).await?,
     };
     let definitions = Definitions::resolve(&files, &state, &catalog, &tenant.limits);
     Ok((state, definitions))

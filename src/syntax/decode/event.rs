@@ -22,8 +22,7 @@ const PROPERTY_MEASURES: [&str; 8] = ["sum", "avg", "min", "max", "count_distinc
 
 impl Decoder<'_> {
     pub(super) fn event(&mut self, fields: &Fields<'_>) -> EventLeaf {
-        let event_type = fields.get("event_type").and_then(|place| self.event_types(&place));
-        let filter = fields.get("where").map(|place| self.filter(&place)).unwrap_or_default();
+        let (event_type, filter) = self.selection(fields);
         let measure = fields.get("measure").map_or(Some(Measure::Count), |place| self.measure(&place));
         let window = fields.get("window").and_then(|place| self.window(&place)).unwrap_or_default();
         let comparison = if Self::has_comparison(fields) {
@@ -35,7 +34,14 @@ impl Decoder<'_> {
         EventLeaf { events: EventMeasure { event_type, filter, measure: measure.unwrap_or(Measure::Count), window }, comparison }
     }
 
-    pub(super) fn event_types(&mut self, place: &Place<'_>) -> Option<Vec<EventTypePattern>> {
+    /// Which events are looked at: their types, and the conditions on them.
+    pub(super) fn selection(&mut self, fields: &Fields<'_>) -> (Option<Vec<EventTypePattern>>, Vec<EventCondition>) {
+        let event_type = fields.get("event_type").and_then(|place| self.event_types(&place));
+        let filter = fields.get("where").map(|place| self.filter(&place)).unwrap_or_default();
+        (event_type, filter)
+    }
+
+    fn event_types(&mut self, place: &Place<'_>) -> Option<Vec<EventTypePattern>> {
         match &place.node.kind {
             NodeKind::Text(text) => self.event_type(place, text, Stars::Plain).map(|pattern| vec![pattern]),
             NodeKind::List(elements) => {
@@ -70,7 +76,7 @@ impl Decoder<'_> {
         }
     }
 
-    pub(super) fn filter(&mut self, place: &Place<'_>) -> Vec<EventCondition> {
+    fn filter(&mut self, place: &Place<'_>) -> Vec<EventCondition> {
         let entries = self.list(place).unwrap_or_default();
         entries.iter().map(|entry| self.event_condition(entry)).collect()
     }

@@ -1,15 +1,16 @@
 //! Lifecycle leaves: events that follow a pattern over time.
 
+use super::value::whole;
 use super::{Decoder, Fields, Place, keys};
 use crate::model::condition::{LifecycleLeaf, LifecyclePattern};
+use crate::model::window::Duration;
 
 /// The patterns, by their keys.
 const PATTERNS: [&str; 4] = ["first_time", "stopped", "restarted", "regular"];
 
 impl Decoder<'_> {
     pub(super) fn lifecycle(&mut self, fields: &Fields<'_>) -> Option<LifecycleLeaf> {
-        let event_type = fields.get("event_type").and_then(|place| self.event_types(&place));
-        let filter = fields.get("where").map(|place| self.filter(&place)).unwrap_or_default();
+        let (event_type, filter) = self.selection(fields);
         let pattern = self.required(fields, "pattern", keys::LIFECYCLE).and_then(|place| self.pattern(&place));
         Some(LifecycleLeaf { event_type, filter, pattern: pattern? })
     }
@@ -35,13 +36,8 @@ impl Decoder<'_> {
                 let period = self.length(&fields, "period", keys::REGULAR);
                 let periods = self.required(&fields, "periods", keys::REGULAR).and_then(|place| self.count(&place));
                 let at_least = self.required(&fields, "at_least", keys::REGULAR).and_then(|place| self.count(&place));
-                let count = fields.get("count").map(|place| self.count(&place));
-                let count = match count {
-                    Some(None) => return None,
-                    Some(count) => count,
-                    None => None,
-                };
-                Some(LifecyclePattern::Regular { period: period?, periods: periods?, at_least: at_least?, count })
+                let count = whole(fields.get("count").map(|place| self.count(&place)));
+                Some(LifecyclePattern::Regular { period: period?, periods: periods?, at_least: at_least?, count: count? })
             }
         }
     }
@@ -52,12 +48,7 @@ impl Decoder<'_> {
         Some(fields)
     }
 
-    fn length(
-        &mut self,
-        fields: &Fields<'_>,
-        key: &'static str,
-        known: &'static [&'static str],
-    ) -> Option<crate::model::window::Duration> {
+    fn length(&mut self, fields: &Fields<'_>, key: &'static str, known: &'static [&'static str]) -> Option<Duration> {
         self.required(fields, key, known).and_then(|place| self.duration(&place))
     }
 }

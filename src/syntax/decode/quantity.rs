@@ -3,7 +3,6 @@
 use super::{Decoder, Fields, Place, keys};
 use crate::diagnostic::{Code, Finding};
 use crate::model::condition::{EventMeasure, Measure, Quantity, RankOrder, TopLeaf, TopShare};
-use crate::model::operator::ValueType;
 
 impl Decoder<'_> {
     pub(super) fn top(&mut self, fields: &Fields<'_>) -> Option<TopLeaf> {
@@ -36,17 +35,12 @@ impl Decoder<'_> {
         let Some(leaf_type) = fields.get("type") else {
             self.known_keys(&fields, keys::QUANTITY_OF_PROPERTY);
             let property = self.required(&fields, "property", keys::QUANTITY_OF_PROPERTY).and_then(|place| self.property(&place));
-            let value_types = ValueType::ALL.map(|value_type| (value_type.keyword(), value_type));
-            let value_type = match fields.get("value_type") {
-                Some(place) => Some(self.word(&place, "value types", &value_types)?),
-                None => None,
-            };
-            return Some(Quantity::Property { property: property?, value_type });
+            let value_type = self.value_type(&fields);
+            return Some(Quantity::Property { property: property?, value_type: value_type? });
         };
         self.word(&leaf_type, "types of what is ranked", &[("event", ())])?;
         self.known_keys(&fields, keys::QUANTITY_OF_EVENTS);
-        let event_type = fields.get("event_type").and_then(|place| self.event_types(&place));
-        let filter = fields.get("where").map(|place| self.filter(&place)).unwrap_or_default();
+        let (event_type, filter) = self.selection(&fields);
         let measure = fields.get("measure").map_or(Some(Measure::Count), |place| self.measure(&place));
         let window = fields.get("window").and_then(|place| self.window(&place)).unwrap_or_default();
         Some(Quantity::Events(EventMeasure { event_type, filter, measure: measure?, window }))

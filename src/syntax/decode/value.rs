@@ -232,20 +232,26 @@ impl Decoder<'_> {
         Some(AttributeTest { property: property?, comparison: comparison.unwrap_or_else(harmless) })
     }
 
+    /// What something is read as: `None` when that cannot be read, `Some(None)` when it is not said.
+    #[expect(clippy::option_option, reason = "absent and unreadable differ")]
+    pub(super) fn value_type(&mut self, fields: &Fields<'_>) -> Option<Option<ValueType>> {
+        let value_types = ValueType::ALL.map(|value_type| (value_type.keyword(), value_type));
+        whole(fields.get("value_type").map(|place| self.word(&place, "value types", &value_types)))
+    }
+
     /// The comparison of an object that has an `operator`.
     pub(super) fn comparison(&mut self, fields: &Fields<'_>) -> Option<Comparison> {
         let operators = Operator::ALL.map(|operator| (operator.keyword(), operator));
-        let value_types = ValueType::ALL.map(|value_type| (value_type.keyword(), value_type));
         let operator = fields.get("operator").and_then(|place| self.word(&place, "operators", &operators));
         let value = fields.get("value").map(|place| self.literal(&place));
         let value2 = fields.get("value2").map(|place| self.literal(&place));
-        let value_type = fields.get("value_type").map(|place| self.word(&place, "value types", &value_types));
+        let value_type = self.value_type(fields);
         let ignore_case = fields.get("ignore_case").map(|place| self.boolean(&place));
         Some(Comparison {
             operator: operator?,
             value: whole(value)?,
             value2: whole(value2)?,
-            value_type: whole(value_type)?,
+            value_type: value_type?,
             ignore_case: whole(ignore_case)?.unwrap_or(false),
         })
     }
@@ -256,7 +262,7 @@ const PROPERTY_FORMS: [&str; 8] = ["days_since", "days_to_anniversary", "year", 
 
 /// An optional part that, if it is there, could be read.
 #[expect(clippy::option_option, reason = "absent and unreadable differ")]
-fn whole<T>(part: Option<Option<T>>) -> Option<Option<T>> {
+pub(super) fn whole<T>(part: Option<Option<T>>) -> Option<Option<T>> {
     match part {
         None => Some(None),
         Some(None) => None,

@@ -238,13 +238,7 @@ impl Translator<'_> {
     }
 
     fn audience_path(&mut self, place: &Place<'_>, name: &str) -> Option<PropertyPath> {
-        match path_of(self.mapping, name) {
-            Ok(path) => Some(path),
-            Err(problem) => {
-                self.decoder.refuse(place, Finding::new(Code::InvalidPath, problem));
-                None
-            }
-        }
+        self.found(place, path_of(self.mapping, name))
     }
 
     fn within_days(&mut self, parts: &Parts<'_>, value: &Place<'_>) -> Option<Node> {
@@ -370,8 +364,8 @@ pub(super) fn write(writer: &mut Writer<'_>, logic: Logic, conditions: &[Conditi
         (Some(only), true) => Some(only),
         (Some(last), false) => {
             compose.push(last);
-            let key = if whole_composes { "or" } else { "and" };
-            Some(build::object(&(0..0), vec![(key, build::list(&(0..0), compose))]))
+            let join = if whole_composes { Logic::Or } else { Logic::And };
+            Some(build::object(&(0..0), vec![(join.keyword(), build::list(&(0..0), compose))]))
         }
     };
     members.extend(composed.map(|composed| ("compose", composed)));
@@ -384,14 +378,10 @@ fn write_composed(writer: &mut Writer<'_>, condition: &Condition, path: &DocPath
     let not = |node: Node| build::object(&(0..0), vec![("not", node)]);
     match &condition.node {
         Rule::Group { logic, conditions } => {
-            let key = match logic {
-                Logic::And => "and",
-                Logic::Or => "or",
-            };
             let place = path.key("conditions");
             let nodes = conditions.iter().enumerate().map(|(index, inner)| write_composed(writer, inner, &place.index(index)));
             let nodes = nodes.collect();
-            build::object(&(0..0), vec![(key, build::list(&(0..0), nodes))])
+            build::object(&(0..0), vec![(logic.keyword(), build::list(&(0..0), nodes))])
         }
         Rule::Not(inner) => not(write_composed(writer, inner, &path.key("not"))),
         Rule::Leaf(Leaf::Segment(SegmentLeaf { segment_id, negated: false })) => reference(segment_id.as_str()),

@@ -32,11 +32,7 @@ pub(super) fn object(span: &Range<usize>, members: Vec<(&str, Node)>) -> Node {
 
 /// A group of conditions; `word` is where it says how they join.
 pub(super) fn group(span: &Range<usize>, (logic, word): (Logic, &Range<usize>), conditions: Vec<Node>) -> Node {
-    let keyword = match logic {
-        Logic::And => "and",
-        Logic::Or => "or",
-    };
-    object(span, vec![("logic", text(word, keyword)), ("conditions", list(span, conditions))])
+    object(span, vec![("logic", text(word, logic.keyword())), ("conditions", list(span, conditions))])
 }
 
 /// A group of conditions, or the only one.

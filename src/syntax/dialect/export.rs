@@ -6,7 +6,6 @@ use super::super::node::Node;
 use super::super::{Document, print};
 use super::{Dialect, Mapping, audience, build, groups, layered, tree};
 use crate::diagnostic::{Code, Finding, Report};
-use crate::model::catalog::ColumnType;
 use crate::model::condition::{Comparison, Condition, Leaf, Node as Rule, Subject};
 use crate::model::operator::{Operator, ValueType};
 use crate::model::path::DocPath;
@@ -126,17 +125,7 @@ impl Writer<'_> {
 
     fn default_type(&self, property: &PropertyPath, comparison: &Comparison) -> Option<ValueType> {
         let access = self.mapping.users?.resolve(property).ok()?;
-        if access.json.is_some() {
-            return literal_type(comparison);
-        }
-        match &access.stored {
-            ColumnType::Boolean => Some(ValueType::Boolean),
-            ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => Some(ValueType::Number),
-            ColumnType::Text => Some(ValueType::String),
-            ColumnType::Date | ColumnType::Timestamp => Some(ValueType::Date),
-            ColumnType::List(_) => Some(ValueType::Array),
-            ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => None,
-        }
+        if access.json.is_some() { literal_type(comparison) } else { access.stored.value_type() }
     }
 
     /// Refuses a comparison that reads its property as another type than it would be read as unsaid.

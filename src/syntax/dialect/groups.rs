@@ -9,7 +9,6 @@ use super::export::{Leaving, Writer};
 use super::head::is_carried;
 use super::{Body, RuleKeys, Translator, build, given, is_static, snake};
 use crate::diagnostic::{Code, Finding};
-use crate::model::catalog::{Access, ColumnType};
 use crate::model::condition::{AttributeTest, Condition, Leaf, Logic, Node as Rule, Subject};
 use crate::model::operator::{Operator, ValueType};
 use crate::model::path::DocPath;
@@ -61,17 +60,6 @@ const RULE_KEYS: &[&str] = &["rulesOperator", "rules", "logic", "groups"];
 const LEAF_KEYS: &[&str] = &["groupIndex", "field", "operator", "value", "dataType"];
 const NESTED_KEYS: &[&str] = &["logic", "groups", "rules"];
 const NESTED_IN_FLAT_KEYS: &[&str] = &["groupIndex", "logic", "groups", "rules"];
-
-/// What a field is read as.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ReadAs {
-    /// Values of this type.
-    Type(ValueType),
-    /// What JSON holds.
-    Json,
-    /// No table says.
-    Unknown,
-}
 
 /// Which rules of a nested form there are so far.
 #[derive(Default)]
@@ -237,7 +225,7 @@ impl Translator<'_> {
         };
         let ((property, path), (test, place), data_type) = (path?, test?, data_type?);
         let rule = GroupRule { span: fields.place.node.span.clone(), property, data_type, operator: place.node.span.clone() };
-        let read_as = rule.data_type.as_ref().map_or_else(|| self.read_as(&path), |(value_type, _)| ReadAs::Type(*value_type));
+        let read_as = rule.data_type.as_ref().map(|(value_type, _)| *value_type).or_else(|| self.read_as(&path));
         match test {
             Test::Null => self.null_test(fields, &rule, read_as).map(|(null, _)| null),
             Test::NotNull => self.null_test(fields, &rule, read_as).map(|(_, not_null)| not_null),
@@ -253,45 +241,40 @@ impl Translator<'_> {
 
     fn group_field(&mut self, place: &Place<'_>) -> Option<PropertyPath> {
         let name = self.decoder.text(place)?;
-        match field_path(self.mapping, name) {
-            Ok(path) => Some(path),
-            Err(problem) => {
-                self.decoder.refuse(place, Finding::new(Code::InvalidPath, problem));
-                None
-            }
-        }
+        self.found(place, field_path(self.mapping, name))
     }
 
-    fn read_as(&self, path: &PropertyPath) -> ReadAs {
-        let Some(Ok(access)) = self.mapping.users.map(|table| table.resolve(path)) else { return ReadAs::Unknown };
-        read_as(&access)
+    /// What a field is read as when its rule does not say; `None` inside JSON, and where no table says.
+    fn read_as(&self, path: &PropertyPath) -> Option<ValueType> {
+        let access = self.mapping.users?.resolve(path).ok()?;
+        if access.json.is_some() { None } else { access.stored.value_type() }
     }
 
     /// That there is no value, and that there is one.
-    fn null_test(&mut self, fields: &Fields<'_>, rule: &GroupRule, read_as: ReadAs) -> Option<(Node, Node)> {
+    fn null_test(&mut self, fields: &Fields<'_>, rule: &GroupRule, read_as: Option<ValueType>) -> Option<(Node, Node)> {
         if let Some(place) = given(fields, "value").filter(|place| !is_blank(place.node)) {
             let message = "a test of null takes no value";
             self.decoder.refuse(&place, Finding::new(Code::UnexpectedOperand, message).with_help("Leave `value` out."));
             return None;
         }
         match read_as {
-            ReadAs::Type(ValueType::String | ValueType::Url) => {
+            Some(ValueType::String | ValueType::Url) => {
                 // A text that is there is set, or empty.
                 let set = rule.leaf(Operator::IsSet, None, Some(ValueType::String));
                 let empty = rule.leaf(Operator::Eq, Some(build::text(&rule.operator, "")), Some(ValueType::String));
                 let either = build::group(&rule.span, (Logic::Or, &rule.operator), vec![set, empty]);
                 Some((build::negation(either.clone()), either))
             }
-            ReadAs::Type(ValueType::Number | ValueType::Price | ValueType::Boolean | ValueType::Date) => {
+            Some(ValueType::Number | ValueType::Price | ValueType::Boolean | ValueType::Date) => {
                 Some((rule.leaf(Operator::IsNotSet, None, None), rule.leaf(Operator::IsSet, None, None)))
             }
-            ReadAs::Type(ValueType::Array) => {
+            Some(ValueType::Array) => {
                 let place = fields.get("operator")?;
                 let message = "no condition tells a missing list from an empty one";
                 self.untranslatable(&place, message, "Use `is_set` or `is_not_set`, for which an empty list is not set.");
                 None
             }
-            ReadAs::Json | ReadAs::Unknown => {
+            None => {
                 let place = fields.get("operator")?;
                 let message = "a test of null depends on the type of the field, which nothing says here";
                 self.untranslatable(&place, message, "Add `dataType`, or use `is_set` or `is_not_set`.");
@@ -300,7 +283,13 @@ impl Translator<'_> {
         }
     }
 
-    fn group_test(&mut self, fields: &Fields<'_>, rule: &GroupRule, operator: Operator, read_as: ReadAs) -> Option<Node> {
+    fn group_test(
+        &mut self,
+        fields: &Fields<'_>,
+        rule: &GroupRule,
+        operator: Operator,
+        read_as: Option<ValueType>,
+    ) -> Option<Node> {
         let value = given(fields, "value");
         match operator {
             Operator::IsSet | Operator::IsNotSet => {
@@ -324,7 +313,7 @@ impl Translator<'_> {
                 let place = self.decoder.required(fields, "value", LEAF_KEYS)?;
                 match (read_as, &place.node.kind) {
                     // Dates and booleans have no lists: one after the other is the same.
-                    (ReadAs::Type(ValueType::Date | ValueType::Boolean), NodeKind::List(values)) if !values.is_empty() => {
+                    (Some(ValueType::Date | ValueType::Boolean), NodeKind::List(values)) if !values.is_empty() => {
                         let equal = values.iter().map(|value| rule.leaf(Operator::Eq, Some(value.clone()), None)).collect();
                         let any = build::joined(&rule.span, (Logic::Or, &rule.operator), equal);
                         Some(if operator == Operator::NotIn { build::negation(any) } else { any })
@@ -401,22 +390,6 @@ fn field_path(mapping: super::Mapping<'_>, name: &str) -> Result<PropertyPath, S
         *column = snake(column);
     }
     Ok(PropertyPath::from_keys(keys).unwrap_or(path))
-}
-
-fn read_as(access: &Access) -> ReadAs {
-    if access.json.is_some() {
-        return ReadAs::Json;
-    }
-    match &access.stored {
-        ColumnType::Boolean => ReadAs::Type(ValueType::Boolean),
-        ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => {
-            ReadAs::Type(ValueType::Number)
-        }
-        ColumnType::Text => ReadAs::Type(ValueType::String),
-        ColumnType::Date | ColumnType::Timestamp => ReadAs::Type(ValueType::Date),
-        ColumnType::List(_) => ReadAs::Type(ValueType::Array),
-        ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => ReadAs::Unknown,
-    }
 }
 
 /// What forms leave in a value that is not asked for.

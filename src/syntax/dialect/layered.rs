@@ -91,10 +91,6 @@ fn write_layer(writer: &mut Writer<'_>, logic: Logic, conditions: &[Condition], 
             }
         }
     });
-    let word = match logic {
-        Logic::And => "and",
-        Logic::Or => "or",
-    };
     let nodes = nodes.collect();
-    build::object(&(0..0), vec![("logic", build::text(&(0..0), word)), ("conditions", build::list(&(0..0), nodes))])
+    build::object(&(0..0), vec![("logic", build::text(&(0..0), logic.keyword())), ("conditions", build::list(&(0..0), nodes))])
 }

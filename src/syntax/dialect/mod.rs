@@ -38,6 +38,7 @@ use super::{Document, Format, TextForm, print, read_tree};
 use crate::diagnostic::{Code, Finding, Report, Severity, Source};
 use crate::model::catalog::Table;
 use crate::model::condition::Logic;
+use crate::model::property::PropertyPath;
 
 /// A form of definitions of another system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -263,6 +264,11 @@ impl Translator<'_> {
     ) -> Option<Vec<Node>> {
         let nodes: Vec<_> = places.iter().map(|place| translate(self, place)).collect();
         nodes.into_iter().collect()
+    }
+
+    /// The path that a foreign name stands for, or that it is none.
+    fn found(&mut self, place: &Place<'_>, path: Result<PropertyPath, String>) -> Option<PropertyPath> {
+        path.map_err(|problem| self.decoder.refuse(place, Finding::new(Code::InvalidPath, problem))).ok()
     }
 
     /// `and` or `or`, in small or in capital letters, and where that stands.

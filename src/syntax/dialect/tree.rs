@@ -293,13 +293,9 @@ pub(super) fn write(writer: &mut Writer<'_>, logic: Logic, conditions: &[Conditi
 }
 
 fn write_group(writer: &mut Writer<'_>, logic: Logic, conditions: &[Condition], place: &DocPath) -> Node {
-    let word = match logic {
-        Logic::And => "and",
-        Logic::Or => "or",
-    };
     let nodes = conditions.iter().enumerate().map(|(index, condition)| write_node(writer, condition, &place.index(index)));
     let nodes = nodes.collect();
-    build::object(&(0..0), vec![("type", build::text(&(0..0), word)), ("conditions", build::list(&(0..0), nodes))])
+    build::object(&(0..0), vec![("type", build::text(&(0..0), logic.keyword())), ("conditions", build::list(&(0..0), nodes))])
 }
 
 fn write_node(writer: &mut Writer<'_>, condition: &Condition, path: &DocPath) -> Node {
