@@ -2,6 +2,7 @@
 
 mod foreign;
 mod project;
+mod whatif;
 
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -46,6 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     }));
     all.extend(foreign::trials());
+    all.extend(whatif::trials());
     all
 }
 
@@ -56,6 +58,8 @@ fn help_and_version_answer_and_wrong_usage_is_told() {
         "validate",
         "describe",
         "preview",
+        "diff",
+        "overlap",
         "explain",
         "evaluate",
         "plan",
