@@ -198,6 +198,9 @@ pub(crate) struct ValidateArguments {
     /// Use the catalog that the last refresh kept, and open no table
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Also read the tables, each once, and warn of what they have nothing of
+    #[arg(long, conflicts_with = "offline")]
+    pub(crate) data: bool,
     /// The files are definitions of another system, in this form
     #[arg(long, value_name = "NAME", value_parser = dialect_parser(), requires = "paths")]
     pub(crate) dialect: Option<Dialect>,

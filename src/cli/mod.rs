@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod error;
+mod facts;
 mod foreign;
 mod observations;
 mod progress;

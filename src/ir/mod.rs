@@ -24,5 +24,5 @@ pub use logical::{
     NumberTest, Ranking, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
 };
 pub use lower::{fold_case, lower};
-pub use normalize::{normalize, normalize_formula};
-pub use outline::{OutlineNode, outline};
+pub use normalize::{normalize, normalize_formula, normalize_rows};
+pub use outline::{OutlineNode, RowOutlineNode, outline, outline_rows};

@@ -35,13 +35,19 @@ pub fn normalize_formula(formula: &Formula<SubjectTest>) -> Formula<SubjectTest>
     }))
 }
 
+/// The formula over rows in its normal form.
+#[must_use]
+pub fn normalize_rows(formula: &Formula<RowTest>) -> Formula<RowTest> {
+    simplify(formula.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) }))
+}
+
 fn normalize_feature(feature: &Feature) -> Feature {
     match feature {
         Feature::Attribute(value) => Feature::Attribute(value.clone()),
         Feature::Hash { salt } => Feature::Hash { salt: salt.clone() },
         Feature::Measure(measure) => Feature::Measure(MeasureFeature {
             event_type: measure.event_type.as_deref().map(normalize_event_types),
-            filter: simplify(measure.filter.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) })),
+            filter: normalize_rows(&measure.filter),
             window: normalize_window(&measure.window),
             aggregate: measure.aggregate.clone(),
         }),

@@ -5,4 +5,5 @@ mod batch;
 mod planner;
 
 pub use batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
+pub(crate) use planner::bind_date;
 pub use planner::{PlanError, Reference, Request, plan};

@@ -16,6 +16,7 @@ mod generated;
 mod generator;
 mod golden;
 mod laws;
+mod lints;
 mod language;
 mod memory_ledger;
 mod minimize;
@@ -44,6 +45,7 @@ fn main() {
         golden::trials(),
         language::trials(),
         laws::trials(),
+        lints::trials(),
         real_data::trials(),
         reference::trials(),
         scenarios::trials(),
