@@ -80,8 +80,10 @@ pub(crate) enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check definitions: every error and warning, with its place and help
-    #[command(after_help = "Examples:\n  segmenta validate\n  segmenta validate queries/vip.json --offline\n  \
-                            segmenta validate --format json | jq '.[].message'")]
+    #[command(
+        after_help = "Examples:\n  segmenta validate\n  segmenta validate queries/vip.json --offline\n  segmenta validate --data\n  \
+                            segmenta validate --format json | jq '.[].message'"
+    )]
     Validate(ValidateArguments),
     /// Show what definitions can be written about: columns, JSON paths, event types, frequent values
     #[command(after_help = "Examples:\n  segmenta describe\n  segmenta describe events")]

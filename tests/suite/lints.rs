@@ -1,5 +1,7 @@
 //! What is valid and doubtful: each warning at its place, and what is close to it and raises none.
 
+mod truth;
+
 use libtest_mimic::{Failed, Trial};
 use segmenta::check::{Limits, check};
 use segmenta::diagnostic::{Report, Source};
@@ -12,7 +14,7 @@ use crate::language::catalog;
 type Test = fn() -> Result<(), Failed>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 12] = [
         ("conditions_that_exclude_each_other_never_hold", conditions_that_exclude_each_other),
         ("alternatives_that_leave_nothing_out_always_hold", alternatives_that_leave_nothing_out),
         ("conditions_that_nothing_decides_are_told_alone", conditions_that_nothing_decides),
@@ -24,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("segments_that_differ_in_one_condition_are_told", segments_that_differ_in_one_condition),
         ("what_the_data_has_nothing_of_is_told", what_the_data_has_nothing_of),
         ("what_was_not_looked_at_is_not_told", what_was_not_looked_at),
+        ("what_is_said_of_conditions_by_chance_is_so", truth::what_is_said_is_so),
     ];
     tests.into_iter().map(|(name, test)| Trial::test(format!("lints::{name}"), test)).collect()
 }
