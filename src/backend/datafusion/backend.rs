@@ -106,10 +106,7 @@ impl DataFusionBackend {
         Ok(assembled)
     }
 
-    fn events_of(
-        &self,
-        subject: Subject,
-    ) -> Result<(&EventTable, &Access), BackendError> {
+    fn events_of(&self, subject: Subject) -> Result<(&EventTable, &Access), BackendError> {
         let missing = |problem: String| BackendError::Mapping { table: TableRole::Events, problem, help: None };
         let table = self.tables.catalog().events.as_ref().ok_or_else(|| missing("there is no table of events".to_owned()))?;
         let key = table.key(subject).ok_or_else(|| missing(format!("no column names the {} of an event", subject.keyword())))?;

@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Builder, ListBuilder, TimestampMicrosecondArray,
-    UInt64Array, UInt64Builder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Builder, ListBuilder, TimestampMicrosecondArray, UInt64Array,
+    UInt64Builder,
 };
 use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type, TimestampMicrosecondType, UInt64Type};
 use datafusion::arrow::row::{RowConverter, SortField};
