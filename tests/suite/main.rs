@@ -9,6 +9,7 @@ mod command_line;
 mod diagnostics;
 mod dialects;
 mod differential;
+mod documentation;
 mod engine;
 mod evaluators;
 mod expressions;
@@ -39,6 +40,7 @@ fn main() {
         diagnostics::trials(),
         dialects::trials(),
         differential::trials(),
+        documentation::trials(),
         expressions::trials(),
         generated::trials(),
         golden::trials(),
