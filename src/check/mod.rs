@@ -12,12 +12,13 @@ mod property;
 mod quantity;
 mod references;
 mod scope;
+mod scoring;
 mod window;
 
 pub use checked::{
     CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
-    CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedTop, Element, ElementType, NumberMeasure,
-    Operand, Reading, RowMeasure, Test, ValueMeasure,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedScoring, CheckedScoringRule, CheckedSegment, CheckedTop,
+    Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure, Test, ValueMeasure,
 };
 pub use pattern::{ASCII_BOUNDARY, Case, InvalidPattern, NOT_ASCII_BOUNDARY, expand};
 

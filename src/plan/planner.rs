@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
-use crate::ir::{Comparator, DateTest, Feature, Formula, MeasureFeature, Ranking, RowTest, SubjectTest, Test};
+use crate::ir::{
+    Comparator, DateTest, Degree, Feature, Formula, MeasureFeature, Ranking, RowTest, Scored, SubjectTest, Test, WeightedDegree,
+};
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
@@ -57,7 +59,7 @@ pub fn plan(
             .iter()
             .filter_map(|request| match &request.name {
                 OutputName::Segment(id) => Some((id, &request.formula)),
-                OutputName::Node(..) => None,
+                OutputName::Node(..) | OutputName::Degree(..) => None,
             })
             .collect(),
         batch: Batch {
@@ -67,12 +69,14 @@ pub fn plan(
             features: Vec::new(),
             tests: Vec::new(),
             rankings: Vec::new(),
+            scores: Vec::new(),
             stored: Vec::new(),
             outputs: Vec::new(),
         },
         features: HashMap::new(),
         tests: HashMap::new(),
         rankings: HashMap::new(),
+        scores: HashMap::new(),
         segments: HashMap::new(),
         open: Vec::new(),
     };
@@ -81,7 +85,7 @@ pub fn plan(
             OutputName::Segment(id) => {
                 planner.segment(id, &request.formula)?;
             }
-            OutputName::Node(..) => {
+            OutputName::Node(..) | OutputName::Degree(..) => {
                 let formula = planner.formula(&request.formula)?;
                 planner.batch.outputs.push(Output { name: request.name.clone(), formula });
             }
@@ -98,6 +102,7 @@ struct Planner<'a> {
     features: HashMap<BatchFeature, usize>,
     tests: HashMap<BatchTest, usize>,
     rankings: HashMap<BatchRanking, usize>,
+    scores: HashMap<Scored<Leaf>, usize>,
     /// Leaves of segments that stand in the batch.
     segments: HashMap<SegmentId, Leaf>,
     /// Segments whose references are being planned, outermost first.
@@ -130,9 +135,37 @@ impl Planner<'_> {
             Formula::Any(of) => Formula::Any(self.formulas(of)?),
             Formula::AtLeast { count, of } => Formula::AtLeast { count: *count, of: self.formulas(of)? },
             Formula::Not(inner) => Formula::Not(Box::new(self.formula(inner)?)),
-            Formula::Leaf(SubjectTest::Feature(feature, test)) => Formula::Leaf(self.test(feature, test)),
-            Formula::Leaf(SubjectTest::Top(ranking)) => Formula::Leaf(self.ranking(ranking)),
-            Formula::Leaf(SubjectTest::Member(id)) => Formula::Leaf(self.reference(id)?),
+            Formula::Leaf(test) => Formula::Leaf(self.leaf(test)?),
+        })
+    }
+
+    fn leaf(&mut self, test: &SubjectTest) -> Result<Leaf, PlanError> {
+        match test {
+            SubjectTest::Feature(feature, test) => Ok(self.test(feature, test)),
+            SubjectTest::Top(ranking) => Ok(self.ranking(ranking)),
+            SubjectTest::Member(id) => self.reference(id),
+            SubjectTest::Scored(scored) => self.score(scored),
+        }
+    }
+
+    fn score(&mut self, scored: &Scored) -> Result<Leaf, PlanError> {
+        let rules = scored
+            .rules
+            .iter()
+            .map(|WeightedDegree { degree, weight }| Ok(WeightedDegree { degree: self.degree(degree)?, weight: weight.clone() }));
+        let rules = rules.collect::<Result<_, PlanError>>()?;
+        let bound = Scored { combination: scored.combination, threshold: scored.threshold.clone(), rules };
+        Ok(Leaf::Score(intern(&mut self.scores, &mut self.batch.scores, bound)))
+    }
+
+    fn degree(&mut self, degree: &Degree) -> Result<Degree<Leaf>, PlanError> {
+        let mut each = |of: &[Degree]| of.iter().map(|part| self.degree(part)).collect::<Result<Vec<_>, _>>();
+        Ok(match degree {
+            Degree::Least(of) => Degree::Least(each(of)?),
+            Degree::Greatest(of) => Degree::Greatest(each(of)?),
+            Degree::NthGreatest { n, of } => Degree::NthGreatest { n: *n, of: each(of)? },
+            Degree::Crisp(formula) => Degree::Crisp(self.formula(formula)?),
+            Degree::Graded(test) => Degree::Graded(self.leaf(test)?),
         })
     }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
 use segmenta::model::catalog::{Access, Catalog, ColumnType, EventTable, SubjectTable, Table, Universe};
+use segmenta::model::id::SegmentId;
+use segmenta::model::scoring::Score;
 use segmenta::syntax::dialect::{Dialect, Mapping, Settings};
 use segmenta::syntax::print_json;
 use serde::Deserialize;
@@ -36,6 +38,10 @@ struct Suite {
     as_of: jiff::Timestamp,
     definitions: Vec<Json>,
     expected: Members,
+    #[serde(default)]
+    expected_scores: BTreeMap<SegmentId, BTreeMap<String, f64>>,
+    #[serde(default)]
+    expected_confidence: BTreeMap<SegmentId, BTreeMap<String, String>>,
     /// A definition of another system, which comes to one of `definitions`.
     dialect: Option<String>,
     input: Option<Json>,
@@ -98,7 +104,7 @@ fn needs_more(definition: &Json) -> bool {
     match definition {
         Json::Object(members) => {
             let later = members.get("type").and_then(Json::as_str).is_some_and(|leaf| LATER.contains(&leaf));
-            later || members.contains_key("scoring") || members.values().any(needs_more)
+            later || members.values().any(needs_more)
         }
         Json::Array(elements) => elements.iter().any(needs_more),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
@@ -126,7 +132,19 @@ fn run(suite: &Suite, evaluator: Evaluator) -> Result<(), Failed> {
 }
 
 fn compare(suite: &Suite, scenario: &Scenario, evaluator: Evaluator) -> Result<(), Failed> {
-    let found = evaluators::members(scenario, evaluator)?;
+    let (found, scores) = evaluators::members_and_scores(scenario, evaluator)?;
+    let unexpected = evaluators::unexpected_scores(scenario, &scores);
+    if !unexpected.is_empty() {
+        return Err(unexpected.into());
+    }
+    for (segment, expected) in &suite.expected_confidence {
+        let found: BTreeMap<String, &str> =
+            scores.get(segment).into_iter().flatten().map(|(id, score)| (id.clone(), label(*score))).collect();
+        let expected: BTreeMap<String, &str> = expected.iter().map(|(id, label)| (id.clone(), label.as_str())).collect();
+        if found != expected {
+            return Err(format!("confidence of `{segment}`: expected {expected:?}, got {found:?}").into());
+        }
+    }
     for (segment, expected) in &suite.expected {
         let found = found.get(segment);
         if found != Some(expected) {
@@ -134,6 +152,11 @@ fn compare(suite: &Suite, scenario: &Scenario, evaluator: Evaluator) -> Result<(
         }
     }
     Ok(())
+}
+
+/// What a score in billionths is called.
+fn label(billionths: u32) -> &'static str {
+    Score::of_billionths(i64::from(billionths)).expect("a score").confidence().label()
 }
 
 fn to_scenario(suite: &Suite) -> Scenario {
@@ -175,6 +198,7 @@ fn to_scenario(suite: &Suite) -> Scenario {
         stored: suite.stored.clone(),
         segments: suite.definitions.clone(),
         expected: suite.expected.clone(),
+        expected_scores: suite.expected_scores.clone(),
     }
 }
 

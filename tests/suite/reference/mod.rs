@@ -9,6 +9,7 @@ mod examples;
 pub(crate) mod events;
 pub(crate) mod json;
 pub(crate) mod read;
+pub(crate) mod score;
 pub(crate) mod value;
 
 use std::cmp::Ordering;
@@ -71,6 +72,20 @@ pub(crate) fn evaluate(
     segments.iter().map(|segment| (segment.id().clone(), evaluator.members(segment))).collect()
 }
 
+/// The score of every subject of the universe in each segment that scores.
+pub(crate) fn evaluate_scores(
+    segments: &[&CheckedSegment],
+    tables: &MemoryTables,
+    context: Context<'_>,
+) -> BTreeMap<SegmentId, BTreeMap<String, BigDecimal>> {
+    let evaluator = Evaluator::new(segments, tables, context);
+    let scored = segments.iter().filter_map(|segment| match segment.rule() {
+        CheckedRule::Scoring(scoring) => Some((segment.id().clone(), evaluator.scores(segment.subject(), scoring))),
+        CheckedRule::Static | CheckedRule::Conditions(_) => None,
+    });
+    scored.collect()
+}
+
 /// The subjects for which each node of a segment's definition holds.
 pub(crate) fn evaluate_nodes(
     segment: &CheckedSegment,
@@ -80,8 +95,12 @@ pub(crate) fn evaluate_nodes(
 ) -> BTreeMap<DocPath, BTreeSet<String>> {
     let evaluator = Evaluator::new(segments, tables, context);
     let mut found = BTreeMap::new();
-    if let CheckedRule::Conditions(condition) = segment.rule() {
-        let mut waiting = vec![condition];
+    let mut waiting: Vec<&CheckedCondition> = match segment.rule() {
+        CheckedRule::Static => Vec::new(),
+        CheckedRule::Conditions(condition) => vec![condition],
+        CheckedRule::Scoring(scoring) => scoring.rules.iter().map(|rule| &rule.condition).collect(),
+    };
+    {
         while let Some(node) = waiting.pop() {
             found.insert(node.path().clone(), evaluator.matching(segment.subject(), node));
             match node {
@@ -143,6 +162,10 @@ impl<'a> Evaluator<'a> {
         match segment.rule() {
             CheckedRule::Static => self.stored_members(segment.id(), segment.subject()),
             CheckedRule::Conditions(condition) => self.matching(segment.subject(), condition),
+            CheckedRule::Scoring(scoring) => {
+                let scores = self.scores(segment.subject(), scoring).into_iter();
+                scores.filter(|(_, found)| score::is_enough(found, scoring)).map(|(id, _)| id).collect()
+            }
         }
     }
 
