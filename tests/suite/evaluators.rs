@@ -37,16 +37,11 @@ pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<Membe
 /// The same with the scores of those that score.
 pub(crate) fn members_and_scores(scenario: &Scenario, evaluator: Evaluator) -> Result<(Members, Scores), String> {
     let checked = scenario.check()?;
-    evaluate_with_scores(scenario, &all_valid(&checked)?, evaluator)
-}
-
-/// The members of every active dynamic segment, all asked for together.
-pub(crate) fn evaluate(scenario: &Scenario, segments: &[&CheckedSegment], evaluator: Evaluator) -> Result<Members, String> {
-    Ok(evaluate_with_scores(scenario, segments, evaluator)?.0)
+    evaluate(scenario, &all_valid(&checked)?, evaluator)
 }
 
 /// The members of every active dynamic segment, all asked for together, and the scores of those that score.
-pub(crate) fn evaluate_with_scores(
+pub(crate) fn evaluate(
     scenario: &Scenario,
     segments: &[&CheckedSegment],
     evaluator: Evaluator,
