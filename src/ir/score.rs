@@ -142,13 +142,14 @@ pub(super) fn lower_degree(condition: &CheckedCondition) -> Degree {
         CheckedCondition::Group { logic: Logic::And, conditions, .. } => Degree::Least(each(conditions)),
         CheckedCondition::Group { logic: Logic::Or, conditions, .. } => Degree::Greatest(each(conditions)),
         CheckedCondition::AtLeast { count, of, .. } => Degree::NthGreatest { n: *count, of: each(of) },
-        // Only these two test one number; patterns over several events do so as well below, and have no degrees.
-        CheckedCondition::Leaf { leaf: leaf @ (CheckedLeaf::Attribute(_) | CheckedLeaf::Events(_)), .. } => {
-            match lower_leaf(leaf) {
-                Formula::Leaf(test) if is_graded(&test) => Degree::Graded(test),
-                formula => Degree::Crisp(formula),
-            }
-        }
+        // These test one number that the author named; patterns over time count events below, and have no degrees.
+        CheckedCondition::Leaf {
+            leaf: leaf @ (CheckedLeaf::Attribute(_) | CheckedLeaf::Events(_) | CheckedLeaf::Signal(_)),
+            ..
+        } => match lower_leaf(leaf) {
+            Formula::Leaf(test) if is_graded(&test) => Degree::Graded(test),
+            formula => Degree::Crisp(formula),
+        },
         CheckedCondition::Not { .. } | CheckedCondition::Leaf { .. } => Degree::Crisp(lower_condition(condition)),
     }
 }

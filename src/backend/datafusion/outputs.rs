@@ -1,35 +1,31 @@
 //! The outputs of a batch and its scores as columns: each once, after those that it refers to.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray};
-use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 
-use super::assembly::{SUBJECT, output_column, test_column};
-use super::function::{Kernel, call, text_argument};
+use super::assembly::{SUBJECT, comparison_column, output_column, test_column};
+use super::function::call;
+use super::members::GivenMembers;
 use super::predicate::formula;
 use super::ranking::ranking_column;
 use super::reads::{named, with_columns};
 use super::score::{is_enough, score, score_column};
-use crate::backend::{LocalMembers, MemberSet};
-use crate::model::id::SegmentId;
+use crate::backend::LocalMembers;
 use crate::plan::{Batch, Leaf};
 
 /// Adds a column for each output to a plan with the columns of all tests.
 ///
 /// # Errors
 /// When an output refers to one that is not before it.
-pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, stored: &[LocalMembers]) -> Result<LogicalPlanBuilder> {
-    let stored = batch.stored.iter().enumerate().map(|(index, segment)| {
-        let lookup = StoredMembers { segment: segment.clone(), members: stored.get(index).cloned() };
-        call(lookup, vec![named(SUBJECT)]).alias(stored_column(index))
+pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, given: &[LocalMembers]) -> Result<LogicalPlanBuilder> {
+    let given = batch.given.iter().enumerate().map(|(index, segment)| {
+        let lookup = GivenMembers { segment: segment.clone(), members: given.get(index).cloned() };
+        call(lookup, vec![named(SUBJECT)]).alias(given_column(index))
     });
-    let stored: Vec<Expr> = stored.collect();
-    plan = with_columns(plan, stored)?;
+    let given: Vec<Expr> = given.collect();
+    plan = with_columns(plan, given)?;
     let mut columns = Columns { batch, levels: Vec::new(), outputs: Vec::new(), scores: HashMap::new() };
     for index in 0..batch.outputs.len() {
         columns.output(index)?;
@@ -87,7 +83,8 @@ impl Columns<'_> {
         Ok(match leaf {
             Leaf::Test(test) => named(test_column(*test)),
             Leaf::Rank(ranking) => named(ranking_column(*ranking)),
-            Leaf::Stored(segment) => named(stored_column(*segment)),
+            Leaf::Compare(comparison) => named(comparison_column(*comparison)),
+            Leaf::Given(segment) => named(given_column(*segment)),
             Leaf::Output(other) => {
                 let Some(other_level) = self.outputs.get(*other) else {
                     return plan_err!("an output refers to output {other}, which is not before it");
@@ -104,47 +101,6 @@ impl Columns<'_> {
     }
 }
 
-fn stored_column(index: usize) -> String {
-    format!("stored {index}")
-}
-
-/// Whether a subject is among the stored members of a segment: a lookup in a set, however large.
-#[derive(Debug)]
-struct StoredMembers {
-    segment: SegmentId,
-    /// `None` in a plan that is only shown.
-    members: Option<LocalMembers>,
-}
-
-impl PartialEq for StoredMembers {
-    /// A plan has one set of members for a segment.
-    fn eq(&self, other: &Self) -> bool {
-        self.segment == other.segment && self.members.as_ref().map(MemberSet::count) == other.members.as_ref().map(MemberSet::count)
-    }
-}
-
-impl Eq for StoredMembers {}
-
-impl Hash for StoredMembers {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.segment.hash(state);
-    }
-}
-
-impl Kernel for StoredMembers {
-    fn name(&self) -> String {
-        format!("is_stored_member[{}]", self.segment)
-    }
-
-    fn return_type(&self) -> DataType {
-        DataType::Boolean
-    }
-
-    fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
-        let subjects = text_argument(arguments, 0)?;
-        let is_member = |subject: Option<&str>| {
-            Some(self.members.as_ref().zip(subject).is_some_and(|(members, subject)| members.contains(subject)))
-        };
-        Ok(Arc::new(subjects.iter().map(is_member).collect::<BooleanArray>()))
-    }
+fn given_column(index: usize) -> String {
+    format!("given {index}")
 }

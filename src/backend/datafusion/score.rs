@@ -37,7 +37,8 @@ pub(super) fn graded_tests(batch: &Batch) -> BTreeSet<usize> {
         match degree {
             Degree::Graded(Leaf::Test(test)) => drop(found.insert(*test)),
             Degree::Least(of) | Degree::Greatest(of) | Degree::NthGreatest { of, .. } => waiting.extend(of),
-            Degree::Crisp(_) | Degree::Graded(Leaf::Rank(_) | Leaf::Score(_) | Leaf::Output(_) | Leaf::Stored(_)) => {}
+            Degree::Crisp(_)
+            | Degree::Graded(Leaf::Rank(_) | Leaf::Compare(_) | Leaf::Score(_) | Leaf::Output(_) | Leaf::Given(_)) => {}
         }
     }
     found
@@ -81,7 +82,7 @@ fn degree_of(degree: &Degree<Leaf>, leaf: &mut impl FnMut(&Leaf) -> Result<Expr>
         Degree::NthGreatest { n, of } => call(Pick::NthGreatest(*n), each(of)?),
         Degree::Crisp(of) => cast(formula(of, leaf)?, DataType::Float64),
         Degree::Graded(Leaf::Test(test)) => named(degree_column(*test)),
-        Degree::Graded(other @ (Leaf::Rank(_) | Leaf::Score(_) | Leaf::Output(_) | Leaf::Stored(_))) => {
+        Degree::Graded(other @ (Leaf::Rank(_) | Leaf::Compare(_) | Leaf::Score(_) | Leaf::Output(_) | Leaf::Given(_))) => {
             return plan_err!("the degree of {other:?}");
         }
     })
