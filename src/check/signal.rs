@@ -1,5 +1,6 @@
 //! Signals: events of the members of a user segment that name a product.
 
+use super::property::resolve;
 use super::scope::Scope;
 use super::{CheckedSignal, Mention};
 use crate::diagnostic::{Code, Finding};
@@ -25,9 +26,11 @@ impl Scope<'_> {
         let patterns = leaf.event_type.as_deref().unwrap_or(&named);
         let event_type = self.event_types(Some(patterns), table, path);
         let product = match &leaf.product_id_property {
-            Some(property) => self.id_access(property, &table.table, &path.key("product_id_property")),
-            None => PropertyPath::from_keys(vec![PRODUCT_ID.to_owned()])
-                .and_then(|property| self.id_access(&property, &table.table, &path.key("signal"))),
+            Some(property) => {
+                let place = path.key("product_id_property");
+                self.access(property, &table.table, "events", &place).and_then(|access| self.id_access(access, property, &place))
+            }
+            None => self.default_id_access(&table.table, &path.key("signal")),
         };
         let window = self.window(&leaf.window, &path.key("window"));
         let test = self.count_test(leaf.comparison.as_ref(), path);
@@ -40,9 +43,20 @@ impl Scope<'_> {
         })
     }
 
-    /// Where an id is stored: what can be read as text.
-    fn id_access(&mut self, path: &PropertyPath, table: &Table, place: &DocPath) -> Option<Access> {
-        let access = self.access(path, table, "events", place)?;
+    fn default_id_access(&mut self, table: &Table, place: &DocPath) -> Option<Access> {
+        let property = PropertyPath::from_keys(vec![PRODUCT_ID.to_owned()])?;
+        match resolve(&property, table, "events") {
+            Ok(access) => self.id_access(access, &property, place),
+            Err(finding) => {
+                let help = "Name the property of the events that holds the id of the product with `product_id_property`.";
+                self.report(place, finding.with_help(help));
+                None
+            }
+        }
+    }
+
+    /// An id is something that can be read as text.
+    fn id_access(&mut self, access: Access, path: &PropertyPath, place: &DocPath) -> Option<Access> {
         match &access.stored {
             ColumnType::Text | ColumnType::Integer | ColumnType::Unsigned | ColumnType::Json => Some(access),
             other @ (ColumnType::Boolean

@@ -109,9 +109,12 @@ fn agree(form: Form) -> Result<(), Failed> {
             wanted.push(members);
             documents.push(read_one(&format!("in/s{index}.json"), &text, form.dialect, mapping)?);
         }
-        let scenario = Scenario { segments: documents.iter().map(canonical).collect(), ..world.scenario.clone() };
+        let scenario = Scenario {
+            segments: documents.iter().map(canonical).chain(world.scenario.segments.clone()).collect(),
+            ..world.scenario.clone()
+        };
         let compare = |scenario: &Scenario, evaluator: Evaluator, what: &str| -> Result<(), Failed> {
-            let (found, scores) = evaluators::members_and_scores(scenario, evaluator)?;
+            let (found, scores) = evaluators::members(scenario, evaluator)?;
             for (index, wanted) in wanted.iter().enumerate() {
                 let id: SegmentId = format!("s{index}").parse()?;
                 if let Some(wanted) = wanted_scores[index].as_ref().filter(|wanted| scores.get(&id) != Some(*wanted)) {

@@ -29,13 +29,8 @@ impl Evaluator {
     }
 }
 
-/// The members of every active dynamic segment of a scenario, whose definitions must all fit.
-pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<Members, String> {
-    Ok(members_and_scores(scenario, evaluator)?.0)
-}
-
-/// The same with the scores of those that score.
-pub(crate) fn members_and_scores(scenario: &Scenario, evaluator: Evaluator) -> Result<(Members, Scores), String> {
+/// The members of every active dynamic segment of a scenario, whose definitions must all fit, and the scores of those that score.
+pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<(Members, Scores), String> {
     let checked = scenario.check()?;
     evaluate(scenario, &all_valid(&checked)?, evaluator)
 }

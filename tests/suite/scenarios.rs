@@ -28,7 +28,7 @@ fn compare(file: &Path, evaluator: Evaluator) -> Result<(), Failed> {
     if scenario.expected.is_empty() {
         return Err("a scenario without expected members shows nothing".into());
     }
-    let (found, scores) = evaluators::members_and_scores(&scenario, evaluator)?;
+    let (found, scores) = evaluators::members(&scenario, evaluator)?;
     let mut wrong = evaluators::unexpected_scores(&scenario, &scores);
     for (segment, expected) in &scenario.expected {
         let found = found.get(segment);

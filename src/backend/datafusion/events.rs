@@ -332,13 +332,10 @@ impl Rows<'_> {
         let steps = steps.map(|(step, when)| {
             let mut conditions = vec![when];
             self.select(step.event_type.as_deref(), &step.filter, &mut conditions)?;
-            Ok(self.condition(conjunction(conditions)))
+            Ok(conjunction(conditions))
         });
         let steps = steps.collect::<Result<Vec<_>>>()?;
-        let same = sequence.same.iter().map(|access| {
-            let Typed { expr, form } = self.reads.stored(access, Wanted::Identity)?;
-            Ok(if form == Form::Mixed { call(Canonical, vec![expr]) } else { expr })
-        });
+        let same = sequence.same.iter().map(|access| Ok(self.reads.stored(access, Wanted::Identity)?.expr));
         let same = same.collect::<Result<Vec<_>>>()?;
         let pattern = Pattern {
             steps: sequence.steps.len(),

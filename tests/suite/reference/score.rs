@@ -10,7 +10,7 @@ use segmenta::model::scoring::Combination;
 
 use super::read::{self, Seen};
 use super::value::{Number, nearest_double};
-use super::{Evaluator, events};
+use super::{Evaluator, Individual, events};
 
 impl Evaluator<'_> {
     /// The score of every subject of the universe, in decimals.
@@ -69,28 +69,24 @@ impl Evaluator<'_> {
                 let inner = self.degrees(subject, condition);
                 everyone.map(|(id, _)| (id.clone(), if holding.contains(id) { 1.0 } else { 1.0 - inner[id] })).collect()
             }
-            CheckedCondition::Leaf { leaf, .. } => everyone
-                .map(|(id, individual)| {
-                    if holding.contains(id) {
-                        return (id.clone(), 1.0);
-                    }
-                    let seen = match leaf {
+            CheckedCondition::Leaf { leaf, .. } => {
+                let signals = if let CheckedLeaf::Signal(signal) = leaf { self.signals(signal) } else { BTreeMap::new() };
+                let degree = |id: &String, individual: &Individual| {
+                    let (seen, test) = match leaf {
                         CheckedLeaf::Attribute(attribute) => {
                             let seen = read::property(&individual.row, &attribute.property, attribute.reading, &self.calendar);
-                            Some((seen, &attribute.test))
+                            (seen, &attribute.test)
                         }
-                        CheckedLeaf::Events(events) => {
-                            Some((events::measure(&individual.events, events, &self.calendar), &events.test))
-                        }
-                        _ => None,
+                        CheckedLeaf::Events(events) => (events::measure(&individual.events, events, &self.calendar), &events.test),
+                        CheckedLeaf::Signal(signal) => (signals.get(id).cloned(), &signal.test),
+                        _ => return 0.0,
                     };
-                    let degree = match seen {
-                        Some((Some(Seen::Number(number)), test)) => near(&number, test),
-                        _ => 0.0,
-                    };
-                    (id.clone(), degree)
-                })
-                .collect(),
+                    if let Some(Seen::Number(number)) = seen { near(&number, test) } else { 0.0 }
+                };
+                everyone
+                    .map(|(id, individual)| (id.clone(), if holding.contains(id) { 1.0 } else { degree(id, individual) }))
+                    .collect()
+            }
         };
         for (id, degree) in &found {
             assert!((0.0..=1.0).contains(degree), "{id} has the degree {degree}");
