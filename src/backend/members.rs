@@ -6,6 +6,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, StringArray};
 use roaring::RoaringBitmap;
 
+use crate::model::scoring::Score;
+
 /// The members of a segment, wherever they are kept.
 pub trait MemberSet: Clone + Send + Sync + 'static {
     /// How many.
@@ -85,6 +87,8 @@ impl SortedIds {
 pub struct LocalMembers {
     ids: Arc<SortedIds>,
     selected: Arc<RoaringBitmap>,
+    /// How well each member fits, ascending; `None` when membership is all there is to say.
+    scores: Option<Arc<[Score]>>,
 }
 
 impl LocalMembers {
@@ -93,7 +97,14 @@ impl LocalMembers {
     pub fn new(ids: Arc<SortedIds>, mut selected: RoaringBitmap) -> Self {
         let end = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         selected.remove_range(end..);
-        Self { ids, selected: Arc::new(selected) }
+        Self { ids, selected: Arc::new(selected), scores: None }
+    }
+
+    /// The same members with their scores, in the order of their ids; without them when there is not one for each.
+    #[must_use]
+    pub fn with_scores(self, scores: Vec<Score>) -> Self {
+        let scores = (scores.len() as u64 == self.selected.len()).then(|| scores.into());
+        Self { scores, ..self }
     }
 
     /// All of `ids`.
@@ -101,7 +112,7 @@ impl LocalMembers {
     pub fn all(ids: Arc<SortedIds>) -> Self {
         let mut selected = RoaringBitmap::new();
         selected.insert_range(0..u32::try_from(ids.len()).unwrap_or(u32::MAX));
-        Self { ids, selected: Arc::new(selected) }
+        Self { ids, selected: Arc::new(selected), scores: None }
     }
 
     /// The ids that positions refer to.
@@ -113,6 +124,12 @@ impl LocalMembers {
     /// The members, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.selected.iter().map(|position| self.ids.get(position as usize))
+    }
+
+    /// The members, ascending, each with its score, which only those of a segment that scores have.
+    pub fn iter_with_scores(&self) -> impl Iterator<Item = (&str, Option<Score>)> {
+        let scores = self.scores.as_deref().unwrap_or_default();
+        self.iter().enumerate().map(|(index, id)| (id, scores.get(index).copied()))
     }
 
     /// Whether the subject is a member.

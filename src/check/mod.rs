@@ -12,14 +12,16 @@ mod property;
 mod quantity;
 mod references;
 mod scope;
+mod scoring;
 mod sequence;
 mod signal;
 mod window;
 
 pub use checked::{
     CheckedAttribute, CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure,
-    CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedSequence, CheckedSignal,
-    CheckedStep, CheckedTop, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure, Test, ValueMeasure,
+    CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedScoring, CheckedScoringRule, CheckedSegment,
+    CheckedSequence, CheckedSignal, CheckedStep, CheckedTop, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure,
+    Test, ValueMeasure,
 };
 pub use pattern::{ASCII_BOUNDARY, Case, InvalidPattern, NOT_ASCII_BOUNDARY, expand};
 

@@ -2,15 +2,17 @@
 
 use super::logical::{Formula, SubjectTest};
 use super::lower::lower_condition;
+use super::score::{Degree, lower_degree, lower_scoring};
 use crate::check::{
     CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
-    CheckedQuantity, CheckedRow, CheckedRule, CheckedSegment, CheckedSequence, CheckedSignal, CheckedStep, CheckedTop, Element,
-    NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedScoring, CheckedSegment, CheckedSequence, CheckedSignal, CheckedStep,
+    CheckedTop, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
 };
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::path::DocPath;
+use crate::model::scoring::Combination;
 use crate::model::window::Window;
 
 /// A node of the author's tree.
@@ -22,6 +24,10 @@ pub struct OutlineNode {
     pub label: String,
     /// When it holds.
     pub formula: Formula<SubjectTest>,
+    /// How well it holds; `None` in a segment that does not score, and of the score itself.
+    pub degree: Option<Degree>,
+    /// How much it counts, when it is the condition of a rule of a score.
+    pub weight: Option<Decimal>,
     /// The nodes below it.
     pub children: Vec<Self>,
 }
@@ -41,11 +47,40 @@ impl OutlineNode {
 pub fn outline(segment: &CheckedSegment) -> Option<OutlineNode> {
     match segment.rule() {
         CheckedRule::Static => None,
-        CheckedRule::Conditions(condition) => Some(outline_condition(condition)),
+        CheckedRule::Conditions(condition) => Some(outline_condition(condition, Grading::None)),
+        CheckedRule::Scoring(scoring) => Some(outline_scoring(scoring)),
     }
 }
 
-fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
+fn outline_scoring(scoring: &CheckedScoring) -> OutlineNode {
+    let combined = match scoring.combination {
+        Combination::All => "the least degree",
+        Combination::Any => "the greatest degree",
+        Combination::Weighted => "the weighted mean of the degrees",
+    };
+    let rules = scoring.rules.iter().map(|rule| {
+        let weight = Some(rule.weight.clone());
+        OutlineNode { weight, ..outline_condition(&rule.condition, Grading::Degrees) }
+    });
+    OutlineNode {
+        path: scoring.path.clone(),
+        label: format!("score, {combined}, gte {}", scoring.threshold),
+        formula: lower_scoring(scoring),
+        degree: None,
+        weight: None,
+        children: rules.collect(),
+    }
+}
+
+/// Whether nodes have degrees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grading {
+    None,
+    Degrees,
+}
+
+fn outline_condition(condition: &CheckedCondition, grading: Grading) -> OutlineNode {
+    let outline_condition = |condition| outline_condition(condition, grading);
     let (label, children) = match condition {
         CheckedCondition::Group { logic, conditions, .. } => {
             let label = match logic {
@@ -60,7 +95,14 @@ fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
         CheckedCondition::Not { condition, .. } => ("not".to_owned(), vec![outline_condition(condition)]),
         CheckedCondition::Leaf { leaf, .. } => (leaf_label(leaf), Vec::new()),
     };
-    OutlineNode { path: condition.path().clone(), label, formula: lower_condition(condition), children }
+    OutlineNode {
+        path: condition.path().clone(),
+        label,
+        formula: lower_condition(condition),
+        degree: (grading == Grading::Degrees).then(|| lower_degree(condition)),
+        weight: None,
+        children,
+    }
 }
 
 fn leaf_label(leaf: &CheckedLeaf) -> String {

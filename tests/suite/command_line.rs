@@ -2,6 +2,7 @@
 
 mod foreign;
 mod project;
+mod scored;
 
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -46,6 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     }));
     all.extend(foreign::trials());
+    all.extend(scored::trials());
     all
 }
 

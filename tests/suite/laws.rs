@@ -340,7 +340,7 @@ fn one_subject_looks_as_in_the_crowd(scenario: &Scenario) -> Result<(), String> 
         for (output, holds) in batch.outputs.iter().zip(&inspection.outputs) {
             let expected = match &output.name {
                 OutputName::Segment(id) => members.get(id).map(|members| members.contains(&who)),
-                OutputName::Node(..) => None,
+                OutputName::Node(..) | OutputName::Degree(..) => None,
             };
             if expected.is_some_and(|expected| expected != *holds) {
                 return Err(format!("{:?} holds for `{who}`: {holds}", output.name));
