@@ -3,7 +3,7 @@
 //!
 //! # Contract
 //! A backend is one tenant's tables, opened for one run: what it lists and the schemas it found do not change during its life.
-//! Given the same tables, batch and stored members, every backend yields the same members, on any number of threads. A source
+//! Given the same tables, batch and given members, every backend yields the same members, on any number of threads. A source
 //! that vanishes or cannot be read is an error; a value that does not fit its reading is missing and counted as an
 //! [`Observation`], never an error.
 
@@ -31,18 +31,18 @@ pub trait Backend: Send + Sync {
     /// The tables, as they were found when the backend was opened.
     fn catalog(&self) -> &Catalog;
 
-    /// The members of every output of the batch. `stored` holds the members of [`Batch::stored`], in that order; those that are
-    /// not in the universe are not matched.
+    /// The members of every output of the batch. `given` holds the members of [`Batch::given`], in that order; those that are not in
+    /// the universe are not matched.
     ///
     /// # Errors
     /// When a table cannot be read, has no row where rows are required, or identifies a subject twice.
-    async fn evaluate(&self, batch: &Batch, stored: &[Self::Members]) -> Result<Evaluation<Self::Members>, BackendError>;
+    async fn evaluate(&self, batch: &Batch, given: &[Self::Members]) -> Result<Evaluation<Self::Members>, BackendError>;
 
-    /// What one subject looks like to the batch, reading only what that needs. `stored` as in [`Backend::evaluate`].
+    /// What one subject looks like to the batch, reading only what that needs. `given` as in [`Backend::evaluate`].
     ///
     /// # Errors
     /// As [`Backend::evaluate`].
-    async fn inspect(&self, batch: &Batch, stored: &[Self::Members], subject_id: &str) -> Result<Inspection, BackendError>;
+    async fn inspect(&self, batch: &Batch, given: &[Self::Members], subject_id: &str) -> Result<Inspection, BackendError>;
 
     /// What [`Backend::evaluate`] would execute, as text for people; deterministic.
     ///

@@ -1,11 +1,10 @@
 //! [`Scope`]: what is at hand while one definition is checked, and what was found so far.
 
 use super::window::Probes;
-use super::{CheckedRule, Entry, Limits};
+use super::{CheckedRule, Entry, Limits, Mention};
 use crate::diagnostic::{Code, Finding, Severity};
 use crate::model::catalog::{Catalog, Table};
 use crate::model::condition::Subject;
-use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
 use crate::model::segment::{Kind, Rule};
 use crate::syntax::Document;
@@ -17,7 +16,7 @@ pub(super) struct Scope<'a> {
     pub(super) probes: &'a Probes,
     pub(super) subject: Subject,
     pub(super) leaves: usize,
-    pub(super) references: Vec<(SegmentId, DocPath)>,
+    pub(super) references: Vec<Mention>,
     /// Where reading the text found errors already.
     faults: Vec<String>,
     findings: Vec<Finding>,

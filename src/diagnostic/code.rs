@@ -82,6 +82,8 @@ codes! {
     EmptyGroup = "empty-group", Error;
     /// An operand that can match nothing or everything: `in []`, `contains ""`.
     EmptyOperand = "empty-operand", Error;
+    /// A step of a sequence that may stand only at its end.
+    MisplacedStep = "misplaced-step", Error;
     /// More asked of a list of conditions than it has.
     CountOutOfRange = "count-out-of-range", Error;
     /// More leaves, longer lists or longer texts than the limits allow.

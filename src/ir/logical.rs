@@ -8,7 +8,7 @@ use crate::model::condition::{EventTypePattern, RankOrder, Subject, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
 use crate::model::property::DatePart;
-use crate::model::window::{DateExpr, Window};
+use crate::model::window::{DateExpr, Duration, Window};
 
 /// What a segment means.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -91,6 +91,22 @@ pub enum SubjectTest {
     Member(SegmentId),
     /// The subject is among the first of a ranking.
     Top(Ranking),
+    /// Two numbers of the subject compare as stated.
+    Compare(Comparison),
+}
+
+/// `left comparator factor * right`; false when a side is missing. A double stays what it is, and what it is compared with is rounded
+/// to the nearest double; any other two numbers compare exactly.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Comparison<F = Feature> {
+    /// On the left.
+    pub left: F,
+    /// How.
+    pub comparator: Comparator,
+    /// On the right.
+    pub right: F,
+    /// What the right side is multiplied by, exactly.
+    pub factor: Decimal,
 }
 
 /// The subjects of the universe that have a value, by that number. A subject is among the first when fewer than k have a strictly
@@ -123,6 +139,10 @@ pub enum Feature {
     Attribute(Value),
     /// Measured over the subject's events.
     Measure(MeasureFeature),
+    /// Whether the subject's events contain the steps of a sequence: a boolean, never missing.
+    Sequence(SequenceFeature),
+    /// Measured over events of the members of a user segment that name the product.
+    Signal(SignalFeature),
     /// `xxh3_64(salt ":" subject_id)`: XXH3 of 64 bits, seed 0, of the UTF-8 bytes. An unsigned integer.
     Hash {
         /// What tells samples apart.
@@ -156,6 +176,42 @@ pub struct MeasureFeature {
     pub window: Window,
     /// What is computed.
     pub aggregate: Aggregate,
+}
+
+/// Events of the subject at strictly increasing times.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SequenceFeature {
+    /// What must be there, in this order; at least one.
+    pub steps: Vec<EventStep>,
+    /// What must not follow the last of them strictly later and at most `within` after it, while that time is over by `as_of`.
+    pub absent: Option<EventStep>,
+    /// How long after the first event the last one may be.
+    pub within: Option<Duration>,
+    /// Properties that are equal on all of the events: as numbers, or as the same text, boolean or instant. An event that lacks one
+    /// takes no part. Sorted, without repeats.
+    pub same: Vec<Access>,
+    /// When; the absent step is looked for outside as well.
+    pub window: Window,
+}
+
+/// One event of a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct EventStep<D = DateTest> {
+    /// The event types; sorted, without repeats; `None` = any event.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// What must hold of the event.
+    pub filter: Formula<RowTest<D>>,
+}
+
+/// A measure over the events of the members of a user segment that name the product.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SignalFeature {
+    /// The segment of users.
+    pub segment: SegmentId,
+    /// What holds the id of the product, read as text.
+    pub product: Access,
+    /// What is measured.
+    pub measure: MeasureFeature,
 }
 
 /// What is computed over the events of a measure.

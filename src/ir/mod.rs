@@ -20,8 +20,9 @@ mod outline;
 
 pub use fingerprint::fingerprint;
 pub use logical::{
-    Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
-    NumberTest, Ranking, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
+    Aggregate, Comparator, Comparison, DateTest, DistinctUnit, ElementsTest, EventStep, Feature, Formula, LogicalRule,
+    LogicalSegment, MeasureFeature, NumberTest, Ranking, RowTest, SequenceFeature, SignalFeature, SubjectTest, Test, TextMatch,
+    TextTest, Value,
 };
 pub use lower::{fold_case, lower};
 pub use normalize::{normalize, normalize_formula};

@@ -4,8 +4,8 @@
 //! Normalizing never changes a member. It keeps no degrees: two negations cancel here, which they do not for a score.
 
 use super::logical::{
-    Comparator, DateTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature, NumberTest, Ranking, RowTest, SubjectTest,
-    Test,
+    Comparator, Comparison, DateTest, EventStep, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature, NumberTest,
+    Ranking, RowTest, SequenceFeature, SignalFeature, SubjectTest, Test,
 };
 use crate::model::condition::EventTypePattern;
 use crate::model::window::{Anchor, DateExpr, Duration, Window};
@@ -32,6 +32,12 @@ pub fn normalize_formula(formula: &Formula<SubjectTest>) -> Formula<SubjectTest>
             order: ranking.order,
             share: ranking.share.clone(),
         }),
+        SubjectTest::Compare(compare) => SubjectTest::Compare(Comparison {
+            left: normalize_feature(&compare.left),
+            comparator: compare.comparator,
+            right: normalize_feature(&compare.right),
+            factor: compare.factor.clone(),
+        }),
     }))
 }
 
@@ -39,13 +45,33 @@ fn normalize_feature(feature: &Feature) -> Feature {
     match feature {
         Feature::Attribute(value) => Feature::Attribute(value.clone()),
         Feature::Hash { salt } => Feature::Hash { salt: salt.clone() },
-        Feature::Measure(measure) => Feature::Measure(MeasureFeature {
-            event_type: measure.event_type.as_deref().map(normalize_event_types),
-            filter: simplify(measure.filter.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) })),
-            window: normalize_window(&measure.window),
-            aggregate: measure.aggregate.clone(),
+        Feature::Measure(measure) => Feature::Measure(normalize_measure(measure)),
+        Feature::Sequence(sequence) => Feature::Sequence(SequenceFeature {
+            steps: sequence.steps.iter().map(normalize_step).collect(),
+            absent: sequence.absent.as_ref().map(normalize_step),
+            within: sequence.within,
+            same: sequence.same.clone(),
+            window: normalize_window(&sequence.window),
         }),
+        Feature::Signal(signal) => Feature::Signal(SignalFeature { measure: normalize_measure(&signal.measure), ..signal.clone() }),
     }
+}
+
+fn normalize_measure(measure: &MeasureFeature) -> MeasureFeature {
+    MeasureFeature {
+        event_type: measure.event_type.as_deref().map(normalize_event_types),
+        filter: normalize_rows(&measure.filter),
+        window: normalize_window(&measure.window),
+        aggregate: measure.aggregate.clone(),
+    }
+}
+
+fn normalize_step(step: &EventStep) -> EventStep {
+    EventStep { event_type: step.event_type.as_deref().map(normalize_event_types), filter: normalize_rows(&step.filter) }
+}
+
+fn normalize_rows(rows: &Formula<RowTest>) -> Formula<RowTest> {
+    simplify(rows.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) }))
 }
 
 /// Sorted, without repeats and without what a prefix already says.

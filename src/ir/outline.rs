@@ -3,11 +3,13 @@
 use super::logical::{Formula, SubjectTest};
 use super::lower::lower_condition;
 use crate::check::{
-    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedRow,
-    CheckedRule, CheckedSegment, CheckedTop, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+    CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedSegment, CheckedSequence, CheckedSignal, CheckedStep, CheckedTop, Element,
+    NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
 };
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, TopShare};
+use crate::model::decimal::Decimal;
 use crate::model::path::DocPath;
 use crate::model::window::Window;
 
@@ -67,6 +69,9 @@ fn leaf_label(leaf: &CheckedLeaf) -> String {
         CheckedLeaf::Nobody => "nobody: no source provides such a metric".to_owned(),
         CheckedLeaf::Lifecycle(lifecycle) => lifecycle_label(lifecycle),
         CheckedLeaf::Top(top) => top_label(top),
+        CheckedLeaf::Compare(compare) => compare_label(compare),
+        CheckedLeaf::Sequence(sequence) => sequence_label(sequence),
+        CheckedLeaf::Signal(signal) => signal_label(signal),
         CheckedLeaf::Sample(sample) => format!("in a sample of {} % by `{}`", sample.percent, sample.salt),
         CheckedLeaf::Segment { segment_id, negated: false } => format!("in segment {segment_id}"),
         CheckedLeaf::Segment { segment_id, negated: true } => format!("not in segment {segment_id}"),
@@ -98,12 +103,7 @@ fn measured_label(
 }
 
 fn top_label(top: &CheckedTop) -> String {
-    let by = match &top.by {
-        CheckedQuantity::Events { event_type, filter, window, measure } => {
-            measured_label(measure, event_type.as_deref(), filter, window)
-        }
-        CheckedQuantity::Property(property) => property_label(property),
-    };
+    let by = quantity_label(&top.by);
     let end = match top.order {
         RankOrder::Descending => "highest",
         RankOrder::Ascending => "lowest",
@@ -112,6 +112,42 @@ fn top_label(top: &CheckedTop) -> String {
         TopShare::Count(count) => format!("among the {count} with the {end} {by}"),
         TopShare::Percent(percent) => format!("among the {percent} % with the {end} {by}"),
     }
+}
+
+fn quantity_label(quantity: &CheckedQuantity) -> String {
+    match quantity {
+        CheckedQuantity::Events { event_type, filter, window, measure } => {
+            measured_label(measure, event_type.as_deref(), filter, window)
+        }
+        CheckedQuantity::Property(property) => property_label(property),
+    }
+}
+
+fn compare_label(compare: &CheckedCompare) -> String {
+    let (left, right) = (quantity_label(&compare.left), quantity_label(&compare.right));
+    let factor = if compare.factor == Decimal::from(1i64) { String::new() } else { format!("{} times ", compare.factor) };
+    format!("{left} {} {factor}{right}", compare.operator)
+}
+
+fn sequence_label(sequence: &CheckedSequence) -> String {
+    let step = |step: &CheckedStep| selection_label(step.event_type.as_deref(), &step.filter);
+    let mut label = sequence.steps.iter().map(step).collect::<Vec<_>>().join(", then ");
+    match (&sequence.absent, sequence.within) {
+        (Some(absent), Some(within)) => label.push_str(&format!(", then no {} within {within}", step(absent))),
+        (None, Some(within)) => label.push_str(&format!(" within {within}")),
+        (_, None) => {}
+    }
+    if !sequence.same.is_empty() {
+        label.push_str(&format!(", with the same {}", joined(&sequence.same)));
+    }
+    label.push_str(&window_label(&sequence.window));
+    label
+}
+
+fn signal_label(signal: &CheckedSignal) -> String {
+    let events = selection_label(Some(&signal.event_type), &[]);
+    let window = window_label(&signal.window);
+    format!("count of {events} by members of {}{window} {}", signal.segment_id, test_label(&signal.test))
 }
 
 /// Which events are looked at.

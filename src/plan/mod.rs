@@ -4,5 +4,8 @@
 mod batch;
 mod planner;
 
-pub use batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
+pub use batch::{
+    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Leaf, Output,
+    OutputName,
+};
 pub use planner::{PlanError, Reference, Request, plan};

@@ -18,10 +18,6 @@ use crate::reference::MemoryTables;
 use crate::reference::value::Row;
 use crate::scenario::{Members, Scenario};
 use crate::tables::{self, Columns};
-
-/// Leaves that definitions may hold and this version does not evaluate.
-const LATER: &[&str] = &["lifecycle", "sequence", "compare", "top", "sample", "user_behavior_signal", "ai_visibility_metric"];
-
 /// One line of a file of cases.
 #[derive(Debug, Deserialize)]
 struct Suite {
@@ -96,10 +92,7 @@ fn of_file(file: &Path) -> Vec<Trial> {
 /// Whether a definition says what this version does not evaluate.
 fn needs_more(definition: &Json) -> bool {
     match definition {
-        Json::Object(members) => {
-            let later = members.get("type").and_then(Json::as_str).is_some_and(|leaf| LATER.contains(&leaf));
-            later || members.contains_key("scoring") || members.values().any(needs_more)
-        }
+        Json::Object(members) => members.contains_key("scoring") || members.values().any(needs_more),
         Json::Array(elements) => elements.iter().any(needs_more),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
     }

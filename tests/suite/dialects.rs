@@ -105,7 +105,10 @@ fn agree(form: Form) -> Result<(), Failed> {
             wanted.push(members);
             documents.push(read_one(&format!("in/s{index}.json"), &text, form.dialect, mapping)?);
         }
-        let scenario = Scenario { segments: documents.iter().map(canonical).collect(), ..world.scenario.clone() };
+        let scenario = Scenario {
+            segments: documents.iter().map(canonical).chain(world.scenario.segments.clone()).collect(),
+            ..world.scenario.clone()
+        };
         let compare = |scenario: &Scenario, evaluator: Evaluator, what: &str| -> Result<(), Failed> {
             let found = evaluators::members(scenario, evaluator)?;
             for (index, wanted) in wanted.iter().enumerate() {

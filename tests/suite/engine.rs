@@ -133,8 +133,8 @@ impl Engine {
             return Ok(Found::default());
         }
         let batch = self.batch(subject, order, requests, lowering)?;
-        let kept = kept(&batch, order);
-        let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &kept)).map_err(|error| with_causes(&error))?;
+        let given = self.given(&batch, order, lowering)?;
+        let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &given)).map_err(|error| with_causes(&error))?;
         let ids = |members: &LocalMembers| members.iter().map(str::to_owned).collect();
         let outputs = batch.outputs.iter().zip(&evaluation.outputs).map(|(output, members)| (output.name.clone(), ids(members)));
         Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect() })
@@ -153,9 +153,9 @@ impl Engine {
         let requests: Vec<Request> =
             requests.map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula }).collect();
         let batch = self.batch(subject, order, &requests, normalized)?;
-        let kept = kept(&batch, order);
+        let given = self.given(&batch, order, normalized)?;
         let inspection =
-            self.runtime.block_on(self.backend.inspect(&batch, &kept, subject_id)).map_err(|error| with_causes(&error))?;
+            self.runtime.block_on(self.backend.inspect(&batch, &given, subject_id)).map_err(|error| with_causes(&error))?;
         Ok((batch, inspection))
     }
 
@@ -163,6 +163,29 @@ impl Engine {
     pub(crate) fn plan(&self, subject: Subject, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<String, String> {
         let batch = self.batch(subject, order, &requests_for(subject, order, asked, normalized), normalized)?;
         self.runtime.block_on(self.backend.show_plan(&batch)).map_err(|error| with_causes(&error))
+    }
+
+    /// The members that a batch is given: stored ones, and those of evaluated segments of users that products ask for.
+    fn given(&self, batch: &Batch, order: Order<'_>, lowering: Lowering) -> Result<Vec<LocalMembers>, String> {
+        let is_audience = |id: &SegmentId| {
+            dynamic(order, lowering).any(|(segment, _)| {
+                segment.id() == id && segment.subject() != batch.subject && segment.definition().status == Status::Active
+            })
+        };
+        let nobody = BTreeSet::new();
+        let mut given = Vec::new();
+        for id in &batch.given {
+            if is_audience(id) {
+                let asked = BTreeSet::from([id.clone()]);
+                let found = self.segments(Subject::User, order, &asked, lowering)?;
+                let name = OutputName::Segment(id.clone());
+                let members = found.outputs.into_iter().find_map(|(found, members)| (found == name).then_some(members));
+                given.push(local(&members.ok_or("an audience without members")?));
+            } else {
+                given.push(local(order.stored.get(id).unwrap_or(&nobody)));
+            }
+        }
+        Ok(given)
     }
 
     fn batch(&self, subject: Subject, order: Order<'_>, requests: &[Request], lowering: Lowering) -> Result<Batch, String> {
@@ -191,13 +214,9 @@ fn dynamic<'a>(order: Order<'a>, lowering: Lowering) -> impl Iterator<Item = (&'
     })
 }
 
-fn kept(batch: &Batch, order: Order<'_>) -> Vec<LocalMembers> {
-    let local = |id| {
-        let ids: Vec<&String> = order.stored.get(id).into_iter().flatten().collect();
-        let ids = StringArray::from(ids.into_iter().map(String::as_str).collect::<Vec<_>>());
-        LocalMembers::all(Arc::new(SortedIds::new(ids).expect("a sorted set")))
-    };
-    batch.stored.iter().map(local).collect()
+fn local(ids: &BTreeSet<String>) -> LocalMembers {
+    let ids = StringArray::from(ids.iter().map(String::as_str).collect::<Vec<_>>());
+    LocalMembers::all(Arc::new(SortedIds::new(ids).expect("a sorted set")))
 }
 
 /// An error with everything below it.

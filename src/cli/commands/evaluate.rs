@@ -43,8 +43,8 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
             continue;
         }
         let batch = named.opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
-        let stored = named.opened.stored(&context.place, tenant, &batch).await?;
-        let inspected = named.opened.backend.inspect(&batch, &stored, &arguments.subject).await;
+        let given = named.opened.given(&context.place, tenant, &batch).await?;
+        let inspected = named.opened.backend.inspect(&batch, &given, &arguments.subject).await;
         let inspection = inspected.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
         is_known |= inspection.in_universe;
         if !inspection.in_universe && asked.is_none() {

@@ -52,8 +52,8 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
         tree.walk(&mut |node| requests.push(node_request(ready, node)));
     }
     let batch = named.opened.plan(ready.record.subject, &requests, &calendar_of(tenant, as_of))?;
-    let stored = named.opened.stored(&context.place, tenant, &batch).await?;
-    let inspected = named.opened.backend.inspect(&batch, &stored, &arguments.subject).await;
+    let given = named.opened.given(&context.place, tenant, &batch).await?;
+    let inspected = named.opened.backend.inspect(&batch, &given, &arguments.subject).await;
     let inspection = inspected.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
     let segment_id = &ready.logical.id;
     let found = Found { batch: &batch, inspection: &inspection, segment_id };
@@ -108,30 +108,42 @@ impl<'a> Found<'a> {
     fn explain(&self, node: &OutlineNode) -> Explained {
         let found = self.output(&OutputName::Node(self.segment_id.clone(), node.path.clone()));
         let holds = found.is_some_and(|(_, holds)| holds);
-        let value = found.filter(|_| node.children.is_empty()).and_then(|(output, _)| self.value(output));
+        let seen = found.filter(|_| node.children.is_empty()).and_then(|(output, _)| self.value(output));
+        let (value, is_missing) = seen.map_or((None, false), |(value, is_missing)| (Some(value), is_missing));
         Explained {
             path: node.path.to_string(),
             label: node.label.clone(),
             holds,
-            true_because_missing: holds && value == Some(Datum::Missing),
+            true_because_missing: holds && is_missing,
             value,
             children: node.children.iter().map(|child| self.explain(child)).collect(),
         }
     }
 
-    /// The value of the feature that a leaf tests; of a pattern over several, all of them, as they are tested.
-    fn value(&self, output: &Output) -> Option<Datum> {
+    /// The value of the feature that a leaf tests, and whether it is missing; of a pattern over several features all of them, as they
+    /// are tested, and of a comparison both sides, of which one that is missing decides.
+    fn value(&self, output: &Output) -> Option<(Datum, bool)> {
         let mut features = IndexSet::new();
+        let mut compares = false;
         output.formula.for_each_leaf(&mut |leaf| match leaf {
             Leaf::Test(test) => features.extend(self.batch.tests.get(*test).map(|test| test.feature)),
             Leaf::Rank(ranking) => features.extend(self.batch.rankings.get(*ranking).map(|ranking| ranking.by)),
-            Leaf::Output(_) | Leaf::Stored(_) => {}
+            Leaf::Compare(index) => {
+                let compared = self.batch.comparisons.get(*index);
+                compares = true;
+                features.extend(compared.into_iter().flat_map(|compared| [compared.left, compared.right]));
+            }
+            Leaf::Output(_) | Leaf::Given(_) => {}
         });
         let mut values = features.into_iter().filter_map(|feature| self.inspection.values.get(feature));
         match (values.next(), values.collect::<Vec<_>>().as_slice()) {
             (None, _) => None,
-            (Some(only), []) => Some(only.clone()),
-            (Some(first), more) => Some(Datum::List(std::iter::once(first).chain(more.iter().copied()).map(plain).collect())),
+            (Some(only), []) => Some((only.clone(), *only == Datum::Missing)),
+            (Some(first), more) => {
+                let all = || std::iter::once(first).chain(more.iter().copied());
+                let is_missing = compares && all().any(|value| *value == Datum::Missing);
+                Some((Datum::List(all().map(plain).collect()), is_missing))
+            }
         }
     }
 }

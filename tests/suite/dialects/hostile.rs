@@ -13,7 +13,7 @@ use crate::differential::seed;
 use crate::generator::dice::Dice;
 
 /// Broken texts and broken trees of each dialect.
-const TEXTS: usize = 400;
+const TEXTS: usize = 500;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let of = |form: Form| {

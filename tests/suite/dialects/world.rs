@@ -25,6 +25,9 @@ pub(crate) struct World {
     pub(crate) has_counts: bool,
 }
 
+/// A segment of users that documents may refer to: those whose plan is `pro`.
+pub(crate) const AUDIENCE: &str = "pros";
+
 /// Columns that foreign systems keep of their users' events.
 pub(crate) const COUNTS: [&str; 4] = ["total_events", "active_days", "total_renders", "pricing_page_views"];
 
@@ -54,6 +57,8 @@ impl World {
         if has_counts {
             COUNTS.iter().for_each(|count| columns[*count] = json!("integer"));
         }
+        let pro = json!({"type": "user_attribute", "property": "plan", "operator": "eq", "value": "pro"});
+        let audience = json!({"id": AUDIENCE, "logic": "and", "conditions": [pro]});
         let file = json!({
             "what": format!("world {number}"),
             "timezone": zone.name(),
@@ -61,10 +66,12 @@ impl World {
             "users": {"columns": columns, "key": "user_id", "rows": users},
             "products": {"columns": {"product_id": "text", "data": "json"}, "data": "data", "key": "product_id", "rows": products},
             "events": {
-                "columns": {"event_id": "text", "user_id": "text", "name": "text", "event_type": "text", "at": "timestamp"},
+                "columns": {
+                    "event_id": "text", "user_id": "text", "product_id": "text", "name": "text", "event_type": "text", "at": "timestamp",
+                },
                 "user_key": "user_id", "event_type": "name", "timestamp": "at", "event_id": "event_id", "rows": events,
             },
-            "segments": [],
+            "segments": [audience],
         });
         let scenario = Scenario::parse(&file.to_string()).expect("a scenario");
         Self { scenario, clock, users, products, events, has_counts }
@@ -158,6 +165,7 @@ fn event(dice: &mut Dice, clock: &Clock, index: usize) -> Row {
     json!({
         "event_id": format!("e{index}"),
         "user_id": format!("u{}", dice.below(USERS)),
+        "product_id": if index.is_multiple_of(9) { Json::Null } else { json!(format!("p{}", index * 7 % PRODUCTS)) },
         "name": maybe(dice, &names),
         "event_type": maybe(dice, &[json!("purchase"), json!("browse"), json!("Purchase")]),
         "at": near_a_day(dice, clock).to_rfc3339(),

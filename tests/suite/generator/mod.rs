@@ -43,7 +43,10 @@ pub(crate) fn generate(seed: u64, batch: u64) -> Generated {
         let subject = match combination {
             Combination::Value { place: Place::Attribute(of), .. }
             | Combination::Derived { place: Place::Attribute(of), .. }
-            | Combination::Top(Ranked::Attribute(of) | Ranked::Derived(of)) => of,
+            | Combination::Top(Ranked::Attribute(of) | Ranked::Derived(of))
+            | Combination::Compare(Ranked::Attribute(of) | Ranked::Derived(of)) => of,
+            Combination::Sequence(_) => Subject::User,
+            Combination::Signal(..) => Subject::Product,
             _ => subject,
         };
         let leaf = write(&mut author, subject, combination, &mut shown);
@@ -80,7 +83,9 @@ fn stored_members() -> Members {
 fn write(author: &mut Author<'_>, subject: Subject, combination: Combination, shown: &mut BTreeSet<Combination>) -> Option<Json> {
     let possible = match combination {
         Combination::Value { place, .. } | Combination::Derived { place, .. } => author.can_write(subject, place),
-        Combination::Top(ranked) => author.can_rank(subject, ranked),
+        Combination::Top(ranked) | Combination::Compare(ranked) => author.can_rank(subject, ranked),
+        Combination::Sequence(_) => subject == Subject::User,
+        Combination::Signal(..) => subject == Subject::Product,
         Combination::Rows { .. }
         | Combination::Number { .. }
         | Combination::Lifecycle(_)
@@ -145,12 +150,7 @@ fn tree(author: &mut Author<'_>, subject: Subject, depth: usize, every: &[Combin
 
 /// A reference to a segment of the same subject before this one, or to a kept one.
 fn reference(author: &mut Author<'_>, subject: Subject) -> Json {
-    let mut ids: Vec<String> = match subject {
-        Subject::User => vec!["vip".to_owned(), "paused".to_owned()],
-        Subject::Product => vec!["shelf".to_owned()],
-    };
-    ids.extend(author.written.iter().filter(|(_, of)| *of == subject).map(|(id, _)| id.clone()));
-    let id = author.dice.pick_owned(&ids);
+    let id = author.segment_of(subject);
     match author.dice.below(3) {
         0 => json!({"type": "segment", "segment_id": id}),
         1 => json!({"type": "segment", "segment_id": id, "operator": "in"}),

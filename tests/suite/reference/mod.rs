@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bigdecimal::{BigDecimal, RoundingMode};
 use jiff::Timestamp;
 use segmenta::check::{
-    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedQuantity, CheckedRule, CheckedSample, CheckedSegment,
-    CheckedTop, Operand, Reading, RowMeasure, Test,
+    CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedQuantity, CheckedRule, CheckedSample,
+    CheckedSegment, CheckedSignal, CheckedTop, Operand, Reading, RowMeasure, Test,
 };
 use segmenta::model::catalog::{Catalog, SubjectTable, Universe};
 use segmenta::model::condition::{Logic, RankOrder, Subject, TopShare};
@@ -102,6 +102,8 @@ pub(crate) fn universe(subject: Subject, tables: &MemoryTables, context: Context
 }
 
 struct Evaluator<'a> {
+    tables: &'a MemoryTables,
+    catalog: &'a Catalog,
     segments: BTreeMap<&'a SegmentId, &'a CheckedSegment>,
     calendar: Calendar,
     users: Population,
@@ -120,10 +122,12 @@ struct Individual {
 }
 
 impl<'a> Evaluator<'a> {
-    fn new(segments: &[&'a CheckedSegment], tables: &MemoryTables, context: Context<'a>) -> Self {
+    fn new(segments: &[&'a CheckedSegment], tables: &'a MemoryTables, context: Context<'a>) -> Self {
         let zone = context.catalog.timezone.parse().expect("a timezone");
         let calendar = Calendar { zone, as_of: context.as_of.as_microsecond() };
         Self {
+            tables,
+            catalog: context.catalog,
             segments: segments.iter().map(|segment| (segment.id(), *segment)).collect(),
             users: populate(Subject::User, tables, context.catalog, &calendar),
             products: populate(Subject::Product, tables, context.catalog, &calendar),
@@ -184,11 +188,14 @@ impl<'a> Evaluator<'a> {
                     everyone().map(|(id, _)| id).filter(|id| members.contains(*id) != *negated).cloned().collect()
                 }
                 CheckedLeaf::Top(top) => self.first(subject, top),
+                CheckedLeaf::Signal(signal) => self.signalled(signal),
                 CheckedLeaf::Sample(sample) => everyone().map(|(id, _)| id).filter(|id| sampled(id, sample)).cloned().collect(),
                 CheckedLeaf::Everyone
                 | CheckedLeaf::Nobody
                 | CheckedLeaf::Attribute(_)
                 | CheckedLeaf::Events(_)
+                | CheckedLeaf::Compare(_)
+                | CheckedLeaf::Sequence(_)
                 | CheckedLeaf::Lifecycle(_) => {
                     everyone().filter(|(_, individual)| self.leaf_holds(individual, leaf)).map(|(id, _)| id.clone()).collect()
                 }
@@ -198,24 +205,17 @@ impl<'a> Evaluator<'a> {
 
     /// The subjects of the universe with a value, those in that fewer than k have a strictly better one than.
     fn first(&self, subject: Subject, top: &CheckedTop) -> BTreeSet<String> {
-        let value = |individual: &Individual| match &top.by {
-            CheckedQuantity::Property(property) => read::property(&individual.row, property, Reading::Number, &self.calendar),
-            CheckedQuantity::Events { event_type, filter, window, measure } => {
-                let of = |measure| CheckedEvents {
-                    event_type: event_type.clone(),
-                    filter: filter.clone(),
-                    window: window.clone(),
-                    measure,
-                    test: Test { operator: Operator::IsSet, operand: Operand::None, ignore_case: false },
-                };
-                let seen = |measure| events::measure(&individual.events, &of(measure), &self.calendar);
-                match seen(CheckedMeasure::Rows(RowMeasure::Count)) {
-                    Some(Seen::Number(count)) if count.compare(&Number::integer(0)).is_gt() => seen(measure.clone()),
-                    _ => None,
+        let number = |who: &Individual| {
+            if let CheckedQuantity::Events { event_type, filter, window, .. } = &top.by {
+                let measure = CheckedMeasure::Rows(RowMeasure::Count);
+                let (event_type, filter, window) = (event_type.clone(), filter.clone(), window.clone());
+                let count = self.quantity(who, &CheckedQuantity::Events { event_type, filter, window, measure })?;
+                if count.compare(&Number::integer(0)).is_eq() {
+                    return None;
                 }
             }
+            self.quantity(who, &top.by)
         };
-        let number = |who| if let Some(Seen::Number(number)) = value(who) { Some(number) } else { None };
         let subjects = &self.population(subject).subjects;
         let values: Vec<(&String, Number)> = subjects.iter().filter_map(|(id, who)| Some((id, number(who)?))).collect();
         let better = |one: &Number, other: &Number| match top.order {
@@ -234,6 +234,54 @@ impl<'a> Evaluator<'a> {
         values.iter().filter(|(_, value)| ahead(value) < k).map(|(id, _)| (*id).clone()).collect()
     }
 
+    /// The number of a subject.
+    fn quantity(&self, individual: &Individual, quantity: &CheckedQuantity) -> Option<Number> {
+        let seen = match quantity {
+            CheckedQuantity::Property(property) => read::property(&individual.row, property, Reading::Number, &self.calendar),
+            CheckedQuantity::Events { event_type, filter, window, measure } => {
+                let of = CheckedEvents {
+                    event_type: event_type.clone(),
+                    filter: filter.clone(),
+                    window: window.clone(),
+                    measure: measure.clone(),
+                    test: Test { operator: Operator::IsSet, operand: Operand::None, ignore_case: false },
+                };
+                events::measure(&individual.events, &of, &self.calendar)
+            }
+        };
+        if let Some(Seen::Number(number)) = seen { Some(number) } else { None }
+    }
+
+    fn compare_holds(&self, individual: &Individual, compare: &CheckedCompare) -> bool {
+        let sides = (self.quantity(individual, &compare.left), self.quantity(individual, &compare.right));
+        let (Some(left), Some(right)) = sides else { return compare.operator == Operator::Neq };
+        let factor: BigDecimal = compare.factor.to_string().parse().expect("a number");
+        let order = left.compare_product(&right, &factor);
+        match compare.operator {
+            Operator::Eq => order.is_eq(),
+            Operator::Neq => order.is_ne(),
+            Operator::Gt => order.is_gt(),
+            Operator::Gte => order.is_ge(),
+            Operator::Lt => order.is_lt(),
+            Operator::Lte => order.is_le(),
+            other => unreachable!("no comparison of numbers: {other}"),
+        }
+    }
+
+    /// The products of which members of the segment have as many events as asked for.
+    fn signalled(&self, signal: &CheckedSignal) -> BTreeSet<String> {
+        let members = self.referenced(&signal.segment_id, Subject::User);
+        let table = self.catalog.events.as_ref().expect("a checked segment has its table");
+        let events = events::by_key(&self.tables.events, table, &signal.product, &self.calendar);
+        let products = self.products.subjects.keys();
+        let holds = |id: &&String| {
+            let of_product = events.get(*id).map(Vec::as_slice).unwrap_or_default();
+            let seen = events::signal(of_product, signal, &members, table, &self.calendar);
+            compare::holds(Some(&seen), &signal.test, &self.calendar)
+        };
+        products.filter(holds).cloned().collect()
+    }
+
     fn leaf_holds(&self, individual: &Individual, leaf: &CheckedLeaf) -> bool {
         match leaf {
             CheckedLeaf::Everyone => true,
@@ -247,7 +295,9 @@ impl<'a> Evaluator<'a> {
                 let seen = events::measure(&individual.events, condition, &self.calendar);
                 compare::holds(seen.as_ref(), &condition.test, &self.calendar)
             }
-            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) | CheckedLeaf::Top(_) => {
+            CheckedLeaf::Compare(compare) => self.compare_holds(individual, compare),
+            CheckedLeaf::Sequence(sequence) => events::sequence_holds(&individual.events, sequence, &self.calendar),
+            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) | CheckedLeaf::Top(_) | CheckedLeaf::Signal(_) => {
                 unreachable!("these look at more than the values of one subject")
             }
         }

@@ -101,7 +101,8 @@ impl World {
             timezone: self.timezone().to_owned(),
             features,
             tests,
-            stored: Vec::new(),
+            comparisons: Vec::new(),
+            given: Vec::new(),
             outputs,
         }
     }
