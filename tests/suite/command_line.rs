@@ -1,6 +1,7 @@
 //! The real program over a small project: that the wiring is right, with every command, format and exit code.
 
 mod foreign;
+mod init;
 mod project;
 mod scored;
 
@@ -48,6 +49,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     }));
     all.extend(foreign::trials());
     all.extend(scored::trials());
+    all.extend(init::trials());
     all
 }
 
@@ -55,6 +57,7 @@ fn help_and_version_answer_and_wrong_usage_is_told() {
     let project = Project::new();
     let help = project.run(&["--help"]).ok();
     for command in [
+        "init",
         "validate",
         "describe",
         "preview",

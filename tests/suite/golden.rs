@@ -44,7 +44,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn definition_files() -> Vec<PathBuf> {
+pub(crate) fn definition_files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(root().join("queries")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.retain(|path| format_of(path).is_some());
@@ -52,7 +52,7 @@ fn definition_files() -> Vec<PathBuf> {
     files
 }
 
-fn format_of(path: &Path) -> Option<Format> {
+pub(crate) fn format_of(path: &Path) -> Option<Format> {
     Format::from_file_name(path.file_name()?.to_str()?)
 }
 
@@ -69,6 +69,11 @@ struct Demo {
 fn demo() -> Result<&'static Demo, Failed> {
     static DEMO: OnceLock<Result<Demo, String>> = OnceLock::new();
     DEMO.get_or_init(open).as_ref().map_err(|error| error.clone().into())
+}
+
+/// The members of every definition of the library over the demo tables, as the reference finds them.
+pub(crate) fn demo_members() -> Result<&'static Members, Failed> {
+    Ok(&demo()?.members)
 }
 
 fn open() -> Result<Demo, String> {

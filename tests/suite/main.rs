@@ -18,6 +18,7 @@ mod generator;
 mod golden;
 mod laws;
 mod language;
+mod library;
 mod memory_ledger;
 mod minimize;
 mod python;
@@ -46,6 +47,7 @@ fn main() {
         golden::trials(),
         language::trials(),
         laws::trials(),
+        library::trials(),
         real_data::trials(),
         reference::trials(),
         scenarios::trials(),
