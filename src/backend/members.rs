@@ -7,6 +7,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, StringArray};
 use roaring::RoaringBitmap;
 
+use crate::model::scoring::Score;
+
 /// The members of a segment, wherever they are kept.
 pub trait MemberSet: Clone + Send + Sync + 'static {
     /// How many.
@@ -86,6 +88,8 @@ impl SortedIds {
 pub struct LocalMembers {
     ids: Arc<SortedIds>,
     selected: Arc<RoaringBitmap>,
+    /// How well each member fits, ascending; `None` when membership is all there is to say.
+    scores: Option<Arc<[Score]>>,
 }
 
 impl LocalMembers {
@@ -94,7 +98,14 @@ impl LocalMembers {
     pub fn new(ids: Arc<SortedIds>, mut selected: RoaringBitmap) -> Self {
         let end = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         selected.remove_range(end..);
-        Self { ids, selected: Arc::new(selected) }
+        Self { ids, selected: Arc::new(selected), scores: None }
+    }
+
+    /// The same members with their scores, in the order of their ids; without them when there is not one for each.
+    #[must_use]
+    pub fn with_scores(self, scores: Vec<Score>) -> Self {
+        let scores = (scores.len() as u64 == self.selected.len()).then(|| scores.into());
+        Self { scores, ..self }
     }
 
     /// All of `ids`.
@@ -102,7 +113,7 @@ impl LocalMembers {
     pub fn all(ids: Arc<SortedIds>) -> Self {
         let mut selected = RoaringBitmap::new();
         selected.insert_range(0..u32::try_from(ids.len()).unwrap_or(u32::MAX));
-        Self { ids, selected: Arc::new(selected) }
+        Self { ids, selected: Arc::new(selected), scores: None }
     }
 
     /// The ids that positions refer to.
@@ -116,6 +127,12 @@ impl LocalMembers {
         self.selected.iter().map(|position| self.ids.get(position as usize))
     }
 
+    /// The members, ascending, each with its score, which only those of a segment that scores have.
+    pub fn iter_with_scores(&self) -> impl Iterator<Item = (&str, Option<Score>)> {
+        let scores = self.scores.as_deref().unwrap_or_default();
+        self.iter().enumerate().map(|(index, id)| (id, scores.get(index).copied()))
+    }
+
     /// Whether the subject is a member.
     #[must_use]
     pub fn contains(&self, subject_id: &str) -> bool {
@@ -123,13 +140,13 @@ impl LocalMembers {
         position.is_some_and(|position| self.selected.contains(position))
     }
 
-    /// Those that are in the other set too, as positions in the ids of this one.
+    /// Those that are in the other set too, without scores.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         Self::new(Arc::clone(&self.ids), self.selected.as_ref() & other.positions_in(&self.ids).as_ref())
     }
 
-    /// Those that are not in the other set.
+    /// Those that are not in the other set, without scores.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         Self::new(Arc::clone(&self.ids), self.selected.as_ref() - other.positions_in(&self.ids).as_ref())
@@ -141,7 +158,7 @@ impl LocalMembers {
         self.selected.intersection_len(&other.positions_in(&self.ids))
     }
 
-    /// The same sets over one list of ids, so that comparing any two of them walks no ids.
+    /// The same sets, without scores, over one list of ids, so that comparing any two of them walks no ids.
     #[must_use]
     pub fn on_common_ids(sets: &[Self]) -> Vec<Self> {
         if sets.windows(2).all(|pair| matches!(pair, [one, other] if Arc::ptr_eq(&one.ids, &other.ids))) {

@@ -3,7 +3,7 @@
 //!
 //! # Contract
 //! A backend is one tenant's tables, opened for one run: what it lists and the schemas it found do not change during its life.
-//! Given the same tables, batch and stored members, every backend yields the same members, on any number of threads. A source
+//! Given the same tables, batch and given members, every backend yields the same members, on any number of threads. A source
 //! that vanishes or cannot be read is an error; a value that does not fit its reading is missing and counted as an
 //! [`Observation`], never an error.
 
@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::check::Reading;
 use crate::model::catalog::Catalog;
+use crate::model::scoring::Score;
 use crate::plan::Batch;
 
 use tables::Declared;
@@ -31,18 +32,18 @@ pub trait Backend: Send + Sync {
     /// The tables, as they were found when the backend was opened.
     fn catalog(&self) -> &Catalog;
 
-    /// The members of every output of the batch. `stored` holds the members of [`Batch::stored`], in that order; those that are
-    /// not in the universe are not matched.
+    /// The members of every output of the batch. `given` holds the members of [`Batch::given`], in that order; those that are not in
+    /// the universe are not matched.
     ///
     /// # Errors
     /// When a table cannot be read, has no row where rows are required, or identifies a subject twice.
-    async fn evaluate(&self, batch: &Batch, stored: &[Self::Members]) -> Result<Evaluation<Self::Members>, BackendError>;
+    async fn evaluate(&self, batch: &Batch, given: &[Self::Members]) -> Result<Evaluation<Self::Members>, BackendError>;
 
-    /// What one subject looks like to the batch, reading only what that needs. `stored` as in [`Backend::evaluate`].
+    /// What one subject looks like to the batch, reading only what that needs. `given` as in [`Backend::evaluate`].
     ///
     /// # Errors
     /// As [`Backend::evaluate`].
-    async fn inspect(&self, batch: &Batch, stored: &[Self::Members], subject_id: &str) -> Result<Inspection, BackendError>;
+    async fn inspect(&self, batch: &Batch, given: &[Self::Members], subject_id: &str) -> Result<Inspection, BackendError>;
 
     /// What [`Backend::evaluate`] would execute, as text for people; deterministic.
     ///
@@ -62,7 +63,7 @@ pub trait Backend: Send + Sync {
 pub struct Evaluation<M> {
     /// Every subject that a segment can contain.
     pub universe: M,
-    /// The members of each output, in the order of the batch.
+    /// The members of each output, in the order of the batch; those of one that scores with their scores.
     pub outputs: Vec<M>,
     /// What was left out or did not fit, in a stable order, without zeros.
     pub observations: Vec<Observation>,
@@ -161,6 +162,8 @@ pub struct Inspection {
     pub tests: Vec<bool>,
     /// Whether each output of the batch holds, in its order.
     pub outputs: Vec<bool>,
+    /// The score of each output of the batch that scores, in its order, be it enough or not.
+    pub scores: Vec<Option<Score>>,
 }
 
 /// The value of a feature, for people.

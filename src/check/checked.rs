@@ -11,8 +11,9 @@ use crate::model::id::SegmentId;
 use crate::model::operator::Operator;
 use crate::model::path::DocPath;
 use crate::model::property::DatePart;
+use crate::model::scoring::Combination;
 use crate::model::segment::Definition;
-use crate::model::window::{DateExpr, Window};
+use crate::model::window::{DateExpr, Duration, Window};
 
 /// A definition that fits its catalog.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +56,12 @@ impl CheckedSegment {
     #[must_use]
     pub fn references(&self) -> BTreeSet<SegmentId> {
         let mut found = BTreeSet::new();
-        if let CheckedRule::Conditions(condition) = &self.rule {
-            collect_references(condition, &mut found);
+        match &self.rule {
+            CheckedRule::Static => {}
+            CheckedRule::Conditions(condition) => collect_references(condition, &mut found),
+            CheckedRule::Scoring(scoring) => {
+                scoring.rules.iter().for_each(|rule| collect_references(&rule.condition, &mut found));
+            }
         }
         found
     }
@@ -80,7 +85,12 @@ fn collect_references(condition: &CheckedCondition, found: &mut BTreeSet<Segment
             | CheckedLeaf::Events(_)
             | CheckedLeaf::Lifecycle(_)
             | CheckedLeaf::Sample(_)
-            | CheckedLeaf::Top(_) => {}
+            | CheckedLeaf::Top(_)
+            | CheckedLeaf::Sequence(_)
+            | CheckedLeaf::Compare(_) => {}
+            CheckedLeaf::Signal(signal) => {
+                found.insert(signal.segment_id.clone());
+            }
         },
     }
 }
@@ -92,6 +102,34 @@ pub enum CheckedRule {
     Static,
     /// The subjects for which the condition holds.
     Conditions(CheckedCondition),
+    /// The subjects whose score reaches a threshold.
+    Scoring(CheckedScoring),
+}
+
+/// Rules with weights, and the score from which on a subject is a member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedScoring {
+    /// Where it stands.
+    pub path: DocPath,
+    /// How the degrees of the rules become one score.
+    pub combination: Combination,
+    /// Members are the subjects whose score is at least this, from 0 to 1.
+    pub threshold: Decimal,
+    /// At least one, of which at least one has a weight above 0.
+    pub rules: Vec<CheckedScoringRule>,
+}
+
+/// One rule of a scoring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedScoringRule {
+    /// Where it stands.
+    pub path: DocPath,
+    /// What is graded.
+    pub condition: CheckedCondition,
+    /// How much it counts: 0, or a number whose double is far from the ends of what doubles hold.
+    pub weight: Decimal,
+    /// The author's remark.
+    pub description: Option<String>,
 }
 
 /// A node of the author's tree.
@@ -158,6 +196,12 @@ pub enum CheckedLeaf {
     Sample(CheckedSample),
     /// The first subjects by a number.
     Top(CheckedTop),
+    /// Events of the user in an order.
+    Sequence(CheckedSequence),
+    /// Two numbers.
+    Compare(CheckedCompare),
+    /// What members of a user segment did with the product.
+    Signal(CheckedSignal),
     /// Membership of another segment.
     Segment {
         /// The other segment.
@@ -304,6 +348,59 @@ pub struct CheckedLifecycle {
     pub pattern: LifecyclePattern,
 }
 
+/// Events of the user at strictly increasing times. There are at least two steps, of which only the last may be absent, and then
+/// `within` is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedSequence {
+    /// The steps that must be there, in order.
+    pub steps: Vec<CheckedStep>,
+    /// What must not follow them.
+    pub absent: Option<CheckedStep>,
+    /// How long after the first event the last one may be; how long after the last one the absent one would have been seen.
+    pub within: Option<Duration>,
+    /// Properties that are equal on all of the events.
+    pub same: Vec<Access>,
+    /// When; the absent step is looked for outside as well.
+    pub window: Window,
+}
+
+/// One event of a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedStep {
+    /// The type patterns; `None` = any event, also one without a type.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// Conditions on the event, all of which must hold.
+    pub filter: Vec<CheckedRow>,
+}
+
+/// One number compares with another: `left operator factor * right`. With a missing side only `neq` holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedCompare {
+    /// On the left.
+    pub left: CheckedQuantity,
+    /// `eq`, `neq`, `gt`, `gte`, `lt` or `lte`.
+    pub operator: Operator,
+    /// On the right.
+    pub right: CheckedQuantity,
+    /// What the right side is multiplied by.
+    pub factor: Decimal,
+}
+
+/// How many events of members of a user segment name the product.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckedSignal {
+    /// The segment of users.
+    pub segment_id: SegmentId,
+    /// The property of an event with the id of the product, read as text.
+    pub product: Access,
+    /// The type patterns.
+    pub event_type: Vec<EventTypePattern>,
+    /// When.
+    pub window: Window,
+    /// What must hold of the count.
+    pub test: Test,
+}
+
 /// The first subjects by a number: a subject is in when fewer than k have a strictly better value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckedTop {
@@ -315,7 +412,8 @@ pub struct CheckedTop {
     pub share: TopShare,
 }
 
-/// A number per subject. Where it is ranked, a count, active units, a sum and distinct values over no events are missing.
+/// A number per subject. Where it is ranked, a count, active units, a sum and distinct values over no events are missing; where it is
+/// compared they are 0.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckedQuantity {
     /// Measured over its events; a value of a property is read as a number.

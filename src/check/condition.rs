@@ -3,7 +3,7 @@
 use super::comparison::Compared;
 use super::property::resolve;
 use super::scope::Scope;
-use super::{CheckedAttribute, CheckedCondition, CheckedLeaf, CheckedProperty, CheckedSample, Reading};
+use super::{CheckedAttribute, CheckedCondition, CheckedLeaf, CheckedProperty, CheckedSample, Mention, Reading};
 use crate::diagnostic::{Code, Finding};
 use crate::model::catalog::{Access, ColumnType, Table};
 use crate::model::condition::{AttributeTest, Condition, Leaf, Logic, Node, SampleLeaf, SegmentLeaf, Subject};
@@ -35,7 +35,7 @@ impl Scope<'_> {
         checked.into_iter().collect()
     }
 
-    fn condition(&mut self, condition: &Condition, path: &DocPath, depth: usize) -> Option<CheckedCondition> {
+    pub(super) fn condition(&mut self, condition: &Condition, path: &DocPath, depth: usize) -> Option<CheckedCondition> {
         match &condition.node {
             Node::Group { logic, conditions } => {
                 self.not_too_deep(path, depth)?;
@@ -99,15 +99,16 @@ impl Scope<'_> {
             Leaf::Attribute { subject, test } => self.subject_attribute(*subject, test, path),
             Leaf::Event(event) => self.event(event, path, depth).map(CheckedLeaf::Events),
             Leaf::Segment(SegmentLeaf { segment_id, negated }) => {
-                self.references.push((segment_id.clone(), path.key("segment_id")));
+                let place = path.key("segment_id");
+                self.references.push(Mention { target: segment_id.clone(), contains: self.subject, path: place });
                 Some(CheckedLeaf::Segment { segment_id: segment_id.clone(), negated: *negated })
             }
             Leaf::Lifecycle(lifecycle) => self.lifecycle(lifecycle, path, depth).map(CheckedLeaf::Lifecycle),
-            Leaf::Sequence(_) => self.not_yet_supported("sequence", path),
-            Leaf::Compare(_) => self.not_yet_supported("compare", path),
+            Leaf::Sequence(sequence) => self.sequence(sequence, path, depth).map(CheckedLeaf::Sequence),
+            Leaf::Compare(compare) => self.compare(compare, path, depth).map(CheckedLeaf::Compare),
             Leaf::Top(top) => self.top(top, path, depth).map(CheckedLeaf::Top),
             Leaf::Sample(sample) => self.sample(sample, path).map(CheckedLeaf::Sample),
-            Leaf::UserBehaviorSignal(_) => self.not_yet_supported("user_behavior_signal", path),
+            Leaf::UserBehaviorSignal(signal) => self.signal(signal, path).map(CheckedLeaf::Signal),
             Leaf::AiVisibilityMetric(_) => self.ai_visibility_metric(path),
         }
     }
@@ -140,12 +141,6 @@ impl Scope<'_> {
             .with_help("This condition holds for nobody.");
         self.report(&place, finding);
         Some(CheckedLeaf::Nobody)
-    }
-
-    fn not_yet_supported(&mut self, word: &str, path: &DocPath) -> Option<CheckedLeaf> {
-        let finding = Finding::new(Code::NotYetSupported, format!("conditions of type `{word}` are not yet supported"));
-        self.report(&path.key("type"), finding);
-        None
     }
 
     fn subject_attribute(&mut self, subject: Subject, test: &AttributeTest, path: &DocPath) -> Option<CheckedLeaf> {

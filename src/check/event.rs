@@ -5,7 +5,7 @@ use super::scope::Scope;
 use super::{CheckedEvents, CheckedMeasure, CheckedRow, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure};
 use crate::diagnostic::{Code, Finding};
 use crate::model::catalog::{Access, ColumnType, EventTable, Table};
-use crate::model::condition::{EventCondition, EventLeaf, EventTypePattern, Measure};
+use crate::model::condition::{Comparison, EventCondition, EventLeaf, EventTypePattern, Measure, Subject};
 use crate::model::decimal::Decimal;
 use crate::model::operator::Operator;
 use crate::model::path::DocPath;
@@ -32,14 +32,19 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn event_table(&mut self, path: &DocPath) -> Option<&'a EventTable> {
+        self.event_table_of(self.subject, path)
+    }
+
+    /// The events, which must say which subjects of a kind they are of.
+    pub(super) fn event_table_of(&mut self, subject: Subject, path: &DocPath) -> Option<&'a EventTable> {
         let catalog = self.catalog;
         let Some(events) = &catalog.events else {
             let finding = Finding::new(Code::MissingTable, "the tenant has no table of events").with_help("Configure `events`.");
             self.report(&path.key("type"), finding);
             return None;
         };
-        if events.key(self.subject).is_none() {
-            let word = self.subject.keyword();
+        if events.key(subject).is_none() {
+            let word = subject.keyword();
             let finding = Finding::new(Code::MissingRole, format!("the events do not say which {word} they are of"))
                 .with_help(format!("Configure `{word}_key` of `events`."));
             self.report(&path.key("type"), finding);
@@ -132,18 +137,24 @@ impl<'a> Scope<'a> {
             Measure::Min(path) => self.number_measure(NumberMeasure::Min, path, table, &place),
             Measure::Max(path) => self.number_measure(NumberMeasure::Max, path, table, &place),
             Measure::CountDistinct(path) => {
-                let access = self.access(path, table, NOUN, &place)?;
-                if let ColumnType::List(_) = access.stored {
-                    let message = format!("`{path}` is of type {}; distinct values are single ones", access.stored);
-                    self.report(&place, Finding::new(Code::UnsuitableProperty, message));
-                    return None;
-                }
+                let access = self.single_access(path, table, &place)?;
                 Some(Measured::Number(CheckedMeasure::Number(NumberMeasure::CountDistinct, access)))
             }
             Measure::First(path) => self.value_measure(ValueMeasure::First, path, table, &place),
             Measure::Last(path) => self.value_measure(ValueMeasure::Last, path, table, &place),
             Measure::MostFrequent(path) => self.value_measure(ValueMeasure::MostFrequent, path, table, &place),
         }
+    }
+
+    /// Where a property of an event is stored whose values are told apart: no list.
+    pub(super) fn single_access(&mut self, path: &PropertyPath, table: &Table, place: &DocPath) -> Option<Access> {
+        let access = self.access(path, table, NOUN, place)?;
+        if let ColumnType::List(_) = access.stored {
+            let message = format!("`{path}` is of type {}; only single values are told apart", access.stored);
+            self.report(place, Finding::new(Code::UnsuitableProperty, message));
+            return None;
+        }
+        Some(access)
     }
 
     fn number_measure(&mut self, measure: NumberMeasure, path: &PropertyPath, table: &Table, place: &DocPath) -> Option<Measured> {
@@ -155,8 +166,20 @@ impl<'a> Scope<'a> {
         self.access(path, table, NOUN, place).map(|access| Measured::Value(measure, access))
     }
 
+    /// A count is compared as stated, or is at least 1.
+    pub(super) fn count_test(&mut self, comparison: Option<&Comparison>, path: &DocPath) -> Option<Test> {
+        let Some(comparison) = comparison else {
+            let one = Operand::Number(Decimal::from(1i64));
+            return Some(Test { operator: Operator::Gte, operand: one, ignore_case: false });
+        };
+        self.comparison(comparison, Compared::Number, path).map(|(_, test)| test)
+    }
+
     fn measured_test(&mut self, leaf: &EventLeaf, measured: Measured, path: &DocPath) -> Option<(CheckedMeasure, Test)> {
         match (measured, &leaf.comparison) {
+            (Measured::Number(measure @ CheckedMeasure::Rows(RowMeasure::Count)), comparison) => {
+                Some((measure, self.count_test(comparison.as_ref(), path)?))
+            }
             (Measured::Number(measure), Some(comparison)) => {
                 let (_, test) = self.comparison(comparison, Compared::Number, path)?;
                 Some((measure, test))
@@ -164,9 +187,6 @@ impl<'a> Scope<'a> {
             (Measured::Value(measure, access), Some(comparison)) => {
                 let (reading, test) = self.comparison(comparison, Compared::Chosen(&access), path)?;
                 Some((CheckedMeasure::Value(measure, access, reading), test))
-            }
-            (Measured::Number(measure @ CheckedMeasure::Rows(RowMeasure::Count)), None) => {
-                Some((measure, Test { operator: Operator::Gte, operand: Operand::Number(Decimal::from(1i64)), ignore_case: false }))
             }
             (Measured::Number(_) | Measured::Value(..), None) => {
                 let message = format!("the measure `{}` needs an `operator` to compare it", leaf.events.measure.keyword());

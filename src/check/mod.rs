@@ -12,12 +12,16 @@ mod property;
 mod quantity;
 mod references;
 mod scope;
+mod scoring;
+mod sequence;
+mod signal;
 mod window;
 
 pub use checked::{
-    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
-    CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedTop, Element, ElementType, NumberMeasure,
-    Operand, Reading, RowMeasure, Test, ValueMeasure,
+    CheckedAttribute, CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure,
+    CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedScoring, CheckedScoringRule, CheckedSegment,
+    CheckedSequence, CheckedSignal, CheckedStep, CheckedTop, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure,
+    Test, ValueMeasure,
 };
 pub use pattern::{ASCII_BOUNDARY, Case, InvalidPattern, NOT_ASCII_BOUNDARY, expand};
 
@@ -26,6 +30,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Finding, Report, Severity};
 use crate::model::catalog::Catalog;
+use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
 use crate::syntax::Document;
@@ -75,7 +80,15 @@ struct Entry<'a> {
     document: &'a Document,
     findings: Vec<Finding>,
     rule: Option<CheckedRule>,
-    references: Vec<(SegmentId, DocPath)>,
+    references: Vec<Mention>,
+}
+
+/// A reference from one definition to another.
+struct Mention {
+    target: SegmentId,
+    /// What the other one has to contain.
+    contains: Subject,
+    path: DocPath,
 }
 
 impl Entry<'_> {

@@ -1,9 +1,10 @@
-//! Numbers per subject that are ranked.
+//! Numbers per subject that are ranked, or compared with each other.
 
 use super::scope::Scope;
-use super::{CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedTop, Reading};
+use super::{CheckedCompare, CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedTop, Reading};
 use crate::diagnostic::{Code, Finding};
-use crate::model::condition::{EventMeasure, Quantity, TopLeaf, TopShare};
+use crate::model::condition::{CompareLeaf, EventMeasure, Quantity, TopLeaf, TopShare};
+use crate::model::decimal::Decimal;
 use crate::model::operator::ValueType;
 use crate::model::path::DocPath;
 use crate::model::property::Property;
@@ -19,6 +20,15 @@ impl Scope<'_> {
         Some(CheckedTop { by: by?, order: leaf.order, share: leaf.share.clone() })
     }
 
+    pub(super) fn compare(&mut self, leaf: &CompareLeaf, path: &DocPath, depth: usize) -> Option<CheckedCompare> {
+        // Each side is a feature of its own.
+        self.leaves = self.leaves.saturating_add(1);
+        let left = self.quantity(&leaf.left, &path.key("left"), depth);
+        let right = self.quantity(&leaf.right, &path.key("right"), depth);
+        let factor = leaf.factor.clone().unwrap_or_else(|| Decimal::from(1i64));
+        Some(CheckedCompare { left: left?, operator: leaf.operator, right: right?, factor })
+    }
+
     fn quantity(&mut self, quantity: &Quantity, place: &DocPath, depth: usize) -> Option<CheckedQuantity> {
         match quantity {
             Quantity::Events(events) => self.quantity_of_events(events, place, depth),
@@ -27,9 +37,9 @@ impl Scope<'_> {
                 match value_type {
                     None | Some(ValueType::Number | ValueType::Price) => property.map(CheckedQuantity::Property),
                     Some(other) => {
-                        let finding =
-                            Finding::new(Code::WrongValueType, format!("a ranking is by numbers, not by `{}`", other.keyword()))
-                                .with_help("Leave `value_type` out, or rank by `{\"days_since\": ...}` of a date.");
+                        let message = format!("what is ranked or compared is a number, not of type `{}`", other.keyword());
+                        let finding = Finding::new(Code::WrongValueType, message)
+                            .with_help("Leave `value_type` out; of a date take `{\"days_since\": ...}`.");
                         self.report(&place.key("value_type"), finding);
                         None
                     }

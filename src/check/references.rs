@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 
-use super::Entry;
+use super::{Entry, Mention};
 use crate::diagnostic::{Code, Finding, nearest};
+use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
 use crate::model::segment::{Definition, Status};
@@ -75,10 +76,10 @@ fn by_id<'a>(documents: impl Iterator<Item = &'a Document>) -> BTreeMap<&'a Segm
 
 fn targets_of(entry: &mut Entry<'_>, known: &BTreeMap<&SegmentId, &Definition>) {
     let own = entry.document.definition();
-    for (target, path) in &entry.references {
+    for Mention { target, contains, path } in &entry.references {
         let finding = match known.get(target) {
             None => Some(unknown(target, own, known)),
-            Some(other) => unsuitable(own, other),
+            Some(other) => unsuitable(own, *contains, other),
         };
         entry.findings.extend(finding.map(|finding| entry.document.place(finding, path)));
     }
@@ -92,10 +93,14 @@ fn unknown(target: &SegmentId, own: &Definition, known: &BTreeMap<&SegmentId, &D
     }
 }
 
-fn unsuitable(own: &Definition, other: &Definition) -> Option<Finding> {
-    if other.subject != own.subject {
-        let (own, subject) = (own.subject.keyword(), other.subject.keyword());
-        let message = format!("`{}` is a segment of {subject}s, and this one of {own}s", other.id);
+fn unsuitable(own: &Definition, contains: Subject, other: &Definition) -> Option<Finding> {
+    if other.subject != contains {
+        let (own, wanted, subject) = (own.subject, contains.keyword(), other.subject.keyword());
+        let message = if own == contains {
+            format!("`{}` is a segment of {subject}s, and this one of {wanted}s", other.id)
+        } else {
+            format!("`{}` is a segment of {subject}s, where one of {wanted}s is asked", other.id)
+        };
         return Some(Finding::new(Code::WrongSubject, message));
     }
     match other.status {
@@ -116,8 +121,8 @@ fn cycles(entries: &mut [Entry<'_>], known: &BTreeMap<SegmentId, usize>) {
         let message = format!("segments refer to each other in a circle: `{} -> {id}`", ids.join(" -> "));
         let next = cycle.get(1).copied().unwrap_or(start);
         let path = entries.get(start).and_then(|entry| {
-            let reference = entry.references.iter().find(|(target, _)| known.get(target) == Some(&next));
-            reference.map(|(_, path)| path.clone())
+            let reference = entry.references.iter().find(|mention| known.get(&mention.target) == Some(&next));
+            reference.map(|mention| mention.path.clone())
         });
         found.push((start, Finding::new(Code::ReferenceCycle, message).with_help("Leave one of these references out."), path));
     }
@@ -131,7 +136,7 @@ fn shortest_cycle(start: usize, entries: &[Entry<'_>], known: &BTreeMap<SegmentI
     let mut came_from: BTreeMap<usize, usize> = BTreeMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(at) = queue.pop_front() {
-        for (target, _) in entries.get(at).map(|entry| entry.references.as_slice()).unwrap_or_default() {
+        for Mention { target, .. } in entries.get(at).map(|entry| entry.references.as_slice()).unwrap_or_default() {
             let Some(&next) = known.get(target) else { continue };
             if next == start {
                 let mut way = vec![at];
@@ -157,7 +162,7 @@ fn broken(entries: &mut [Entry<'_>], known: &BTreeMap<SegmentId, usize>) {
             entries.iter().enumerate().filter(|(_, entry)| entry.has_errors()).map(|(index, _)| index).collect();
         let mut found = Vec::new();
         for (index, entry) in entries.iter().enumerate().filter(|(index, _)| !failed.contains(index)) {
-            for (target, path) in &entry.references {
+            for Mention { target, path, .. } in &entry.references {
                 let other = known.get(target).filter(|other| failed.contains(other)).and_then(|other| entries.get(*other));
                 if let Some(other) = other {
                     let finding = Finding::new(Code::BrokenReference, format!("the segment `{target}` has errors"))

@@ -79,6 +79,15 @@ pub(crate) enum OutputFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start a project: configuration, definitions and sample data in an empty folder
+    #[command(
+        long_about = "Start a project: a commented configuration, a few definitions and sample data in an empty folder.\n\nThe \
+                      definitions are templates from the library that the program carries; those that they refer to come along. \
+                      Nothing that is there is touched: a folder with anything in it but `.git` is refused.",
+        after_help = "Examples:\n  segmenta init shop\n  segmenta init --list\n  \
+                      segmenta init shop --template birthday-soon,win-back"
+    )]
+    Init(InitArguments),
     /// Check definitions: every error and warning, with its place and help
     #[command(
         after_help = "Examples:\n  segmenta validate\n  segmenta validate queries/vip.json --offline\n  segmenta validate --data\n  \
@@ -191,6 +200,19 @@ pub(crate) enum Command {
 /// An instant on the command line.
 fn instant(text: &str) -> Result<Timestamp, String> {
     text.parse().map(floor_to_micros).map_err(|_| "write RFC 3339, such as 2026-01-01T00:00:00Z".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The folder, which is made when it is not there; the current one when left out
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// Definitions to start from, or `all`; a few that show the language when left out
+    #[arg(long = "template", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) templates: Vec<String>,
+    /// List the definitions that there are to start from, and write nothing
+    #[arg(long, conflicts_with_all = ["folder", "templates"])]
+    pub(crate) list: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod foreign;
 mod observations;
 mod progress;
 mod render;
+mod templates;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -72,6 +73,7 @@ fn dispatch(arguments: Arguments, screen: Screen) -> Result<(), CliError> {
         Command::Schema => commands::schema::print_schema(screen),
         Command::Completions(arguments) => commands::schema::print_completions(screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(screen, &arguments),
+        Command::Init(arguments) => commands::init::execute(screen, &arguments),
         other => with_runtime(&global, screen, other),
     }
 }
@@ -117,6 +119,7 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Schema => commands::schema::print_schema(context.screen),
         Command::Completions(arguments) => commands::schema::print_completions(context.screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(context.screen, &arguments),
+        Command::Init(arguments) => commands::init::execute(context.screen, &arguments),
     }
 }
 

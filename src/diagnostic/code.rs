@@ -76,12 +76,12 @@ codes! {
 
     /// A dynamic segment without a rule, or a static one with a rule.
     RuleMismatch = "rule-mismatch", Error;
-    /// A leaf of the language that this version does not evaluate.
-    NotYetSupported = "not-yet-supported", Error;
     /// A group, or a list of choices, with nothing in it.
     EmptyGroup = "empty-group", Error;
     /// An operand that can match nothing or everything: `in []`, `contains ""`.
     EmptyOperand = "empty-operand", Error;
+    /// A step of a sequence that may stand only at its end.
+    MisplacedStep = "misplaced-step", Error;
     /// More asked of a list of conditions than it has.
     CountOutOfRange = "count-out-of-range", Error;
     /// More leaves, longer lists or longer texts than the limits allow.

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
+use super::score::Scored;
 use crate::check::{Element, ElementType, Reading};
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, RankOrder, Subject, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
 use crate::model::property::DatePart;
-use crate::model::window::{DateExpr, Window};
+use crate::model::window::{DateExpr, Duration, Window};
 
 /// What a segment means.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -91,6 +92,24 @@ pub enum SubjectTest {
     Member(SegmentId),
     /// The subject is among the first of a ranking.
     Top(Ranking),
+    /// The subject's score is enough. The whole formula of a scored segment.
+    Scored(Box<Scored>),
+    /// Two numbers of the subject compare as stated.
+    Compare(Comparison),
+}
+
+/// `left comparator factor * right`; false when a side is missing. A double stays what it is, and what it is compared with is rounded
+/// to the nearest double; any other two numbers compare exactly.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Comparison<F = Feature> {
+    /// On the left.
+    pub left: F,
+    /// How.
+    pub comparator: Comparator,
+    /// On the right.
+    pub right: F,
+    /// What the right side is multiplied by, exactly.
+    pub factor: Decimal,
 }
 
 /// The subjects of the universe that have a value, by that number. A subject is among the first when fewer than k have a strictly
@@ -123,6 +142,10 @@ pub enum Feature {
     Attribute(Value),
     /// Measured over the subject's events.
     Measure(MeasureFeature),
+    /// Whether the subject's events contain the steps of a sequence: a boolean, never missing.
+    Sequence(SequenceFeature),
+    /// Measured over events of the members of a user segment that name the product.
+    Signal(SignalFeature),
     /// `xxh3_64(salt ":" subject_id)`: XXH3 of 64 bits, seed 0, of the UTF-8 bytes. An unsigned integer.
     Hash {
         /// What tells samples apart.
@@ -156,6 +179,42 @@ pub struct MeasureFeature {
     pub window: Window,
     /// What is computed.
     pub aggregate: Aggregate,
+}
+
+/// Events of the subject at strictly increasing times.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SequenceFeature {
+    /// What must be there, in this order; at least one.
+    pub steps: Vec<EventStep>,
+    /// What must not follow the last of them strictly later and at most `within` after it, while that time is over by `as_of`.
+    pub absent: Option<EventStep>,
+    /// How long after the first event the last one may be.
+    pub within: Option<Duration>,
+    /// Properties that are equal on all of the events: as numbers, or as the same text, boolean or instant. An event that lacks one
+    /// takes no part. Sorted, without repeats.
+    pub same: Vec<Access>,
+    /// When; the absent step is looked for outside as well.
+    pub window: Window,
+}
+
+/// One event of a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct EventStep<D = DateTest> {
+    /// The event types; sorted, without repeats; `None` = any event.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// What must hold of the event.
+    pub filter: Formula<RowTest<D>>,
+}
+
+/// A measure over the events of the members of a user segment that name the product.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SignalFeature {
+    /// The segment of users.
+    pub segment: SegmentId,
+    /// What holds the id of the product, read as text.
+    pub product: Access,
+    /// What is measured.
+    pub measure: MeasureFeature,
 }
 
 /// What is computed over the events of a measure.

@@ -4,13 +4,15 @@
 use bigdecimal::{BigDecimal, RoundingMode};
 
 use super::logical::{
-    Aggregate, Comparator, DateTest, DistinctUnit, ElementsTest, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature,
-    NumberTest, Ranking, RowTest, SubjectTest, Test, TextMatch, TextTest, Value,
+    Aggregate, Comparator, Comparison, DateTest, DistinctUnit, ElementsTest, EventStep, Feature, Formula, LogicalRule,
+    LogicalSegment, MeasureFeature, NumberTest, Ranking, RowTest, SequenceFeature, SignalFeature, SubjectTest, Test, TextMatch,
+    TextTest, Value,
 };
+use super::score::lower_scoring;
 use crate::check::{
-    CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
-    CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedTop, Element, NumberMeasure, Operand, Reading,
-    RowMeasure, ValueMeasure,
+    CheckedAttribute, CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure,
+    CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedSequence, CheckedSignal,
+    CheckedStep, CheckedTop, Element, NumberMeasure, Operand, Reading, RowMeasure, ValueMeasure,
 };
 use crate::model::condition::{LifecyclePattern, Logic};
 use crate::model::decimal::Decimal;
@@ -23,6 +25,7 @@ pub fn lower(segment: &CheckedSegment) -> LogicalSegment {
     let rule = match segment.rule() {
         CheckedRule::Static => LogicalRule::Static,
         CheckedRule::Conditions(condition) => LogicalRule::Formula(lower_condition(condition)),
+        CheckedRule::Scoring(scoring) => LogicalRule::Formula(lower_scoring(scoring)),
     };
     LogicalSegment { id: segment.id().clone(), subject: segment.subject(), rule }
 }
@@ -49,13 +52,21 @@ pub(super) fn lower_condition(condition: &CheckedCondition) -> Formula<SubjectTe
     }
 }
 
-fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
+pub(super) fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
     match leaf {
         CheckedLeaf::Everyone => Formula::Constant(true),
         CheckedLeaf::Nobody => Formula::Constant(false),
         CheckedLeaf::Lifecycle(lifecycle) => lower_lifecycle(lifecycle),
         CheckedLeaf::Sample(sample) => lower_sample(sample),
         CheckedLeaf::Top(top) => Formula::Leaf(SubjectTest::Top(lower_top(top))),
+        CheckedLeaf::Compare(compare) => lower_compare(compare),
+        CheckedLeaf::Sequence(sequence) => {
+            Formula::Leaf(SubjectTest::Feature(Feature::Sequence(lower_sequence(sequence)), Test::Boolean(true)))
+        }
+        CheckedLeaf::Signal(signal) => {
+            let feature = Feature::Signal(lower_signal(signal));
+            lower_test(&signal.test, |test| SubjectTest::Feature(feature, test))
+        }
         CheckedLeaf::Segment { segment_id, negated } => {
             let member = Formula::Leaf(SubjectTest::Member(segment_id.clone()));
             if *negated { negate(member) } else { member }
@@ -73,12 +84,8 @@ fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
 
 fn lower_lifecycle(lifecycle: &CheckedLifecycle) -> Formula<SubjectTest> {
     let test = |aggregate, window, test| {
-        let measure = MeasureFeature {
-            event_type: lifecycle.event_type.clone(),
-            filter: Formula::All(lifecycle.filter.iter().map(lower_row).collect()),
-            window,
-            aggregate,
-        };
+        let measure =
+            MeasureFeature { event_type: lifecycle.event_type.clone(), filter: lower_rows(&lifecycle.filter), window, aggregate };
         Formula::Leaf(SubjectTest::Feature(Feature::Measure(measure), test))
     };
     let some = |window, count: u64| {
@@ -126,22 +133,70 @@ fn lower_property(property: &CheckedProperty, reading: Reading) -> Value {
     }
 }
 
+/// In a ranking what counts events is missing where there are none.
 fn lower_top(top: &CheckedTop) -> Ranking {
-    let (order, share) = (top.order, top.share.clone());
-    match &top.by {
-        CheckedQuantity::Property(property) => {
-            Ranking { by: Feature::Attribute(lower_property(property, Reading::Number)), present: None, order, share }
+    let by = lower_quantity(&top.by);
+    let present = match &by {
+        Feature::Measure(measure) if is_zero_of_none(&measure.aggregate) => {
+            Some(Feature::Measure(MeasureFeature { aggregate: Aggregate::Count, ..measure.clone() }))
         }
-        CheckedQuantity::Events { event_type, filter, window, measure } => {
-            let feature = |aggregate| {
-                let filter = Formula::All(filter.iter().map(lower_row).collect());
-                Feature::Measure(MeasureFeature { event_type: event_type.clone(), filter, window: window.clone(), aggregate })
-            };
-            let aggregate = lower_aggregate(measure);
-            let present = is_zero_of_none(&aggregate).then(|| feature(Aggregate::Count));
-            Ranking { by: feature(aggregate), present, order, share }
-        }
+        Feature::Attribute(_) | Feature::Measure(_) | Feature::Sequence(_) | Feature::Signal(_) | Feature::Hash { .. } => None,
+    };
+    Ranking { by, present, order: top.order, share: top.share.clone() }
+}
+
+fn lower_quantity(quantity: &CheckedQuantity) -> Feature {
+    match quantity {
+        CheckedQuantity::Property(property) => Feature::Attribute(lower_property(property, Reading::Number)),
+        CheckedQuantity::Events { event_type, filter, window, measure } => Feature::Measure(MeasureFeature {
+            event_type: event_type.clone(),
+            filter: lower_rows(filter),
+            window: window.clone(),
+            aggregate: lower_aggregate(measure),
+        }),
     }
+}
+
+fn lower_compare(compare: &CheckedCompare) -> Formula<SubjectTest> {
+    let (operator, negative) = match compare.operator.complement_of() {
+        Some(positive) => (positive, true),
+        None => (compare.operator, false),
+    };
+    let comparator = match operator {
+        Operator::Gt => Comparator::Gt,
+        Operator::Gte => Comparator::Gte,
+        Operator::Lt => Comparator::Lt,
+        Operator::Lte => Comparator::Lte,
+        // INVARIANT: `check` lets no operator through but these and `eq`.
+        _ => Comparator::Eq,
+    };
+    let (left, right) = (lower_quantity(&compare.left), lower_quantity(&compare.right));
+    let formula = Formula::Leaf(SubjectTest::Compare(Comparison { left, comparator, right, factor: compare.factor.clone() }));
+    if negative { negate(formula) } else { formula }
+}
+
+fn lower_sequence(sequence: &CheckedSequence) -> SequenceFeature {
+    SequenceFeature {
+        steps: sequence.steps.iter().map(lower_step).collect(),
+        absent: sequence.absent.as_ref().map(lower_step),
+        within: sequence.within,
+        same: sorted(sequence.same.clone()),
+        window: sequence.window.clone(),
+    }
+}
+
+fn lower_step(step: &CheckedStep) -> EventStep {
+    EventStep { event_type: step.event_type.clone(), filter: lower_rows(&step.filter) }
+}
+
+fn lower_signal(signal: &CheckedSignal) -> SignalFeature {
+    let measure = MeasureFeature {
+        event_type: Some(signal.event_type.clone()),
+        filter: Formula::All(Vec::new()),
+        window: signal.window.clone(),
+        aggregate: Aggregate::Count,
+    };
+    SignalFeature { segment: signal.segment_id.clone(), product: signal.product.clone(), measure }
 }
 
 /// Whether a measure has a value over no events.
@@ -163,7 +218,7 @@ fn is_zero_of_none(aggregate: &Aggregate) -> bool {
 fn lower_measure(events: &CheckedEvents) -> MeasureFeature {
     MeasureFeature {
         event_type: events.event_type.clone(),
-        filter: Formula::All(events.filter.iter().map(lower_row).collect()),
+        filter: lower_rows(&events.filter),
         window: events.window.clone(),
         aggregate: lower_aggregate(&events.measure),
     }
@@ -186,6 +241,10 @@ fn lower_aggregate(measure: &CheckedMeasure) -> Aggregate {
         CheckedMeasure::Value(ValueMeasure::Last, access, reading) => Aggregate::Last(access.clone(), *reading),
         CheckedMeasure::Value(ValueMeasure::MostFrequent, access, reading) => Aggregate::MostFrequent(access.clone(), *reading),
     }
+}
+
+fn lower_rows(rows: &[CheckedRow]) -> Formula<RowTest> {
+    Formula::All(rows.iter().map(lower_row).collect())
 }
 
 pub(super) fn lower_row(row: &CheckedRow) -> Formula<RowTest> {

@@ -2,13 +2,17 @@
 
 use super::logical::{Formula, RowTest, SubjectTest};
 use super::lower::{lower_condition, lower_row};
+use super::score::{Degree, lower_degree, lower_scoring};
 use crate::check::{
-    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedRow,
-    CheckedRule, CheckedSegment, CheckedTop, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+    CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedScoring, CheckedSegment, CheckedSequence, CheckedSignal, CheckedStep,
+    CheckedTop, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
 };
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, TopShare};
+use crate::model::decimal::Decimal;
 use crate::model::path::DocPath;
+use crate::model::scoring::Combination;
 use crate::model::window::Window;
 
 /// A node of the author's tree.
@@ -20,6 +24,10 @@ pub struct OutlineNode {
     pub label: String,
     /// When it holds.
     pub formula: Formula<SubjectTest>,
+    /// How well it holds; `None` in a segment that does not score, and of the score itself.
+    pub degree: Option<Degree>,
+    /// How much it counts, when it is the condition of a rule of a score.
+    pub weight: Option<Decimal>,
     /// The nodes below it.
     pub children: Vec<Self>,
 }
@@ -68,11 +76,40 @@ fn outline_row(row: &CheckedRow, path: DocPath) -> RowOutlineNode {
 pub fn outline(segment: &CheckedSegment) -> Option<OutlineNode> {
     match segment.rule() {
         CheckedRule::Static => None,
-        CheckedRule::Conditions(condition) => Some(outline_condition(condition)),
+        CheckedRule::Conditions(condition) => Some(outline_condition(condition, Grading::None)),
+        CheckedRule::Scoring(scoring) => Some(outline_scoring(scoring)),
     }
 }
 
-fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
+fn outline_scoring(scoring: &CheckedScoring) -> OutlineNode {
+    let combined = match scoring.combination {
+        Combination::All => "the least degree",
+        Combination::Any => "the greatest degree",
+        Combination::Weighted => "the weighted mean of the degrees",
+    };
+    let rules = scoring.rules.iter().map(|rule| {
+        let weight = Some(rule.weight.clone());
+        OutlineNode { weight, ..outline_condition(&rule.condition, Grading::Degrees) }
+    });
+    OutlineNode {
+        path: scoring.path.clone(),
+        label: format!("score, {combined}, gte {}", scoring.threshold),
+        formula: lower_scoring(scoring),
+        degree: None,
+        weight: None,
+        children: rules.collect(),
+    }
+}
+
+/// Whether nodes have degrees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grading {
+    None,
+    Degrees,
+}
+
+fn outline_condition(condition: &CheckedCondition, grading: Grading) -> OutlineNode {
+    let outline_condition = |condition| outline_condition(condition, grading);
     let (label, children) = match condition {
         CheckedCondition::Group { logic, conditions, .. } => {
             let label = match logic {
@@ -87,7 +124,14 @@ fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
         CheckedCondition::Not { condition, .. } => ("not".to_owned(), vec![outline_condition(condition)]),
         CheckedCondition::Leaf { leaf, .. } => (leaf_label(leaf), Vec::new()),
     };
-    OutlineNode { path: condition.path().clone(), label, formula: lower_condition(condition), children }
+    OutlineNode {
+        path: condition.path().clone(),
+        label,
+        formula: lower_condition(condition),
+        degree: (grading == Grading::Degrees).then(|| lower_degree(condition)),
+        weight: None,
+        children,
+    }
 }
 
 fn leaf_label(leaf: &CheckedLeaf) -> String {
@@ -96,6 +140,9 @@ fn leaf_label(leaf: &CheckedLeaf) -> String {
         CheckedLeaf::Nobody => "nobody: no source provides such a metric".to_owned(),
         CheckedLeaf::Lifecycle(lifecycle) => lifecycle_label(lifecycle),
         CheckedLeaf::Top(top) => top_label(top),
+        CheckedLeaf::Compare(compare) => compare_label(compare),
+        CheckedLeaf::Sequence(sequence) => sequence_label(sequence),
+        CheckedLeaf::Signal(signal) => signal_label(signal),
         CheckedLeaf::Sample(sample) => format!("in a sample of {} % by `{}`", sample.percent, sample.salt),
         CheckedLeaf::Segment { segment_id, negated: false } => format!("in segment {segment_id}"),
         CheckedLeaf::Segment { segment_id, negated: true } => format!("not in segment {segment_id}"),
@@ -127,12 +174,7 @@ fn measured_label(
 }
 
 fn top_label(top: &CheckedTop) -> String {
-    let by = match &top.by {
-        CheckedQuantity::Events { event_type, filter, window, measure } => {
-            measured_label(measure, event_type.as_deref(), filter, window)
-        }
-        CheckedQuantity::Property(property) => property_label(property),
-    };
+    let by = quantity_label(&top.by);
     let end = match top.order {
         RankOrder::Descending => "highest",
         RankOrder::Ascending => "lowest",
@@ -141,6 +183,42 @@ fn top_label(top: &CheckedTop) -> String {
         TopShare::Count(count) => format!("among the {count} with the {end} {by}"),
         TopShare::Percent(percent) => format!("among the {percent} % with the {end} {by}"),
     }
+}
+
+fn quantity_label(quantity: &CheckedQuantity) -> String {
+    match quantity {
+        CheckedQuantity::Events { event_type, filter, window, measure } => {
+            measured_label(measure, event_type.as_deref(), filter, window)
+        }
+        CheckedQuantity::Property(property) => property_label(property),
+    }
+}
+
+fn compare_label(compare: &CheckedCompare) -> String {
+    let (left, right) = (quantity_label(&compare.left), quantity_label(&compare.right));
+    let factor = if compare.factor == Decimal::from(1i64) { String::new() } else { format!("{} times ", compare.factor) };
+    format!("{left} {} {factor}{right}", compare.operator)
+}
+
+fn sequence_label(sequence: &CheckedSequence) -> String {
+    let step = |step: &CheckedStep| selection_label(step.event_type.as_deref(), &step.filter);
+    let mut label = sequence.steps.iter().map(step).collect::<Vec<_>>().join(", then ");
+    match (&sequence.absent, sequence.within) {
+        (Some(absent), Some(within)) => label.push_str(&format!(", then no {} within {within}", step(absent))),
+        (None, Some(within)) => label.push_str(&format!(" within {within}")),
+        (_, None) => {}
+    }
+    if !sequence.same.is_empty() {
+        label.push_str(&format!(", with the same {}", joined(&sequence.same)));
+    }
+    label.push_str(&window_label(&sequence.window));
+    label
+}
+
+fn signal_label(signal: &CheckedSignal) -> String {
+    let events = selection_label(Some(&signal.event_type), &[]);
+    let window = window_label(&signal.window);
+    format!("count of {events} by members of {}{window} {}", signal.segment_id, test_label(&signal.test))
 }
 
 /// Which events are looked at.

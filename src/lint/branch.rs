@@ -28,7 +28,7 @@ pub(super) fn lint(segment: &CheckedSegment, probes: &Probes, found: &mut Found<
         let rows = outline_rows(events.filter, &place);
         let children: Vec<_> = rows.iter().map(Branch::of_rows).collect();
         let formula = Formula::All(rows.iter().map(|row| row.formula.clone()).collect());
-        let list = Branch { path: &place, label: "", formula: &formula, children, is_written: false };
+        let list = Branch { path: &place, label: "", formula: &formula, children, is_written: false, is_graded: false };
         judge(&list, probes, found);
     }
 }
@@ -41,25 +41,28 @@ struct Branch<'a, L> {
     children: Vec<Self>,
     /// It was written as a group below others; the rule as a whole and a list of conditions on events were not.
     is_written: bool,
+    /// It has a degree: what excludes each other may both be near.
+    is_graded: bool,
 }
 
 impl<'a> Branch<'a, SubjectTest> {
     fn of_subjects(node: &'a OutlineNode) -> Self {
-        let OutlineNode { path, label, formula, children, .. } = node;
+        let OutlineNode { path, label, formula, children, degree, .. } = node;
         let children = children.iter().map(Self::of_subjects).collect();
-        Self { path, label, formula, children, is_written: path.parent().is_some() }
+        Self { path, label, formula, children, is_written: path.parent().is_some(), is_graded: degree.is_some() }
     }
 }
 
 impl<'a> Branch<'a, RowTest> {
     fn of_rows(node: &'a RowOutlineNode) -> Self {
         let RowOutlineNode { path, label, formula, children } = node;
-        Self { path, label, formula, children: children.iter().map(Self::of_rows).collect(), is_written: true }
+        let children = children.iter().map(Self::of_rows).collect();
+        Self { path, label, formula, children, is_written: true, is_graded: false }
     }
 }
 
 /// A leaf of a formula that tests one value.
-trait Tested: Clone + Ord {
+pub(super) trait Tested: Clone + Ord {
     /// What is tested.
     type Of: Ord;
 
@@ -81,8 +84,8 @@ impl Tested for SubjectTest {
     fn parts(&self) -> Option<(Feature, &Test)> {
         match self {
             Self::Feature(Feature::Attribute(value), test) => Some((Feature::Attribute(compared(value)), test)),
-            Self::Feature(feature @ (Feature::Measure(_) | Feature::Hash { .. }), test) => Some((feature.clone(), test)),
-            Self::Member(_) | Self::Top(_) => None,
+            Self::Feature(feature, test) => Some((feature.clone(), test)),
+            Self::Member(_) | Self::Top(_) | Self::Compare(_) | Self::Scored(_) => None,
         }
     }
 
@@ -96,7 +99,7 @@ impl Tested for SubjectTest {
                 TopShare::Count(count) => *count == 0,
                 TopShare::Percent(percent) => percent.is_zero(),
             },
-            Self::Feature(..) | Self::Member(_) => false,
+            Self::Feature(..) | Self::Member(_) | Self::Compare(_) | Self::Scored(_) => false,
         }
     }
 
@@ -256,6 +259,9 @@ fn counted(verdicts: &[Verdict], count: usize) -> Verdict {
 
 /// Conditions of a group that exclude each other, or of which one always holds.
 fn excluded<L: Tested>(branch: &Branch<'_, L>, probes: &Probes, found: &mut Found<'_>) -> Verdict {
+    if branch.is_graded {
+        return Verdict::Open;
+    }
     // Alternatives always hold when their negations exclude each other.
     let value = match branch.formula {
         Formula::All(_) => false,
@@ -315,7 +321,7 @@ fn tell(path: &DocPath, value: bool, message: &str, help: &str, found: &mut Foun
 }
 
 /// The leaves that must hold, or must not, for a formula to be `wanted`; some of them where others cannot be told apart.
-fn collect<'a, L>(formula: &'a Formula<L>, wanted: bool, literals: &mut Vec<(bool, &'a L)>) {
+pub(super) fn collect<'a, L>(formula: &'a Formula<L>, wanted: bool, literals: &mut Vec<(bool, &'a L)>) {
     match (formula, wanted) {
         (Formula::Leaf(leaf), _) => literals.push((wanted, leaf)),
         (Formula::Not(inner), _) => collect(inner, !wanted, literals),
@@ -327,7 +333,7 @@ fn collect<'a, L>(formula: &'a Formula<L>, wanted: bool, literals: &mut Vec<(boo
 }
 
 /// Whether leaves cannot be as they must all at once.
-fn exclude<L: Tested>(literals: &[(bool, &L)], probes: &Probes) -> bool {
+pub(super) fn exclude<L: Tested>(literals: &[(bool, &L)], probes: &Probes) -> bool {
     let is_opposed = |(must, leaf): &(bool, &L)| *must && literals.contains(&(false, leaf));
     let is_void = |(must, leaf): &(bool, &L)| *must && leaf.is_void();
     if literals.iter().any(|literal| is_opposed(literal) || is_void(literal)) {

@@ -37,20 +37,27 @@ impl Domain {
         match feature {
             Feature::Attribute(value) => Self::of_value(value),
             Feature::Hash { .. } => Self { missing: false, whole: true, least: zero(), greatest: Some(Decimal::from(u64::MAX)) },
-            Feature::Measure(measure) => match &measure.aggregate {
-                Aggregate::Count | Aggregate::Active(_) | Aggregate::CountDistinct(_) => {
-                    Self { missing: false, whole: true, least: zero(), greatest: None }
-                }
-                Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast => Self { least: zero(), ..ANY },
-                Aggregate::Sum(_) => Self { missing: false, ..ANY },
-                Aggregate::FirstTime
-                | Aggregate::Avg(_)
-                | Aggregate::Min(_)
-                | Aggregate::Max(_)
-                | Aggregate::First(..)
-                | Aggregate::Last(..)
-                | Aggregate::MostFrequent(..) => ANY,
-            },
+            Feature::Measure(measure) => Self::of_aggregate(&measure.aggregate),
+            Feature::Signal(signal) => Self::of_aggregate(&signal.measure.aggregate),
+            Feature::Sequence(_) => Self { missing: false, ..ANY },
+        }
+    }
+
+    fn of_aggregate(aggregate: &Aggregate) -> Self {
+        let zero = || Some(Decimal::from(0u64));
+        match aggregate {
+            Aggregate::Count | Aggregate::Active(_) | Aggregate::CountDistinct(_) => {
+                Self { missing: false, whole: true, least: zero(), greatest: None }
+            }
+            Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast => Self { least: zero(), ..ANY },
+            Aggregate::Sum(_) => Self { missing: false, ..ANY },
+            Aggregate::FirstTime
+            | Aggregate::Avg(_)
+            | Aggregate::Min(_)
+            | Aggregate::Max(_)
+            | Aggregate::First(..)
+            | Aggregate::Last(..)
+            | Aggregate::MostFrequent(..) => ANY,
         }
     }
 

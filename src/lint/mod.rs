@@ -27,7 +27,7 @@ pub fn lint(documents: &[Document], checked: &Checked, calendar: &Calendar, fact
     let valid = |document: &Document| checked.segments.get(&document.definition().id)?.as_ref().ok();
     let segments: Vec<(&Document, &CheckedSegment)> =
         documents.iter().filter_map(|document| Some((document, valid(document)?))).collect();
-    let twins = twins::twins(segments.iter().map(|(_, segment)| *segment));
+    let twins = twins::twins(segments.iter().map(|(_, segment)| *segment), &probes);
     let mut report = Report::default();
     for (document, segment) in segments {
         let mut found = Found { document, findings: Vec::new() };

@@ -1,11 +1,13 @@
 //! Segments that mean the same, or nearly so.
 //!
 //! Two segments mean the same when their normal forms are equal. They are similar when both are groups of the same logic that have at
-//! least [`SHARED`] conditions in common and each at most one besides.
+//! least [`SHARED`] conditions in common and each at most one besides; unless those two exclude each other, as in a family of segments
+//! that share no member.
 
 use std::collections::BTreeMap;
 
-use crate::check::CheckedSegment;
+use super::branch::{collect, exclude};
+use crate::check::{CheckedSegment, Probes};
 use crate::diagnostic::{Code, Finding};
 use crate::ir::{Formula, LogicalRule, LogicalSegment, SubjectTest, lower, normalize, normalize_formula, outline};
 use crate::model::id::SegmentId;
@@ -41,7 +43,7 @@ impl Side<'_> {
 }
 
 /// What is to be said of segments that are like others: of each at most once, and of sameness rather than of likeness.
-pub(super) fn twins<'a>(segments: impl Iterator<Item = &'a CheckedSegment>) -> Vec<Twin<'a>> {
+pub(super) fn twins<'a>(segments: impl Iterator<Item = &'a CheckedSegment>, probes: &Probes) -> Vec<Twin<'a>> {
     let sides: Vec<Side<'a>> = segments
         .filter(|segment| segment.definition().status != Status::Archived)
         .map(|checked| Side { checked, logical: normalize(lower(checked)) })
@@ -60,7 +62,7 @@ pub(super) fn twins<'a>(segments: impl Iterator<Item = &'a CheckedSegment>) -> V
             let finding = Finding::new(Code::DuplicateSegment, format!("this segment means the same as `{id}`"))
                 .with_help(format!("Keep one of them, or refer to it: `{{\"type\": \"segment\", \"segment_id\": \"{id}\"}}`."));
             twins.push(Twin { segment: side.checked.id(), path: DocPath::root().key("id"), finding });
-        } else if let Some(twin) = sides.iter().find_map(|other| similar(side, other)) {
+        } else if let Some(twin) = sides.iter().find_map(|other| similar(side, other, probes)) {
             twins.push(twin);
         }
     }
@@ -68,7 +70,7 @@ pub(super) fn twins<'a>(segments: impl Iterator<Item = &'a CheckedSegment>) -> V
 }
 
 /// What is to be said of a segment that differs from another in one of several conditions.
-fn similar<'a>(side: &Side<'a>, other: &Side<'_>) -> Option<Twin<'a>> {
+fn similar<'a>(side: &Side<'a>, other: &Side<'_>, probes: &Probes) -> Option<Twin<'a>> {
     let ((joined, own), (other_joined, others)) = (side.members()?, other.members()?);
     if joined != other_joined || side.logical.subject != other.logical.subject || own.len().abs_diff(others.len()) > 1 {
         return None;
@@ -77,9 +79,15 @@ fn similar<'a>(side: &Side<'a>, other: &Side<'_>) -> Option<Twin<'a>> {
     let lacks = |of: &'_ [Formula<SubjectTest>], formula: &Formula<SubjectTest>| of.binary_search(formula).is_err();
     let mut besides = own.iter().filter(|formula| lacks(others, formula));
     let (first, second) = (besides.next(), besides.next());
-    let more = others.iter().filter(|formula| lacks(own, formula)).count();
+    let theirs: Vec<_> = others.iter().filter(|formula| lacks(own, formula)).collect();
+    let more = theirs.len();
     let shared = own.len() - usize::from(first.is_some());
     if second.is_some() || more > 1 || shared < SHARED || (first.is_none() && more == 0) {
+        return None;
+    }
+    let mut apart = Vec::new();
+    theirs.iter().copied().chain(first).for_each(|formula| collect(formula, true, &mut apart));
+    if joined && exclude(&apart, probes) {
         return None;
     }
     let id = other.checked.id();

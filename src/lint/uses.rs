@@ -2,7 +2,7 @@
 
 use crate::check::{
     CheckedAttribute, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedProperty, CheckedQuantity, CheckedRow,
-    CheckedRule, CheckedSegment,
+    CheckedRule, CheckedSegment, CheckedSequence,
 };
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, LifecyclePattern};
@@ -17,8 +17,8 @@ pub(super) struct EventUse<'a> {
     pub(super) filter: &'a [CheckedRow],
     /// When, each with its place.
     pub(super) windows: Vec<(DocPath, Window)>,
-    /// The property that is measured, with its place.
-    pub(super) measured: Option<(DocPath, &'a Access)>,
+    /// Properties that are looked at beside `where`, with their places.
+    pub(super) properties: Vec<(DocPath, &'a Access)>,
 }
 
 /// Every set of events that a definition looks at.
@@ -33,14 +33,23 @@ pub(super) fn event_uses(segment: &CheckedSegment) -> Vec<EventUse<'_>> {
             event_type: lifecycle.event_type.as_deref(),
             filter: &lifecycle.filter,
             windows: pattern_windows(&lifecycle.pattern, &path.key("pattern")),
-            measured: None,
+            properties: Vec::new(),
         }),
-        CheckedLeaf::Top(top) => match &top.by {
-            CheckedQuantity::Events { event_type, filter, window, measure } => {
-                uses.push(measured(&path.key("by"), event_type.as_deref(), filter, window, measure));
+        CheckedLeaf::Sequence(sequence) => uses.extend(steps(sequence, path)),
+        CheckedLeaf::Signal(signal) => uses.push(EventUse {
+            path: path.clone(),
+            event_type: Some(&signal.event_type),
+            filter: &[],
+            windows: vec![(path.key("window"), signal.window.clone())],
+            properties: vec![(path.key("product_id_property"), &signal.product)],
+        }),
+        CheckedLeaf::Top(_) | CheckedLeaf::Compare(_) => {
+            for (place, quantity) in quantities(leaf, path) {
+                if let CheckedQuantity::Events { event_type, filter, window, measure } = quantity {
+                    uses.push(measured(&place, event_type.as_deref(), filter, window, measure));
+                }
             }
-            CheckedQuantity::Property(_) => {}
-        },
+        }
         CheckedLeaf::Everyone
         | CheckedLeaf::Nobody
         | CheckedLeaf::Attribute(_)
@@ -53,25 +62,59 @@ pub(super) fn event_uses(segment: &CheckedSegment) -> Vec<EventUse<'_>> {
 /// Every property of the subject that a definition looks at, with its place.
 pub(super) fn subject_properties(segment: &CheckedSegment) -> Vec<(DocPath, &Access)> {
     let mut found = Vec::new();
-    for_each_leaf(segment, &mut |leaf, path| match leaf {
-        CheckedLeaf::Attribute(CheckedAttribute { property, .. }) => found.extend(accesses(property, &path.key("property"))),
-        CheckedLeaf::Top(top) => match &top.by {
-            CheckedQuantity::Property(property) => found.extend(accesses(property, &path.key("by").key("property"))),
-            CheckedQuantity::Events { .. } => {}
-        },
-        CheckedLeaf::Everyone
-        | CheckedLeaf::Nobody
-        | CheckedLeaf::Events(_)
-        | CheckedLeaf::Lifecycle(_)
-        | CheckedLeaf::Sample(_)
-        | CheckedLeaf::Segment { .. } => {}
+    for_each_leaf(segment, &mut |leaf, path| {
+        if let CheckedLeaf::Attribute(CheckedAttribute { property, .. }) = leaf {
+            found.extend(accesses(property, &path.key("property")));
+        }
+        for (place, quantity) in quantities(leaf, path) {
+            if let CheckedQuantity::Property(property) = quantity {
+                found.extend(accesses(property, &place.key("property")));
+            }
+        }
     });
     found
 }
 
+/// The numbers per subject that a leaf ranks or compares, with their places.
+fn quantities<'a>(leaf: &'a CheckedLeaf, path: &DocPath) -> Vec<(DocPath, &'a CheckedQuantity)> {
+    match leaf {
+        CheckedLeaf::Top(top) => vec![(path.key("by"), &top.by)],
+        CheckedLeaf::Compare(compare) => vec![(path.key("left"), &compare.left), (path.key("right"), &compare.right)],
+        CheckedLeaf::Everyone
+        | CheckedLeaf::Nobody
+        | CheckedLeaf::Attribute(_)
+        | CheckedLeaf::Events(_)
+        | CheckedLeaf::Lifecycle(_)
+        | CheckedLeaf::Sequence(_)
+        | CheckedLeaf::Signal(_)
+        | CheckedLeaf::Sample(_)
+        | CheckedLeaf::Segment { .. } => Vec::new(),
+    }
+}
+
+/// The steps of a sequence; its window and the properties that are to be the same are told of the first.
+fn steps<'a>(sequence: &'a CheckedSequence, path: &DocPath) -> Vec<EventUse<'a>> {
+    let steps = sequence.steps.iter().chain(&sequence.absent).enumerate();
+    let mut uses: Vec<EventUse<'a>> = steps
+        .map(|(index, step)| EventUse {
+            path: path.key("steps").index(index),
+            event_type: step.event_type.as_deref(),
+            filter: &step.filter,
+            windows: Vec::new(),
+            properties: Vec::new(),
+        })
+        .collect();
+    if let Some(first) = uses.first_mut() {
+        first.windows.push((path.key("window"), sequence.window.clone()));
+        let same = path.key("same");
+        first.properties = sequence.same.iter().enumerate().map(|(index, access)| (same.index(index), access)).collect();
+    }
+    uses
+}
+
 /// Every property of events that is looked at, with its place.
 pub(super) fn event_properties<'a>(events: &EventUse<'a>) -> Vec<(DocPath, &'a Access)> {
-    let mut found: Vec<_> = events.measured.iter().cloned().collect();
+    let mut found = events.properties.clone();
     collect_rows(events.filter, &events.path.key("where"), &mut found);
     found
 }
@@ -80,6 +123,7 @@ fn for_each_leaf<'a>(segment: &'a CheckedSegment, visit: &mut impl FnMut(&'a Che
     match segment.rule() {
         CheckedRule::Static => {}
         CheckedRule::Conditions(condition) => visit_leaves(condition, visit),
+        CheckedRule::Scoring(scoring) => scoring.rules.iter().for_each(|rule| visit_leaves(&rule.condition, visit)),
     }
 }
 
@@ -100,11 +144,11 @@ fn measured<'a>(
     window: &Window,
     measure: &'a CheckedMeasure,
 ) -> EventUse<'a> {
-    let measured = match measure {
-        CheckedMeasure::Rows(_) => None,
-        CheckedMeasure::Number(_, access) | CheckedMeasure::Value(_, access, _) => Some((path.key("measure"), access)),
+    let properties = match measure {
+        CheckedMeasure::Rows(_) => Vec::new(),
+        CheckedMeasure::Number(_, access) | CheckedMeasure::Value(_, access, _) => vec![(path.key("measure"), access)],
     };
-    EventUse { path: path.clone(), event_type, filter, windows: vec![(path.key("window"), window.clone())], measured }
+    EventUse { path: path.clone(), event_type, filter, windows: vec![(path.key("window"), window.clone())], properties }
 }
 
 /// The windows that a pattern looks back over, the longest of them.

@@ -181,6 +181,12 @@ impl Calendar {
         self.step_instant(self.as_of, Offset { amount: -i64::from(duration.amount), unit: duration.unit })
     }
 
+    /// The instant this long after another one.
+    #[must_use]
+    pub fn after(&self, instant: Timestamp, duration: Duration) -> Timestamp {
+        self.step_instant(instant, Offset { amount: i64::from(duration.amount), unit: duration.unit })
+    }
+
     fn step(&self, place: &Place, offset: Offset) -> Place {
         match place {
             Place::Day(day) if offset.unit.exact_seconds().is_none() => {
@@ -271,6 +277,15 @@ mod tests {
         let calendar = calendar("2026-03-29T12:00:00Z", "Europe/Berlin");
         assert_start(&calendar, &relative(Anchor::Now, &[(-1, Unit::Day)], None), "2026-03-28T13:00:00Z");
         assert_start(&calendar, &relative(Anchor::Now, &[(-24, Unit::Hour)], None), "2026-03-28T12:00:00Z");
+    }
+
+    #[test]
+    fn steps_forward_go_by_the_wall_clock_too() {
+        let calendar = calendar("2026-06-01T00:00:00Z", "Europe/Berlin");
+        let day = Duration { amount: 1, unit: Unit::Day };
+        assert_eq!(calendar.after("2026-03-28T13:00:00Z".parse().unwrap(), day).to_string(), "2026-03-29T12:00:00Z");
+        let hours = Duration { amount: 24, unit: Unit::Hour };
+        assert_eq!(calendar.after("2026-03-28T13:00:00Z".parse().unwrap(), hours).to_string(), "2026-03-29T13:00:00Z");
     }
 
     #[test]

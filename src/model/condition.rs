@@ -86,11 +86,11 @@ pub enum Leaf {
     /// `lifecycle`: the subject's events follow a pattern over time.
     Lifecycle(LifecycleLeaf),
     /// `sequence`: the user's events contain the steps in order.
-    Sequence(Unsupported),
+    Sequence(SequenceLeaf),
     /// `segment`: the subject is or is not in another segment.
     Segment(SegmentLeaf),
     /// `compare`: one measure or attribute compares with another.
-    Compare(Unsupported),
+    Compare(CompareLeaf),
     /// `top`: the subject ranks among the first.
     Top(TopLeaf),
     /// `sample`: the subject falls into a stable pseudo-random share.
@@ -98,14 +98,10 @@ pub enum Leaf {
     /// `everyone`: always.
     Everyone,
     /// `user_behavior_signal`: members of a user segment did something with the product.
-    UserBehaviorSignal(Unsupported),
+    UserBehaviorSignal(SignalLeaf),
     /// `ai_visibility_metric`: never, until a source of such metrics exists.
     AiVisibilityMetric(AiVisibilityLeaf),
 }
-
-/// A leaf that the language names and this version does not evaluate yet. It decodes, and is refused by `check`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Unsupported;
 
 /// What a segment contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -336,6 +332,89 @@ impl LifecyclePattern {
             Self::Stopped { .. } => "stopped",
             Self::Restarted { .. } => "restarted",
             Self::Regular { .. } => "regular",
+        }
+    }
+}
+
+/// The user's events contain the steps in order, at strictly increasing times.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SequenceLeaf {
+    /// In this order; the last one may be absent.
+    pub steps: Vec<SequenceStep>,
+    /// How long after the first event the last one may be; of an absent step, how long after the event before it.
+    pub within: Option<Duration>,
+    /// Properties that are equal on all of the events.
+    pub same: Vec<PropertyPath>,
+    /// When.
+    pub window: Window,
+}
+
+/// One event of a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SequenceStep {
+    /// Which types of events; `None` = any, also events without a type.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// Conditions on the event's own properties, all of which must hold.
+    pub filter: Vec<EventCondition>,
+    /// No such event follows.
+    pub absent: bool,
+}
+
+/// One number compares with another: `left operator factor * right`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CompareLeaf {
+    /// On the left.
+    pub left: Quantity,
+    /// `eq`, `neq`, `gt`, `gte`, `lt` or `lte`.
+    pub operator: Operator,
+    /// On the right.
+    pub right: Quantity,
+    /// What the right side is multiplied by; `None` = 1.
+    pub factor: Option<Decimal>,
+}
+
+/// How often members of a user segment did something with the product.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SignalLeaf {
+    /// What they did.
+    pub signal: Signal,
+    /// The segment of users.
+    pub segment_id: SegmentId,
+    /// Which types of events say so; `None` = the one that the signal is named after.
+    pub event_type: Option<Vec<EventTypePattern>>,
+    /// The property of an event that holds the id of the product; `None` = `product_id`.
+    pub product_id_property: Option<PropertyPath>,
+    /// When.
+    pub window: Window,
+    /// How the count compares; `None` = `gte 1`.
+    pub comparison: Option<Comparison>,
+}
+
+/// What members of a segment did with a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    /// Bought it.
+    Purchased,
+    /// Looked at it.
+    Viewed,
+}
+
+impl Signal {
+    /// The word in a definition.
+    #[must_use]
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Purchased => "purchased_by_segment",
+            Self::Viewed => "viewed_by_segment",
+        }
+    }
+
+    /// The type of the events that say so, unless the author names others.
+    #[must_use]
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::Purchased => "order_completed",
+            Self::Viewed => "product_viewed",
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::ir::{Aggregate, Formula, Ranking, RowTest, Test, Value};
+use crate::ir::{Aggregate, Comparison, EventStep, Formula, Ranking, RowTest, Scored, Test, Value};
+use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
-use crate::model::window::Interval;
+use crate::model::window::{Duration, Interval};
 
 /// What a backend evaluates in one go: outputs over tests over features, for the subjects of one universe at one instant.
 ///
@@ -25,8 +26,13 @@ pub struct Batch {
     pub tests: Vec<BatchTest>,
     /// The distinct rankings.
     pub rankings: Vec<BatchRanking>,
-    /// Segments whose stored members are referred to.
-    pub stored: Vec<SegmentId>,
+    /// The distinct scores. A graded leaf of theirs is the test of a number.
+    pub scores: Vec<Scored<Leaf>>,
+    /// The distinct comparisons of two features.
+    pub comparisons: Vec<BatchComparison>,
+    /// Segments whose members are handed in: those of the same subject whose stored members are referred to, and those of users whose
+    /// events are counted.
+    pub given: Vec<SegmentId>,
     /// What is asked for.
     pub outputs: Vec<Output>,
 }
@@ -40,6 +46,14 @@ pub struct Output {
     pub formula: Formula<Leaf>,
 }
 
+impl Output {
+    /// The index in [`Batch::scores`] of the score by which subjects are in it, when it is one that decides.
+    #[must_use]
+    pub fn score(&self) -> Option<usize> {
+        if let Formula::Leaf(Leaf::Score(index)) = &self.formula { Some(*index) } else { None }
+    }
+}
+
 /// What an output is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutputName {
@@ -47,6 +61,8 @@ pub enum OutputName {
     Segment(SegmentId),
     /// The subjects for which a node of a segment's definition holds.
     Node(SegmentId, DocPath),
+    /// Every subject, with how well a node of a scored segment's definition holds as its score.
+    Degree(SegmentId, DocPath),
 }
 
 /// A leaf of an output's formula.
@@ -56,10 +72,14 @@ pub enum Leaf {
     Test(usize),
     /// The subject is among the first of the ranking with this index in [`Batch::rankings`].
     Rank(usize),
+    /// The score with this index in [`Batch::scores`] is enough.
+    Score(usize),
     /// The subject is in the output with this index in [`Batch::outputs`].
     Output(usize),
-    /// The subject is a stored member of the segment with this index in [`Batch::stored`].
-    Stored(usize),
+    /// The comparison with this index in [`Batch::comparisons`] holds.
+    Compare(usize),
+    /// The subject is a member of the segment with this index in [`Batch::given`].
+    Given(usize),
 }
 
 /// A test of a feature.
@@ -74,6 +94,9 @@ pub struct BatchTest {
 /// A ranking of features, by their indices in [`Batch::features`].
 pub type BatchRanking = Ranking<usize>;
 
+/// A comparison of features, by their indices in [`Batch::features`].
+pub type BatchComparison = Comparison<usize>;
+
 /// One value per subject, with its window resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BatchFeature {
@@ -81,6 +104,10 @@ pub enum BatchFeature {
     Attribute(Value),
     /// Measured over the subject's events.
     Measure(BatchMeasure),
+    /// Whether the subject's events contain the steps of a sequence: a boolean, never missing.
+    Sequence(BatchSequence),
+    /// Measured over events of the members of a user segment that name the product.
+    Signal(BatchSignal),
     /// `xxh3_64(salt ":" subject_id)`, an unsigned integer.
     Hash {
         /// What tells samples apart.
@@ -99,4 +126,30 @@ pub struct BatchMeasure {
     pub window: Interval,
     /// What is computed.
     pub aggregate: Aggregate,
+}
+
+/// Events of the subject at strictly increasing times, with their window resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchSequence {
+    /// What must be there, in this order; at least one.
+    pub steps: Vec<EventStep<Interval>>,
+    /// What must not follow the last of them strictly later and at most `within` after it, while that time is over by `as_of`.
+    pub absent: Option<EventStep<Interval>>,
+    /// How long after the first event the last one may be.
+    pub within: Option<Duration>,
+    /// Properties that are equal on all of the events.
+    pub same: Vec<Access>,
+    /// When; its end is at most `as_of`. The absent step is looked for outside as well.
+    pub window: Interval,
+}
+
+/// A measure over the events of the members of a user segment that name the product.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchSignal {
+    /// Index of the segment in [`Batch::given`].
+    pub members: usize,
+    /// What holds the id of the product, read as text.
+    pub product: Access,
+    /// What is measured.
+    pub measure: BatchMeasure,
 }

@@ -4,6 +4,9 @@
 mod batch;
 mod planner;
 
-pub use batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
+pub use batch::{
+    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Leaf, Output,
+    OutputName,
+};
 pub(crate) use planner::bind_date;
 pub use planner::{PlanError, Reference, Request, plan};

@@ -2,8 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::batch::{Batch, BatchFeature, BatchMeasure, BatchRanking, BatchTest, Leaf, Output, OutputName};
-use crate::ir::{Comparator, DateTest, Feature, Formula, MeasureFeature, Ranking, RowTest, SubjectTest, Test};
+use super::batch::{
+    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Leaf, Output,
+    OutputName,
+};
+use crate::ir::{
+    Comparator, Comparison, DateTest, Degree, EventStep, Feature, Formula, MeasureFeature, Ranking, RowTest, Scored,
+    SequenceFeature, SignalFeature, SubjectTest, Test, WeightedDegree,
+};
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
@@ -57,7 +63,7 @@ pub fn plan(
             .iter()
             .filter_map(|request| match &request.name {
                 OutputName::Segment(id) => Some((id, &request.formula)),
-                OutputName::Node(..) => None,
+                OutputName::Node(..) | OutputName::Degree(..) => None,
             })
             .collect(),
         batch: Batch {
@@ -67,12 +73,16 @@ pub fn plan(
             features: Vec::new(),
             tests: Vec::new(),
             rankings: Vec::new(),
-            stored: Vec::new(),
+            scores: Vec::new(),
+            comparisons: Vec::new(),
+            given: Vec::new(),
             outputs: Vec::new(),
         },
         features: HashMap::new(),
         tests: HashMap::new(),
         rankings: HashMap::new(),
+        scores: HashMap::new(),
+        comparisons: HashMap::new(),
         segments: HashMap::new(),
         open: Vec::new(),
     };
@@ -81,7 +91,7 @@ pub fn plan(
             OutputName::Segment(id) => {
                 planner.segment(id, &request.formula)?;
             }
-            OutputName::Node(..) => {
+            OutputName::Node(..) | OutputName::Degree(..) => {
                 let formula = planner.formula(&request.formula)?;
                 planner.batch.outputs.push(Output { name: request.name.clone(), formula });
             }
@@ -98,6 +108,8 @@ struct Planner<'a> {
     features: HashMap<BatchFeature, usize>,
     tests: HashMap<BatchTest, usize>,
     rankings: HashMap<BatchRanking, usize>,
+    scores: HashMap<Scored<Leaf>, usize>,
+    comparisons: HashMap<BatchComparison, usize>,
     /// Leaves of segments that stand in the batch.
     segments: HashMap<SegmentId, Leaf>,
     /// Segments whose references are being planned, outermost first.
@@ -130,9 +142,38 @@ impl Planner<'_> {
             Formula::Any(of) => Formula::Any(self.formulas(of)?),
             Formula::AtLeast { count, of } => Formula::AtLeast { count: *count, of: self.formulas(of)? },
             Formula::Not(inner) => Formula::Not(Box::new(self.formula(inner)?)),
-            Formula::Leaf(SubjectTest::Feature(feature, test)) => Formula::Leaf(self.test(feature, test)),
-            Formula::Leaf(SubjectTest::Top(ranking)) => Formula::Leaf(self.ranking(ranking)),
-            Formula::Leaf(SubjectTest::Member(id)) => Formula::Leaf(self.reference(id)?),
+            Formula::Leaf(test) => Formula::Leaf(self.leaf(test)?),
+        })
+    }
+
+    fn leaf(&mut self, test: &SubjectTest) -> Result<Leaf, PlanError> {
+        match test {
+            SubjectTest::Feature(feature, test) => self.test(feature, test),
+            SubjectTest::Top(ranking) => self.ranking(ranking),
+            SubjectTest::Compare(compare) => self.comparison(compare),
+            SubjectTest::Member(id) => self.reference(id),
+            SubjectTest::Scored(scored) => self.score(scored),
+        }
+    }
+
+    fn score(&mut self, scored: &Scored) -> Result<Leaf, PlanError> {
+        let rules = scored
+            .rules
+            .iter()
+            .map(|WeightedDegree { degree, weight }| Ok(WeightedDegree { degree: self.degree(degree)?, weight: weight.clone() }));
+        let rules = rules.collect::<Result<_, PlanError>>()?;
+        let bound = Scored { combination: scored.combination, threshold: scored.threshold.clone(), rules };
+        Ok(Leaf::Score(intern(&mut self.scores, &mut self.batch.scores, bound)))
+    }
+
+    fn degree(&mut self, degree: &Degree) -> Result<Degree<Leaf>, PlanError> {
+        let mut each = |of: &[Degree]| of.iter().map(|part| self.degree(part)).collect::<Result<Vec<_>, _>>();
+        Ok(match degree {
+            Degree::Least(of) => Degree::Least(each(of)?),
+            Degree::Greatest(of) => Degree::Greatest(each(of)?),
+            Degree::NthGreatest { n, of } => Degree::NthGreatest { n: *n, of: each(of)? },
+            Degree::Crisp(formula) => Degree::Crisp(self.formula(formula)?),
+            Degree::Graded(test) => Degree::Graded(self.leaf(test)?),
         })
     }
 
@@ -147,8 +188,7 @@ impl Planner<'_> {
         match self.references.get(id) {
             Some(Reference::Evaluated(formula)) => self.segment(id, formula),
             Some(Reference::Stored) => {
-                let leaf = Leaf::Stored(self.batch.stored.len());
-                self.batch.stored.push(id.clone());
+                let leaf = Leaf::Given(self.given(id));
                 self.segments.insert(id.clone(), leaf);
                 Ok(leaf)
             }
@@ -159,29 +199,59 @@ impl Planner<'_> {
         }
     }
 
-    fn ranking(&mut self, ranking: &Ranking) -> Leaf {
+    /// The index of a segment whose members are handed in.
+    fn given(&mut self, id: &SegmentId) -> usize {
+        let given = &mut self.batch.given;
+        given.iter().position(|known| known == id).unwrap_or_else(|| {
+            given.push(id.clone());
+            given.len() - 1
+        })
+    }
+
+    fn ranking(&mut self, ranking: &Ranking) -> Result<Leaf, PlanError> {
         let bound = BatchRanking {
-            by: self.feature(&ranking.by),
-            present: ranking.present.as_ref().map(|present| self.feature(present)),
+            by: self.feature(&ranking.by)?,
+            present: ranking.present.as_ref().map(|present| self.feature(present)).transpose()?,
             order: ranking.order,
             share: ranking.share.clone(),
         };
-        Leaf::Rank(intern(&mut self.rankings, &mut self.batch.rankings, bound))
+        Ok(Leaf::Rank(intern(&mut self.rankings, &mut self.batch.rankings, bound)))
     }
 
-    fn test(&mut self, feature: &Feature, test: &Test) -> Leaf {
-        let feature = self.feature(feature);
+    fn comparison(&mut self, compare: &Comparison) -> Result<Leaf, PlanError> {
+        let bound = BatchComparison {
+            left: self.feature(&compare.left)?,
+            comparator: compare.comparator,
+            right: self.feature(&compare.right)?,
+            factor: compare.factor.clone(),
+        };
+        Ok(Leaf::Compare(intern(&mut self.comparisons, &mut self.batch.comparisons, bound)))
+    }
+
+    fn test(&mut self, feature: &Feature, test: &Test) -> Result<Leaf, PlanError> {
+        let feature = self.feature(feature)?;
         let test = BatchTest { feature, test: bind_test(test, self.calendar) };
-        Leaf::Test(intern(&mut self.tests, &mut self.batch.tests, test))
+        Ok(Leaf::Test(intern(&mut self.tests, &mut self.batch.tests, test)))
     }
 
-    fn feature(&mut self, feature: &Feature) -> usize {
+    fn feature(&mut self, feature: &Feature) -> Result<usize, PlanError> {
         let feature = match feature {
             Feature::Attribute(value) => BatchFeature::Attribute(value.clone()),
             Feature::Measure(measure) => BatchFeature::Measure(bind_measure(measure, self.calendar)),
+            Feature::Sequence(sequence) => BatchFeature::Sequence(bind_sequence(sequence, self.calendar)),
+            Feature::Signal(signal) => BatchFeature::Signal(self.signal(signal)?),
             Feature::Hash { salt } => BatchFeature::Hash { salt: salt.clone() },
         };
-        intern(&mut self.features, &mut self.batch.features, feature)
+        Ok(intern(&mut self.features, &mut self.batch.features, feature))
+    }
+
+    /// The members of a segment of users are known before products are evaluated, whether it is evaluated in this run or not.
+    fn signal(&mut self, signal: &SignalFeature) -> Result<BatchSignal, PlanError> {
+        if !self.references.contains_key(&signal.segment) {
+            return Err(PlanError::UnknownReference(signal.segment.clone()));
+        }
+        let members = self.given(&signal.segment);
+        Ok(BatchSignal { members, product: signal.product.clone(), measure: bind_measure(&signal.measure, self.calendar) })
     }
 }
 
@@ -196,10 +266,25 @@ fn intern<T: Clone + Eq + std::hash::Hash>(known: &mut HashMap<T, usize>, list: 
 fn bind_measure(measure: &MeasureFeature, calendar: &Calendar) -> BatchMeasure {
     BatchMeasure {
         event_type: measure.event_type.clone(),
-        filter: measure.filter.map(&mut |row| RowTest { value: row.value.clone(), test: bind_test(&row.test, calendar) }),
+        filter: bind_rows(&measure.filter, calendar),
         window: calendar.window(&measure.window),
         aggregate: measure.aggregate.clone(),
     }
+}
+
+fn bind_sequence(sequence: &SequenceFeature, calendar: &Calendar) -> BatchSequence {
+    let step = |step: &EventStep| EventStep { event_type: step.event_type.clone(), filter: bind_rows(&step.filter, calendar) };
+    BatchSequence {
+        steps: sequence.steps.iter().map(step).collect(),
+        absent: sequence.absent.as_ref().map(step),
+        within: sequence.within,
+        same: sequence.same.clone(),
+        window: calendar.window(&sequence.window),
+    }
+}
+
+fn bind_rows(rows: &Formula<RowTest>, calendar: &Calendar) -> Formula<RowTest<Interval>> {
+    rows.map(&mut |row| RowTest { value: row.value.clone(), test: bind_test(&row.test, calendar) })
 }
 
 fn bind_test(test: &Test, calendar: &Calendar) -> Test<Interval> {
@@ -284,8 +369,8 @@ mod tests {
         let batch = plan(Subject::User, &requests, &references, &calendar(), "UTC").unwrap();
         let names: Vec<_> = batch.outputs.iter().map(|output| output.name.clone()).collect();
         assert_eq!(names, ["b", "c", "a"].map(|name| OutputName::Segment(id(name))));
-        assert_eq!(batch.stored, [id("s")]);
-        let expected = [Leaf::Output(0), Leaf::Output(1), Leaf::Stored(0)].map(Formula::Leaf);
+        assert_eq!(batch.given, [id("s")]);
+        let expected = [Leaf::Output(0), Leaf::Output(1), Leaf::Given(0)].map(Formula::Leaf);
         assert_eq!(batch.outputs[2].formula, Formula::All(expected.to_vec()));
     }
 

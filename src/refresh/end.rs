@@ -93,6 +93,7 @@ fn mentions(condition: &Condition, segment: &SegmentId) -> bool {
         Node::Not(inner) => mentions(inner, segment),
         Node::Leaf(leaf) => match leaf {
             Leaf::Segment(other) => other.segment_id == *segment,
+            Leaf::UserBehaviorSignal(signal) => signal.segment_id == *segment,
             Leaf::Attribute { .. }
             | Leaf::Event(_)
             | Leaf::Lifecycle(_)
@@ -101,7 +102,6 @@ fn mentions(condition: &Condition, segment: &SegmentId) -> bool {
             | Leaf::Top(_)
             | Leaf::Sample(_)
             | Leaf::Everyone
-            | Leaf::UserBehaviorSignal(_)
             | Leaf::AiVisibilityMetric(_) => false,
         },
     }

@@ -73,29 +73,64 @@ impl<B: Backend> Opened<B> {
     /// When references lead nowhere, which resolved definitions rule out.
     pub fn plan(&self, subject: Subject, requests: &[Request], calendar: &Calendar) -> Result<Batch, Error> {
         let ready = |(id, known): (&SegmentId, &super::definitions::KnownSegment)| match &known.form {
-            Form::Ready(ready) if ready.record.subject == subject => Some((id.clone(), reference_to(ready))),
-            Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
+            Form::Ready(ready) => Some((id.clone(), reference_to(ready))),
+            Form::Failed { .. } | Form::Missing(_) => None,
         };
         let references: BTreeMap<SegmentId, Reference> = self.definitions.segments.iter().filter_map(ready).collect();
         Ok(plan(subject, requests, &references, calendar, &self.backend.catalog().timezone)?)
     }
 
-    /// The stored members that a batch refers to.
+    /// The segments of other subjects whose members a batch is given, and that are evaluated rather than read: users whose signals
+    /// products ask for.
+    #[must_use]
+    pub fn audiences(&self, batch: &Batch) -> Vec<Request> {
+        let audience = |id| match &self.definitions.segments.get(id)?.form {
+            Form::Ready(ready) if ready.record.subject != batch.subject && is_evaluated(ready) => request_for(ready),
+            Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
+        };
+        batch.given.iter().filter_map(audience).collect()
+    }
+
+    /// The members that a batch is given: those of its audiences at the same instant, which are evaluated here, and stored ones.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub async fn stored<P>(&self, place: &P, tenant: &TenantConfig, batch: &Batch) -> Result<Vec<P::Members>, Error>
+    /// When a table or the store cannot be read.
+    pub async fn given<P>(&self, place: &P, tenant: &TenantConfig, batch: &Batch) -> Result<Vec<P::Members>, Error>
     where
         P: Place<Backend = B, Members = B::Members>,
     {
-        let mut stored = Vec::with_capacity(batch.stored.len());
-        for segment in &batch.stored {
-            stored.push(place.ledger().stored(&tenant.id, segment).await?);
+        let audiences = self.audiences(batch);
+        if audiences.is_empty() {
+            return self.given_with(place, tenant, batch, &BTreeMap::new()).await;
         }
-        Ok(stored)
+        let users = self.plan(Subject::User, &audiences, &calendar_of(tenant, batch.as_of))?;
+        let stored = self.given_with(place, tenant, &users, &BTreeMap::new()).await?;
+        let evaluation = self.evaluated(tenant, &users, &stored).await?;
+        self.given_with(place, tenant, batch, &members_by_segment(&users, &evaluation)).await
     }
 
-    /// Evaluates a batch.
+    /// The same with members that are known.
+    async fn given_with<P>(
+        &self,
+        place: &P,
+        tenant: &TenantConfig,
+        batch: &Batch,
+        known: &BTreeMap<SegmentId, P::Members>,
+    ) -> Result<Vec<P::Members>, Error>
+    where
+        P: Place<Backend = B, Members = B::Members>,
+    {
+        let mut given = Vec::with_capacity(batch.given.len());
+        for segment in &batch.given {
+            given.push(match known.get(segment) {
+                Some(members) => members.clone(),
+                None => place.ledger().stored(&tenant.id, segment).await?,
+            });
+        }
+        Ok(given)
+    }
+
+    /// Evaluates a batch, and its audiences before it.
     ///
     /// # Errors
     /// When a table or the store cannot be read.
@@ -103,10 +138,43 @@ impl<B: Backend> Opened<B> {
     where
         P: Place<Backend = B, Members = B::Members>,
     {
-        let stored = self.stored(place, tenant, batch).await?;
-        let evaluated = self.backend.evaluate(batch, &stored).await;
+        let given = self.given(place, tenant, batch).await?;
+        self.evaluated(tenant, batch, &given).await
+    }
+
+    /// Evaluates a batch whose audiences were evaluated before, at the same instant.
+    ///
+    /// # Errors
+    /// When a table or the store cannot be read.
+    pub async fn evaluate_after<P>(
+        &self,
+        place: &P,
+        tenant: &TenantConfig,
+        batch: &Batch,
+        known: &BTreeMap<SegmentId, P::Members>,
+    ) -> Result<Evaluation<B::Members>, Error>
+    where
+        P: Place<Backend = B, Members = B::Members>,
+    {
+        let given = self.given_with(place, tenant, batch, known).await?;
+        self.evaluated(tenant, batch, &given).await
+    }
+
+    async fn evaluated(&self, tenant: &TenantConfig, batch: &Batch, given: &[B::Members]) -> Result<Evaluation<B::Members>, Error> {
+        let evaluated = self.backend.evaluate(batch, given).await;
         evaluated.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })
     }
+}
+
+/// The members of the segments that a batch evaluated.
+#[must_use]
+pub fn members_by_segment<M: MemberSet>(batch: &Batch, evaluation: &Evaluation<M>) -> BTreeMap<SegmentId, M> {
+    let outputs = batch.outputs.iter().zip(&evaluation.outputs);
+    let of_segment = outputs.filter_map(|(output, members)| match &output.name {
+        OutputName::Segment(id) => Some((id.clone(), members.clone())),
+        OutputName::Node(..) | OutputName::Degree(..) => None,
+    });
+    of_segment.collect()
 }
 
 /// The request for the members of a segment by its rule; `None` for a static one.

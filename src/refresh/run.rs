@@ -10,7 +10,7 @@ use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, InvalidFile, KnownSegment, read_definitions};
 use super::due::{Candidate, Timing, agenda};
 use super::error::Error;
-use super::place::{Opened, Place, calendar_of, request_for};
+use super::place::{Opened, Place, calendar_of, members_by_segment, request_for};
 use crate::backend::{Backend, Evaluation, MemberSet, Observation, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
@@ -363,13 +363,22 @@ async fn evaluate<P: Place>(
     clock: &dyn Clock,
     progress: &dyn Progress,
 ) -> Result<Vec<Evaluated<P::Members>>, Error> {
-    let mut evaluations = Vec::new();
-    for subject in [Subject::User, Subject::Product] {
+    let requests_of = |subject: Subject| -> Vec<Request> {
         let of_subject = |target: &Target<'_>| match target {
             Target::Evaluate(known, request) if known.record().subject == subject => Some(request.clone()),
             Target::Evaluate(..) | Target::Fail(_) | Target::Archive => None,
         };
-        let requests: Vec<Request> = targets.values().filter_map(of_subject).collect();
+        targets.values().filter_map(of_subject).collect()
+    };
+    let products = requests_of(Subject::Product);
+    let audiences = opened.audiences(&opened.plan(Subject::Product, &products, calendar)?);
+    let mut users = requests_of(Subject::User);
+    users.extend(
+        audiences.into_iter().filter(|request| !matches!(&request.name, OutputName::Segment(id) if targets.contains_key(id))),
+    );
+    let mut known = BTreeMap::new();
+    let mut evaluations = Vec::new();
+    for (subject, requests) in [(Subject::User, users), (Subject::Product, products)] {
         let Ok(segments) = u32::try_from(requests.len()) else { continue };
         if segments == 0 {
             continue;
@@ -377,7 +386,8 @@ async fn evaluate<P: Place>(
         progress.step(Step::Evaluating { subject, segments: requests.len() });
         let began = clock.elapsed();
         let batch = opened.plan(subject, &requests, calendar)?;
-        let evaluation = opened.evaluate(place, tenant, &batch).await?;
+        let evaluation = opened.evaluate_after(place, tenant, &batch, &known).await?;
+        known.extend(members_by_segment(&batch, &evaluation));
         let share = clock.elapsed().saturating_sub(began) / segments;
         let names = batch.outputs.into_iter().map(|output| output.name).collect();
         evaluations.push(Evaluated { subject, names, evaluation, share });

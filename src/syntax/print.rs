@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::node::{Member, Node, NodeKind};
 use crate::model::condition::{
-    AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, LifecycleLeaf,
-    LifecyclePattern, Measure, Node as Rule, Quantity, RankOrder, SampleLeaf, SegmentLeaf, Subject, TopLeaf, TopShare,
+    AiVisibilityLeaf, AttributeTest, CompareLeaf, Comparison, Condition, EventCondition, EventLeaf, EventTypePattern, Leaf,
+    LifecycleLeaf, LifecyclePattern, Measure, Node as Rule, Quantity, RankOrder, SampleLeaf, SegmentLeaf, SequenceLeaf, SignalLeaf,
+    Subject, TopLeaf, TopShare,
 };
 use crate::model::property::{Property, PropertyPath};
 use crate::model::schedule::Schedule;
@@ -107,15 +108,15 @@ fn leaf_members(leaf: &Leaf, object: &mut Object) {
         }
         Leaf::Everyone => object.text("type", "everyone"),
         Leaf::Lifecycle(lifecycle) => lifecycle_members(lifecycle, object),
-        Leaf::Sequence(_) => object.text("type", "sequence"),
-        Leaf::Compare(_) => object.text("type", "compare"),
+        Leaf::Sequence(sequence) => sequence_members(sequence, object),
+        Leaf::Compare(compare) => compare_members(compare, object),
         Leaf::Top(top) => top_members(top, object),
         Leaf::Sample(SampleLeaf { percent, salt }) => {
             object.text("type", "sample");
             object.push("percent", number(percent));
             object.optional("salt", salt.as_deref().map(text));
         }
-        Leaf::UserBehaviorSignal(_) => object.text("type", "user_behavior_signal"),
+        Leaf::UserBehaviorSignal(signal) => signal_members(signal, object),
         Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison }) => {
             object.text("type", "ai_visibility_metric");
             object.optional("metric", metric.as_deref().map(text));
@@ -182,6 +183,44 @@ fn measure_node(measure: &Measure) -> Option<Node> {
         None => Some(text(measure.keyword())),
         Some(path) => Some(single(measure.keyword(), text(&path.to_string()))),
     }
+}
+
+fn sequence_members(sequence: &SequenceLeaf, object: &mut Object) {
+    object.text("type", "sequence");
+    let steps = sequence.steps.iter().map(|step| {
+        let mut object = Object::default();
+        selection_members(step.event_type.as_deref(), &step.filter, &mut object);
+        if step.absent {
+            object.push("absent", node(NodeKind::Boolean(true)));
+        }
+        object.into_node()
+    });
+    object.push("steps", list(steps));
+    object.optional("within", sequence.within.map(|within| text(&within.to_string())));
+    if !sequence.same.is_empty() {
+        object.push("same", list(sequence.same.iter().map(|path| text(&path.to_string()))));
+    }
+    object.optional("window", window_node(&sequence.window));
+}
+
+fn compare_members(compare: &CompareLeaf, object: &mut Object) {
+    object.text("type", "compare");
+    object.push("left", quantity_node(&compare.left));
+    object.text("operator", compare.operator.keyword());
+    object.push("right", quantity_node(&compare.right));
+    object.optional("factor", compare.factor.as_ref().map(number));
+}
+
+fn signal_members(signal: &SignalLeaf, object: &mut Object) {
+    object.text("type", "user_behavior_signal");
+    object.text("signal", signal.signal.keyword());
+    object.text("segment_id", signal.segment_id.as_str());
+    selection_members(signal.event_type.as_deref(), &[], object);
+    object.optional("product_id_property", signal.product_id_property.as_ref().map(|path| text(&path.to_string())));
+    if let Some(comparison) = &signal.comparison {
+        comparison_members(comparison, object);
+    }
+    object.optional("window", window_node(&signal.window));
 }
 
 fn top_members(top: &TopLeaf, object: &mut Object) {

@@ -230,6 +230,56 @@ enum Leaf {
         /// A remark; carried, never read.
         description: Option<String>,
     },
+    /// The user's events contain the steps in order, at strictly increasing times.
+    Sequence {
+        /// What follows what. The last step may be one that does not follow.
+        #[schemars(length(min = 2))]
+        steps: Vec<SequenceStep>,
+        /// How long after the first event the last one may be; of an absent step, how long after the event before it.
+        within: Option<ShortLength>,
+        /// Properties that are equal on all of the events.
+        #[schemars(example = &["product_id"])]
+        same: Option<Vec<String>>,
+        /// When; all history when it is left out.
+        window: Option<Window>,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
+    /// One number compares with another, times a factor.
+    Compare {
+        /// On the left.
+        left: Quantity,
+        operator: NumberOperator,
+        /// On the right.
+        right: Quantity,
+        /// What the right side is multiplied by; 1 when it is left out.
+        factor: Option<f64>,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
+    /// Members of a user segment did something with the product.
+    UserBehaviorSignal {
+        signal: Signal,
+        /// The segment of users.
+        #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_-]{0,127}$"))]
+        segment_id: String,
+        /// Which types of events say so; `order_completed` or `product_viewed` when it is left out.
+        event_type: Option<EventTypes>,
+        /// The property of an event that holds the id of the product; `product_id` when it is left out.
+        product_id_property: Option<String>,
+        /// How the number of events compares; `gte` 1 when it is left out.
+        operator: Option<Operator>,
+        /// With what.
+        value: Option<Literal>,
+        /// The upper end of `between`.
+        value2: Option<Literal>,
+        value_type: Option<ValueType>,
+        ignore_case: Option<bool>,
+        /// When; all history when it is left out.
+        window: Option<Window>,
+        /// A remark; carried, never read.
+        description: Option<String>,
+    },
     /// The subject ranks among the first by a number; those at the edge are all in.
     Top {
         /// What is ranked.
@@ -267,6 +317,42 @@ enum Leaf {
         /// A remark; carried, never read.
         description: Option<String>,
     },
+}
+
+/// One event of a sequence.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct SequenceStep {
+    /// Which types of events; any when it is left out.
+    event_type: Option<EventTypes>,
+    /// Conditions on the event's own properties, all of which must hold.
+    #[schemars(rename = "where")]
+    filter: Option<Vec<EventCondition>>,
+    /// No such event follows; only on the last step.
+    absent: Option<bool>,
+}
+
+/// How two numbers compare.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the type is its schema")]
+enum NumberOperator {
+    Eq,
+    Neq,
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+/// What members of a segment did with a product.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the type is its schema")]
+enum Signal {
+    PurchasedBySegment,
+    ViewedBySegment,
 }
 
 /// A number per subject.
@@ -374,6 +460,12 @@ struct Regular {
 #[schemars(transparent)]
 #[expect(dead_code, reason = "the type is its schema")]
 struct Length(#[schemars(regex(pattern = "^[0-9]+(s|min|h|d|w|m|q|y)$"), example = &"30d")] String);
+
+/// A whole number and a unit: `s`, `min`, `h`, `d`, `w`, `q` or `y`. `m` is refused: it could be taken for minutes.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct ShortLength(#[schemars(regex(pattern = "^[0-9]+(s|min|h|d|w|q|y)$"), example = &"7d")] String);
 
 /// A property compares as stated.
 #[derive(JsonSchema)]

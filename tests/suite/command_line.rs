@@ -1,7 +1,9 @@
 //! The real program over a small project: that the wiring is right, with every command, format and exit code.
 
 mod foreign;
+mod init;
 mod project;
+mod scored;
 mod whatif;
 
 use datafusion::arrow::ipc::reader::StreamReader;
@@ -49,6 +51,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     }));
     all.extend(foreign::trials());
+    all.extend(scored::trials());
+    all.extend(init::trials());
     all.extend(whatif::trials());
     all
 }
@@ -57,6 +61,7 @@ fn help_and_version_answer_and_wrong_usage_is_told() {
     let project = Project::new();
     let help = project.run(&["--help"]).ok();
     for command in [
+        "init",
         "validate",
         "describe",
         "preview",

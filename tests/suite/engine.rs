@@ -20,7 +20,7 @@ use segmenta::plan::{self, Batch, OutputName, Reference, Request};
 use tokio::runtime::Runtime;
 
 use crate::reference::value::Row;
-use crate::scenario::{Members, Scenario};
+use crate::scenario::{Members, Scenario, Scores};
 use crate::tables;
 
 /// Opened tables, and what it takes to evaluate over them.
@@ -52,6 +52,8 @@ pub(crate) fn normalized(segment: &CheckedSegment) -> LogicalSegment {
 pub(crate) struct Found {
     pub(crate) universe: BTreeSet<String>,
     pub(crate) outputs: BTreeMap<OutputName, BTreeSet<String>>,
+    /// The scores of the members, in billionths, of what scores.
+    pub(crate) scores: BTreeMap<OutputName, BTreeMap<String, u32>>,
 }
 
 impl Engine {
@@ -96,17 +98,22 @@ impl Engine {
 
     /// The members of the segments that are asked for.
     pub(crate) fn members(&self, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<Members, String> {
-        let mut members = Members::new();
+        Ok(self.members_and_scores(order, asked)?.0)
+    }
+
+    /// The members of the segments that are asked for, and the scores of those that score.
+    pub(crate) fn members_and_scores(&self, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<(Members, Scores), String> {
+        let of_segment = |name| match name {
+            OutputName::Segment(id) if asked.contains(&id) => Some(id),
+            OutputName::Segment(_) | OutputName::Node(..) | OutputName::Degree(..) => None,
+        };
+        let (mut members, mut scores) = (Members::new(), Scores::new());
         for subject in [Subject::User, Subject::Product] {
-            for (name, found) in self.segments(subject, order, asked, normalized)?.outputs {
-                match name {
-                    OutputName::Segment(id) => drop(members.insert(id, found)),
-                    OutputName::Node(..) => {}
-                }
-            }
+            let found = self.segments(subject, order, asked, normalized)?;
+            members.extend(found.outputs.into_iter().filter_map(|(name, found)| Some((of_segment(name)?, found))));
+            scores.extend(found.scores.into_iter().filter_map(|(name, found)| Some((of_segment(name)?, found))));
         }
-        members.retain(|id, _| asked.contains(id));
-        Ok(members)
+        Ok((members, scores))
     }
 
     /// The universe of a subject, and the members of its segments that are asked for and of those they refer to.
@@ -133,11 +140,16 @@ impl Engine {
             return Ok(Found::default());
         }
         let batch = self.batch(subject, order, requests, lowering)?;
-        let kept = kept(&batch, order);
-        let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &kept)).map_err(|error| with_causes(&error))?;
+        let given = self.given(&batch, order, lowering)?;
+        let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &given)).map_err(|error| with_causes(&error))?;
         let ids = |members: &LocalMembers| members.iter().map(str::to_owned).collect();
         let outputs = batch.outputs.iter().zip(&evaluation.outputs).map(|(output, members)| (output.name.clone(), ids(members)));
-        Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect() })
+        let scores = batch.outputs.iter().zip(&evaluation.outputs).filter(|(output, _)| output.score().is_some());
+        let scores = scores.map(|(output, members)| {
+            let found = members.iter_with_scores().map(|(id, score)| (id.to_owned(), score.expect("a score").billionths()));
+            (output.name.clone(), found.collect())
+        });
+        Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect(), scores: scores.collect() })
     }
 
     /// What one subject looks like to the segments that are asked for.
@@ -153,9 +165,9 @@ impl Engine {
         let requests: Vec<Request> =
             requests.map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula }).collect();
         let batch = self.batch(subject, order, &requests, normalized)?;
-        let kept = kept(&batch, order);
+        let given = self.given(&batch, order, normalized)?;
         let inspection =
-            self.runtime.block_on(self.backend.inspect(&batch, &kept, subject_id)).map_err(|error| with_causes(&error))?;
+            self.runtime.block_on(self.backend.inspect(&batch, &given, subject_id)).map_err(|error| with_causes(&error))?;
         Ok((batch, inspection))
     }
 
@@ -163,6 +175,29 @@ impl Engine {
     pub(crate) fn plan(&self, subject: Subject, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<String, String> {
         let batch = self.batch(subject, order, &requests_for(subject, order, asked, normalized), normalized)?;
         self.runtime.block_on(self.backend.show_plan(&batch)).map_err(|error| with_causes(&error))
+    }
+
+    /// The members that a batch is given: stored ones, and those of evaluated segments of users that products ask for.
+    fn given(&self, batch: &Batch, order: Order<'_>, lowering: Lowering) -> Result<Vec<LocalMembers>, String> {
+        let is_audience = |id: &SegmentId| {
+            dynamic(order, lowering).any(|(segment, _)| {
+                segment.id() == id && segment.subject() != batch.subject && segment.definition().status == Status::Active
+            })
+        };
+        let nobody = BTreeSet::new();
+        let mut given = Vec::new();
+        for id in &batch.given {
+            if is_audience(id) {
+                let asked = BTreeSet::from([id.clone()]);
+                let found = self.segments(Subject::User, order, &asked, lowering)?;
+                let name = OutputName::Segment(id.clone());
+                let members = found.outputs.into_iter().find_map(|(found, members)| (found == name).then_some(members));
+                given.push(local(&members.ok_or("an audience without members")?));
+            } else {
+                given.push(local(order.stored.get(id).unwrap_or(&nobody)));
+            }
+        }
+        Ok(given)
     }
 
     fn batch(&self, subject: Subject, order: Order<'_>, requests: &[Request], lowering: Lowering) -> Result<Batch, String> {
@@ -191,13 +226,9 @@ fn dynamic<'a>(order: Order<'a>, lowering: Lowering) -> impl Iterator<Item = (&'
     })
 }
 
-fn kept(batch: &Batch, order: Order<'_>) -> Vec<LocalMembers> {
-    let local = |id| {
-        let ids: Vec<&String> = order.stored.get(id).into_iter().flatten().collect();
-        let ids = StringArray::from(ids.into_iter().map(String::as_str).collect::<Vec<_>>());
-        LocalMembers::all(Arc::new(SortedIds::new(ids).expect("a sorted set")))
-    };
-    batch.stored.iter().map(local).collect()
+fn local(ids: &BTreeSet<String>) -> LocalMembers {
+    let ids = StringArray::from(ids.iter().map(String::as_str).collect::<Vec<_>>());
+    LocalMembers::all(Arc::new(SortedIds::new(ids).expect("a sorted set")))
 }
 
 /// An error with everything below it.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use segmenta::check::{Limits, check};
 use segmenta::diagnostic::{Charset, Code, Colour, Report, Source, Style, render_text};
-use segmenta::model::condition::{Condition, Leaf, Node, Subject, Unsupported};
+use segmenta::model::condition::{Condition, Leaf, Node, Subject};
 use segmenta::model::segment::{Definition, Rule};
 use segmenta::syntax::{Document, Format, parse, parse_expression, print_expression};
 
@@ -275,7 +275,7 @@ fn texts_never_panic() -> Result<(), Failed> {
             prop_assert!(document.is_some() || report.has_errors());
             prop_assert!(report.findings.iter().all(|finding| text.get(finding.span.clone()).is_some()), "{:?}", report);
             shown(&report);
-            if let Some(document) = document.filter(|document| !document.report().has_errors() && is_complete(document)) {
+            if let Some(document) = document.filter(|document| !document.report().has_errors()) {
                 let printed = print_expression(document.definition()).unwrap();
                 let again = read(&printed, Subject::User).map_err(|report| TestCaseError::fail(shown(&report)))?;
                 prop_assert_eq!(&again.definition().rule, &document.definition().rule, "{} as {}", text, printed);
@@ -285,24 +285,6 @@ fn texts_never_panic() -> Result<(), Failed> {
         })
         .map_err(|error| error.to_string())?;
     Ok(())
-}
-
-/// Whether no leaf is one of which a definition keeps the name alone.
-fn is_complete(document: &Document) -> bool {
-    fn holds(condition: &Condition) -> bool {
-        match &condition.node {
-            Node::Group { conditions, .. } => conditions.iter().all(holds),
-            Node::AtLeast { of, .. } => of.iter().all(holds),
-            Node::Not(inner) => holds(inner),
-            Node::Leaf(leaf) => {
-                !matches!(leaf, Leaf::Sequence(Unsupported) | Leaf::Compare(Unsupported) | Leaf::UserBehaviorSignal(Unsupported))
-            }
-        }
-    }
-    match document.definition().rule.as_ref() {
-        Some(Rule::Conditions { conditions, .. }) => conditions.iter().all(holds),
-        Some(Rule::Scoring(_)) | None => true,
-    }
 }
 
 fn edited(text: &str, edits: &[(prop::sample::Index, Fragment)]) -> String {

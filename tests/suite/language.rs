@@ -320,12 +320,12 @@ fn one_pass() -> Result<(), Failed> {
 
 fn a_broken_definition_stops_no_other() -> Result<(), Failed> {
     let good = r#"{"id": "good", "logic": "and", "conditions": [{"type": "everyone"}]}"#;
-    let bad = r#"{"id": "bad", "logic": "and", "conditions": [{"type": "sequence"}]}"#;
+    let bad = r#"{"id": "bad", "logic": "and", "conditions": [{"type": "event", "measure": "active_days"}]}"#;
     let dependent = r#"{"id": "dependent", "logic": "and", "conditions": [{"type": "segment", "segment_id": "bad"}]}"#;
     let checked = checked(&[bad, dependent, good]);
     let outcome = |id: &str| checked.segments.get(&id.parse().unwrap()).unwrap();
     assert!(outcome("good").is_ok());
-    assert_eq!(codes(outcome("bad").as_ref().unwrap_err()), [Code::NotYetSupported]);
+    assert_eq!(codes(outcome("bad").as_ref().unwrap_err()), [Code::MissingComparison]);
     assert_eq!(codes(outcome("dependent").as_ref().unwrap_err()), [Code::BrokenReference]);
     assert_eq!(checked.report.findings.len(), 2);
     Ok(())

@@ -36,6 +36,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         law("shorter_windows_count_less", shorter_windows_count_less),
         law("samples_nest", samples_nest),
         law("the_top_grows_to_everyone_with_a_value", the_top_grows_to_everyone_with_a_value),
+        law("within_only_takes_sequences_away", within_only_takes_sequences_away),
+        law("comparisons_are_an_order", comparisons_are_an_order),
         law("stopped_and_restarted_exclude_each_other", stopped_and_restarted_exclude_each_other),
         law("normalizing_keeps_members", normalizing_keeps_members),
         law("threads_do_not_matter", threads_do_not_matter),
@@ -98,6 +100,54 @@ fn member(id: &str) -> Json {
 
 fn with_rule(id: &str, rule: &Json) -> Json {
     json!({"id": id, "logic": "and", "conditions": [rule]})
+}
+
+/// A sequence without `within` holds for those for whom it holds with it, and a longer `within` for those with a shorter one.
+fn within_only_takes_sequences_away(scenario: &Scenario) -> Result<(), String> {
+    let lengths = [Some("45s"), Some("90min"), Some("1d"), Some("3w"), Some("1y"), None];
+    let forms = [json!([{"event_type": "view*"}, {"event_type": "o*"}]), json!([{}, {"event_type": "view*"}, {}]), json!([{}, {}])];
+    for same in [json!([]), json!(["channel"])] {
+        for steps in &forms {
+            let sequence = |within: &Option<&str>| {
+                let mut leaf = json!({"type": "sequence", "steps": steps, "same": same});
+                if let Some(within) = within {
+                    leaf["within"] = json!(within);
+                }
+                leaf
+            };
+            let more = lengths.iter().enumerate().map(|(index, within)| with_rule(&format!("n{index}"), &sequence(within)));
+            let (members, _) = members_with(scenario, more.collect())?;
+            let of = |index: usize| &members[&id(&format!("n{index}"))];
+            if let Some(index) = (1..lengths.len()).find(|&index| !of(index - 1).is_subset(of(index))) {
+                return Err(format!("{steps} with {:?} lacks some of those with {:?}", lengths[index], lengths[index - 1]));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of two numbers one is less, equal or greater, unless one is missing; exchanged sides exchange the signs.
+fn comparisons_are_an_order(scenario: &Scenario) -> Result<(), String> {
+    let sides = [json!({"type": "event", "measure": {"sum": "price"}}), json!({"type": "event", "measure": {"avg": "amount"}})];
+    let compare = |left: usize, operator: &str, right: usize| json!({"type": "compare", "left": sides[left], "operator": operator, "right": sides[right]});
+    let rules = [
+        ("lt", compare(0, "lt", 1)),
+        ("eq", compare(0, "eq", 1)),
+        ("gt", compare(0, "gt", 1)),
+        ("lte", compare(0, "lte", 1)),
+        ("neq", compare(0, "neq", 1)),
+        ("other-gt", compare(1, "gt", 0)),
+        ("there", compare(1, "eq", 1)),
+    ];
+    let (members, universe) = members_with(scenario, rules.iter().map(|(id, rule)| with_rule(id, rule)).collect())?;
+    let of = |name: &str| &members[&id(name)];
+    let union = |left: &str, right: &str| of(left).union(of(right)).cloned().collect::<BTreeSet<String>>();
+    let is_partition = of("lt").len() + of("eq").len() + of("gt").len() == of("there").len();
+    if !is_partition || union("lt", "eq") != *of("lte") || of("lt") != of("other-gt") {
+        return Err(format!("no order: {members:?}"));
+    }
+    let complement: BTreeSet<String> = universe.difference(of("eq")).cloned().collect();
+    if complement == *of("neq") { Ok(()) } else { Err("neq is not the complement of eq".to_owned()) }
 }
 
 /// A larger share with the same salt holds a smaller one; none and all are what they say.
@@ -290,7 +340,7 @@ fn one_subject_looks_as_in_the_crowd(scenario: &Scenario) -> Result<(), String> 
         for (output, holds) in batch.outputs.iter().zip(&inspection.outputs) {
             let expected = match &output.name {
                 OutputName::Segment(id) => members.get(id).map(|members| members.contains(&who)),
-                OutputName::Node(..) => None,
+                OutputName::Node(..) | OutputName::Degree(..) => None,
             };
             if expected.is_some_and(|expected| expected != *holds) {
                 return Err(format!("{:?} holds for `{who}`: {holds}", output.name));

@@ -328,6 +328,13 @@ fn segments_that_differ_in_one_condition() -> Result<(), Failed> {
     ] {
         assert!(among(&[one.clone(), other.clone()]).is_empty(), "{other}");
     }
+    let shared = ["a", "b", "c"].map(condition).join(", ");
+    let of_country = |id: &str, value: &str| {
+        let country = format!(r#"{{"type": "user_attribute", "property": "country", "operator": "in", "value": [{value}]}}"#);
+        format!(r#"{{"id": "{id}", "logic": "and", "conditions": [{shared}, {country}]}}"#)
+    };
+    assert!(among(&[of_country("fr", r#""FR""#), of_country("de", r#""DE""#)]).is_empty(), "a family without a common member");
+    assert_eq!(among(&[of_country("fr", r#""FR""#), of_country("both", r#""DE", "FR""#)]).len(), 2);
     let three = define("three", "and", &["a", "b", "c"]);
     assert!(among(&[three, define("four", "and", &["a", "b", "x"])]).is_empty(), "two are not many");
     Ok(())

@@ -9,6 +9,7 @@ mod command_line;
 mod diagnostics;
 mod dialects;
 mod differential;
+mod documentation;
 mod engine;
 mod evaluators;
 mod expressions;
@@ -18,6 +19,7 @@ mod golden;
 mod laws;
 mod lints;
 mod language;
+mod library;
 mod memory_ledger;
 mod minimize;
 mod python;
@@ -40,11 +42,13 @@ fn main() {
         diagnostics::trials(),
         dialects::trials(),
         differential::trials(),
+        documentation::trials(),
         expressions::trials(),
         generated::trials(),
         golden::trials(),
         language::trials(),
         laws::trials(),
+        library::trials(),
         lints::trials(),
         real_data::trials(),
         reference::trials(),

@@ -1,5 +1,7 @@
 //! [`DataFusionBackend`]: a batch to a plan, a plan to members.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::Int64Type;
@@ -9,18 +11,19 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 
 use super::assembly::{Assembled, Detail, Sides, assemble, count_column, output_column, test_column, value_column};
 use super::assembly::{IN_UNIVERSE, SUBJECT};
-use super::collect::{Collected, booleans, column, members, rows, state};
+use super::collect::{Collected, booleans, column, members, rows, scores, state};
 use super::date::Local;
-use super::events::{EventsInUniverse, Scope, events};
+use super::events::{EventsInUniverse, Grouping, Scope, events};
 use super::reads::named;
 use super::subjects::subjects;
 use super::tables::Tables;
 use super::text::text_literal;
 use crate::backend::{Backend, BackendError, Datum, Evaluation, Inspection, LocalMembers, TableProfile, TableRole};
 use crate::model::calendar::Calendar;
-use crate::model::catalog::{Catalog, Universe};
+use crate::model::catalog::{Access, Catalog, EventTable, Universe};
 use crate::model::condition::Subject;
-use crate::plan::{Batch, BatchFeature};
+use crate::model::scoring::Score;
+use crate::plan::{Batch, BatchFeature, Output};
 
 /// Evaluates batches over files, in this process.
 pub struct DataFusionBackend {
@@ -38,7 +41,7 @@ impl DataFusionBackend {
     fn plan(
         &self,
         batch: &Batch,
-        stored: &[LocalMembers],
+        given: &[LocalMembers],
         subject_id: Option<&str>,
         detail: Detail,
     ) -> Result<Assembled, BackendError> {
@@ -48,7 +51,14 @@ impl DataFusionBackend {
         let (scanned, shown) = if batch.rankings.is_empty() { (subject_id, None) } else { (None, subject_id) };
         let table = catalog.subjects(batch.subject);
         let universe = table.map_or(Universe::Events, |table| table.universe);
-        let measured = batch.features.iter().any(|feature| matches!(feature, BatchFeature::Measure(_)));
+        let key = catalog.events.as_ref().and_then(|events| events.key(batch.subject));
+        let by_subject = |feature: &BatchFeature| match feature {
+            BatchFeature::Measure(_) | BatchFeature::Sequence(_) => true,
+            // Where the mapped key is what the signal reads, it is one of the measures of the subject.
+            BatchFeature::Signal(signal) => key == Some(&signal.product),
+            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => false,
+        };
+        let measured = batch.features.iter().any(by_subject);
         let in_universe = match universe {
             Universe::Table => EventsInUniverse::No,
             Universe::Events | Universe::Union => EventsInUniverse::Yes,
@@ -61,7 +71,7 @@ impl DataFusionBackend {
             .map_err(|error| BackendError::Engine { operation: "looking up the timezone", source: Box::new(error) })?;
         let local = Local { timezone: batch.timezone.clone(), calendar };
         let planning = |error| self.tables.failure("planning", error);
-        let mut sides = Sides { subjects: None, events: None, universe };
+        let mut sides = Sides { subjects: None, events: None, signals: Vec::new(), universe };
         if let Some(table) = table.filter(|_| needs_table) {
             let scan = self.tables.counted_scan(role)?;
             sides.subjects = Some((role, subjects(scan, table, batch, &local, scanned).map_err(planning)?));
@@ -70,9 +80,25 @@ impl DataFusionBackend {
             let (table, key) = self.events_of(batch.subject)?;
             let scan = self.tables.counted_scan(TableRole::Events)?;
             let scope = Scope { subject_id: scanned, universe: in_universe };
-            sides.events = Some(events(scan, table, key, batch, &local, scope).map_err(planning)?);
+            let side = events(scan, table, Grouping::Subject(key), batch, given, &local, scope);
+            sides.events = Some(side.map_err(planning)?);
         }
-        let mut assembled = assemble(batch, sides, stored, detail).map_err(planning)?;
+        let others: BTreeSet<&Access> = batch
+            .features
+            .iter()
+            .filter_map(|feature| if let BatchFeature::Signal(signal) = feature { Some(&signal.product) } else { None })
+            .filter(|product| key != Some(*product))
+            .collect();
+        for product in others {
+            let (table, _) = self.events_of(Subject::User)?;
+            let scan = self.tables.counted_scan(TableRole::Events)?;
+            let scope = Scope { subject_id: scanned, universe: EventsInUniverse::No };
+            let mut side = events(scan, table, Grouping::Product(product), batch, given, &local, scope).map_err(planning)?;
+            // Most events name no product at all, and what else does not fit is told by those who read it.
+            side.observations.clear();
+            sides.signals.push(side);
+        }
+        let mut assembled = assemble(batch, sides, given, detail).map_err(planning)?;
         if let Some(subject_id) = shown {
             let only = named(SUBJECT).eq(text_literal(subject_id));
             let plan = LogicalPlanBuilder::from(assembled.plan).filter(only).and_then(LogicalPlanBuilder::build);
@@ -81,10 +107,7 @@ impl DataFusionBackend {
         Ok(assembled)
     }
 
-    fn events_of(
-        &self,
-        subject: Subject,
-    ) -> Result<(&crate::model::catalog::EventTable, &crate::model::catalog::Access), BackendError> {
+    fn events_of(&self, subject: Subject) -> Result<(&EventTable, &Access), BackendError> {
         let missing = |problem: String| BackendError::Mapping { table: TableRole::Events, problem, help: None };
         let table = self.tables.catalog().events.as_ref().ok_or_else(|| missing("there is no table of events".to_owned()))?;
         let key = table.key(subject).ok_or_else(|| missing(format!("no column names the {} of an event", subject.keyword())))?;
@@ -100,17 +123,17 @@ impl Backend for DataFusionBackend {
         self.tables.catalog()
     }
 
-    async fn evaluate(&self, batch: &Batch, stored: &[LocalMembers]) -> Result<Evaluation<LocalMembers>, BackendError> {
-        let assembled = self.plan(batch, stored, None, Detail::Outputs)?;
-        let collected = members(&self.tables, &assembled, batch.outputs.len()).await;
+    async fn evaluate(&self, batch: &Batch, given: &[LocalMembers]) -> Result<Evaluation<LocalMembers>, BackendError> {
+        let assembled = self.plan(batch, given, None, Detail::Outputs)?;
+        let collected = members(&self.tables, &assembled, batch).await;
         match collected.map_err(|error| self.tables.failure("evaluating segments", error))? {
             Collected::Evaluation(evaluation) => Ok(evaluation),
             Collected::Duplicates { count, examples } => Err(duplicates(role_of(batch.subject), count, &examples)),
         }
     }
 
-    async fn inspect(&self, batch: &Batch, stored: &[LocalMembers], subject_id: &str) -> Result<Inspection, BackendError> {
-        let assembled = self.plan(batch, stored, Some(subject_id), Detail::Values)?;
+    async fn inspect(&self, batch: &Batch, given: &[LocalMembers], subject_id: &str) -> Result<Inspection, BackendError> {
+        let assembled = self.plan(batch, given, Some(subject_id), Detail::Values)?;
         let failure = |error| self.tables.failure("inspecting a subject", error);
         let found = rows(&self.tables, &assembled).await.map_err(failure)?;
         let mut inspection = None;
@@ -156,6 +179,7 @@ fn outside(batch: &Batch) -> Inspection {
         values: vec![Datum::Missing; batch.features.len()],
         tests: vec![false; batch.tests.len()],
         outputs: vec![false; batch.outputs.len()],
+        scores: vec![None; batch.outputs.len()],
     }
 }
 
@@ -170,5 +194,11 @@ fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, row: usiz
         values: values.collect::<DataFusionResult<_>>()?,
         tests: (0..batch.tests.len()).map(|index| holds(test_column(index))).collect::<DataFusionResult<_>>()?,
         outputs: (0..batch.outputs.len()).map(|index| holds(output_column(index))).collect::<DataFusionResult<_>>()?,
+        scores: batch.outputs.iter().map(|output| score_of(output, rows, row)).collect::<DataFusionResult<_>>()?,
     })
+}
+
+fn score_of(output: &Output, rows: &RecordBatch, row: usize) -> DataFusionResult<Option<Score>> {
+    let Some(index) = output.score() else { return Ok(None) };
+    Ok(Score::of_billionths(scores(rows, index)?.value(row)))
 }

@@ -1,36 +1,40 @@
-//! The events of a batch: one scan, one aggregate by subject, every measure a filtered aggregate in it.
+//! The events of a batch: one scan, one aggregate by subject, every measure a filtered aggregate in it. Events that name their product
+//! in another property than the mapped one are a scan and an aggregate of their own.
 //!
 //! No row is dropped after the scan's own filter: an event without a key falls into the group of NULL, one without a time into no
 //! window, and both are counted there.
 
 use std::collections::BTreeMap;
 
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::{count, first_value, last_value, max, min, sum};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, SortExpr, and, lit, or, when};
 use indexmap::IndexSet;
+use jiff::Timestamp;
 
 use super::bounds::{conjunction, disjunction};
 use super::date::{Local, LocalUnit};
 use super::form::{Form, Typed};
 use super::function::call;
 use super::json::Wanted;
+use super::members::GivenMembers;
 use super::number::Canonical;
 use super::occurrences::{count_distinct, most_frequent};
 use super::order::OrderText;
 use super::predicate::{formula, in_interval, instant_literal, test};
 use super::reads::{Reads, named, plain_column, with_columns};
+use super::sequence::Pattern;
 use super::tables::CountedScan;
 use super::text::{text_literal, text_test};
-use crate::backend::ObservationKind;
+use crate::backend::{LocalMembers, ObservationKind};
 use crate::check::Reading;
-use crate::ir::{Aggregate, DistinctUnit, TextMatch, TextTest};
+use crate::ir::{Aggregate, DistinctUnit, Formula, RowTest, TextMatch, TextTest};
 use crate::model::catalog::{Access, ColumnType, EventTable};
-use crate::model::condition::EventTypePattern;
+use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::window::Interval;
-use crate::plan::{Batch, BatchFeature, BatchMeasure};
+use crate::plan::{Batch, BatchFeature, BatchMeasure, BatchSequence, BatchSignal};
 
 /// The subject of the events of a group.
 pub(super) const KEY: &str = "subject of events";
@@ -76,33 +80,70 @@ pub(super) struct Measured {
     pub(super) of_none: ScalarValue,
 }
 
-/// Plans the events of a batch over a scan of their table.
+/// By what the events of a side are grouped.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Grouping<'a> {
+    /// By the subject, as the table maps it.
+    Subject(&'a Access),
+    /// By the product that a property names.
+    Product(&'a Access),
+}
+
+impl<'a> Grouping<'a> {
+    fn key(self) -> &'a Access {
+        match self {
+            Self::Subject(key) | Self::Product(key) => key,
+        }
+    }
+
+    /// Whether a feature is computed from events so grouped.
+    pub(super) fn computes(self, feature: &BatchFeature) -> bool {
+        match feature {
+            BatchFeature::Measure(_) | BatchFeature::Sequence(_) => matches!(self, Self::Subject(_)),
+            BatchFeature::Signal(signal) => signal.product == *self.key(),
+            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => false,
+        }
+    }
+}
+
+/// Plans the events of a batch over a scan of their table. `given` are the members of the batch's given segments.
 pub(super) fn events(
     scan: CountedScan,
     table: &EventTable,
-    key: &Access,
+    grouping: Grouping<'_>,
     batch: &Batch,
+    given: &[LocalMembers],
     local: &Local,
     scope: Scope<'_>,
 ) -> Result<EventSide> {
     let CountedScan { rows: scan, presences } = scan;
-    let scan = prune(scan, table, key, batch, scope)?;
+    let key = grouping.key();
+    let features = batch.features.iter().enumerate().filter(|(_, feature)| grouping.computes(feature));
+    let features: Vec<(usize, &BatchFeature)> = features.collect();
+    let scan = prune(scan, table, key, &features, batch, scope)?;
     let mut reads = Reads::new(local.clone(), presences);
     let mut rows = Rows {
         key: reads.key(key)?,
         time: reads.time(&table.timestamp)?,
         event_type: table.event_type.as_ref().map(|access| reads.text(access)).transpose()?,
         event_id: table.event_id.as_ref().map(|access| reads.text(access)).transpose()?,
+        user_key: table.key(Subject::User),
+        batch,
+        given,
         timestamp: &table.timestamp,
         local,
         reads,
         conditions: IndexSet::new(),
     };
     let mut measures = Vec::new();
-    for (index, feature) in batch.features.iter().enumerate() {
-        if let BatchFeature::Measure(measure) = feature {
-            measures.push((index, rows.measure(index, measure)?));
-        }
+    for (index, feature) in features {
+        let planned = match feature {
+            BatchFeature::Measure(measure) => rows.measure(index, measure, Vec::new())?,
+            BatchFeature::Signal(signal) => rows.signal(index, signal)?,
+            BatchFeature::Sequence(sequence) => rows.sequence(index, sequence)?,
+            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => continue,
+        };
+        measures.push((index, planned));
     }
     let order = if table.deduplicate { rows.order_of_duplicates(table) } else { Vec::new() };
     let Rows { key, time, event_type, event_id, reads, conditions, .. } = rows;
@@ -151,26 +192,16 @@ fn prune(
     scan: LogicalPlanBuilder,
     table: &EventTable,
     key: &Access,
+    features: &[(usize, &BatchFeature)],
     batch: &Batch,
     scope: Scope<'_>,
 ) -> Result<LogicalPlanBuilder> {
-    let measures: Vec<&BatchMeasure> = batch
-        .features
-        .iter()
-        .filter_map(|feature| match feature {
-            BatchFeature::Measure(measure) => Some(measure),
-            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => None,
-        })
-        .collect();
+    let needs: Vec<Need<'_>> = features.iter().filter_map(|(_, feature)| Need::of(feature)).collect();
     let only_measured = scope.universe == EventsInUniverse::No;
     let mut filters = Vec::new();
     if let (Some(time), ColumnType::Timestamp) = (plain_column(&table.timestamp), &table.timestamp.stored) {
         // The first of duplicates may lie before every window, and then hides the others.
-        let from = if only_measured && !table.deduplicate {
-            measures.iter().map(|measure| measure.window.from).min().flatten()
-        } else {
-            None
-        };
+        let from = if only_measured && !table.deduplicate { needs.iter().map(|need| need.from).min().flatten() } else { None };
         let mut bounds = vec![time.clone().lt(instant_literal(batch.as_of))];
         bounds.extend(from.map(|from| time.clone().gt_eq(instant_literal(from))));
         filters.push(or(conjunction(bounds), time.is_null()));
@@ -178,7 +209,7 @@ fn prune(
     if only_measured
         && let Some(event_type) =
             table.event_type.as_ref().filter(|access| access.stored == ColumnType::Text).and_then(plain_column)
-        && let Some(types) = exact_types(&measures)
+        && let Some(types) = exact_types(&needs)
     {
         filters.push(text_test(&event_type, &TextTest { matches: TextMatch::OneOf(types), ignore_case: false }));
     }
@@ -192,11 +223,35 @@ fn prune(
     if filters.is_empty() { Ok(scan) } else { scan.filter(conjunction(filters)) }
 }
 
-/// Every event type of the measures, when all of them name theirs exactly.
-fn exact_types(measures: &[&BatchMeasure]) -> Option<Vec<String>> {
+/// The events that a feature looks at.
+struct Need<'a> {
+    /// Since when; `None` = since ever.
+    from: Option<Timestamp>,
+    /// Of which types; `None` = of any.
+    types: Vec<Option<&'a [EventTypePattern]>>,
+}
+
+impl<'a> Need<'a> {
+    fn of(feature: &'a BatchFeature) -> Option<Self> {
+        match feature {
+            BatchFeature::Measure(measure) | BatchFeature::Signal(BatchSignal { measure, .. }) => {
+                Some(Self { from: measure.window.from, types: vec![measure.event_type.as_deref()] })
+            }
+            // What must be absent follows what must be there.
+            BatchFeature::Sequence(sequence) => {
+                let steps = sequence.steps.iter().chain(&sequence.absent);
+                Some(Self { from: sequence.window.from, types: steps.map(|step| step.event_type.as_deref()).collect() })
+            }
+            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => None,
+        }
+    }
+}
+
+/// Every event type that is needed, when all of them are named exactly.
+fn exact_types(needs: &[Need<'_>]) -> Option<Vec<String>> {
     let mut types = std::collections::BTreeSet::new();
-    for measure in measures {
-        for pattern in measure.event_type.as_ref()? {
+    for patterns in needs.iter().flat_map(|need| &need.types) {
+        for pattern in (*patterns)? {
             match pattern {
                 EventTypePattern::Exact(name) => types.insert(name.clone()),
                 EventTypePattern::Prefix(_) => return None,
@@ -241,6 +296,10 @@ struct Rows<'a> {
     time: Expr,
     event_type: Option<Expr>,
     event_id: Option<Expr>,
+    /// Where the user of an event stands.
+    user_key: Option<&'a Access>,
+    batch: &'a Batch,
+    given: &'a [LocalMembers],
     timestamp: &'a Access,
     local: &'a Local,
     reads: Reads,
@@ -248,16 +307,62 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn measure(&mut self, index: usize, measure: &BatchMeasure) -> Result<Planned> {
-        let mut conditions = vec![self.condition(in_interval(&self.time, measure.window))];
-        if let Some(patterns) = &measure.event_type {
+    /// A measure of the events that match, and for which some more conditions hold.
+    fn measure(&mut self, index: usize, measure: &BatchMeasure, mut conditions: Vec<Expr>) -> Result<Planned> {
+        conditions.push(self.condition(in_interval(&self.time, measure.window)));
+        self.select(measure.event_type.as_deref(), &measure.filter, &mut conditions)?;
+        self.aggregate(index, conjunction(conditions), &measure.aggregate)
+    }
+
+    /// A measure of the events of members of a segment.
+    fn signal(&mut self, index: usize, signal: &BatchSignal) -> Result<Planned> {
+        let Some(user_key) = self.user_key else { return plan_err!("the events do not say which user they are of") };
+        let Some(segment) = self.batch.given.get(signal.members) else { return plan_err!("a segment that is not given") };
+        let members = GivenMembers { segment: segment.clone(), members: self.given.get(signal.members).cloned() };
+        let user = self.reads.key(user_key)?;
+        let is_member = self.condition(call(members, vec![user]));
+        self.measure(index, &signal.measure, vec![is_member])
+    }
+
+    fn sequence(&mut self, index: usize, sequence: &BatchSequence) -> Result<Planned> {
+        let in_window = self.condition(in_interval(&self.time, sequence.window));
+        let before = self.condition(in_interval(&self.time, Interval { from: None, to: Some(self.batch.as_of) }));
+        let present = sequence.steps.iter().map(|step| (step, in_window.clone()));
+        let steps = present.chain(sequence.absent.iter().map(|step| (step, before.clone())));
+        let steps = steps.map(|(step, when)| {
+            let mut conditions = vec![when];
+            self.select(step.event_type.as_deref(), &step.filter, &mut conditions)?;
+            Ok(conjunction(conditions))
+        });
+        let steps = steps.collect::<Result<Vec<_>>>()?;
+        let same = sequence.same.iter().map(|access| Ok(self.reads.stored(access, Wanted::Identity)?.expr));
+        let same = same.collect::<Result<Vec<_>>>()?;
+        let pattern = Pattern {
+            steps: sequence.steps.len(),
+            absent: sequence.absent.is_some(),
+            within: sequence.within,
+            local: self.local.clone(),
+        };
+        let matches = disjunction(steps.clone());
+        let aggregate = super::sequence::sequence(pattern, self.time.clone(), steps, same);
+        plain(format!("measure {index}"), aggregate, matches, Form::Boolean, Some(ScalarValue::Boolean(Some(false))))
+    }
+
+    /// Adds the conditions on the type of an event, and on its properties.
+    fn select(
+        &mut self,
+        event_type: Option<&[EventTypePattern]>,
+        filter: &Formula<RowTest<Interval>>,
+        conditions: &mut Vec<Expr>,
+    ) -> Result<()> {
+        if let Some(patterns) = event_type {
             conditions.push(self.condition(is_of_type(self.event_type.as_ref(), patterns)));
         }
-        conditions.push(formula(&measure.filter, &mut |row| {
+        conditions.push(formula(filter, &mut |row| {
             let holds = test(&self.reads.value(&row.value)?, &row.test)?;
             Ok(self.condition(holds))
         })?);
-        self.aggregate(index, conjunction(conditions), &measure.aggregate)
+        Ok(())
     }
 
     /// A column with a condition, one for all that are the same.

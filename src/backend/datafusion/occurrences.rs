@@ -8,14 +8,15 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Int64Array, Int64Builder, ListBuilder, new_null_array,
 };
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::arrow::row::{RowConverter, Rows, SortField};
-use datafusion::common::{DataFusionError, HashMap, Result, ScalarValue};
+use datafusion::common::{HashMap, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, Expr, GroupsAccumulator, Signature, Volatility,
 };
+
+use super::aggregate::{Grouped, OneGroup, internal, list_state, offset, passes, too_many};
 
 /// How many different values a column has; NULLs do not count.
 pub(super) fn count_distinct(value: Expr) -> Expr {
@@ -64,10 +65,8 @@ impl AggregateUDFImpl for Occurrences {
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        let list = |part, element| {
-            Arc::new(Field::new_list(format_state_name(arguments.name, part), Field::new_list_field(element, true), true))
-        };
-        Ok(vec![list("values", DataType::Binary), list("counts", DataType::Int64)])
+        let parts = [("values", DataType::Binary), ("counts", DataType::Int64)];
+        Ok(parts.map(|(part, element)| list_state(arguments.name, part, element)).to_vec())
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -219,6 +218,12 @@ impl Groups {
     }
 }
 
+impl Grouped for Groups {
+    fn has_one_group(&mut self) {
+        self.groups = 1;
+    }
+}
+
 impl GroupsAccumulator for Groups {
     fn update_batch(
         &mut self,
@@ -325,52 +330,6 @@ impl State {
     fn finish(mut self) -> Vec<ArrayRef> {
         vec![Arc::new(self.values.finish()), Arc::new(self.counts.finish())]
     }
-}
-
-/// The occurrences of an aggregate without groups.
-#[derive(Debug)]
-struct OneGroup(Groups);
-
-impl Accumulator for OneGroup {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let rows = values.first().map_or(0, |values| values.len());
-        self.0.update_batch(values, &vec![0; rows], None, 1)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let rows = states.first().map_or(0, |values| values.len());
-        self.0.merge_batch(states, &vec![0; rows], 1)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.groups = 1;
-        self.0.state(EmitTo::All)?.iter().map(|part| ScalarValue::try_from_array(part, 0)).collect()
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.groups = 1;
-        ScalarValue::try_from_array(&self.0.evaluate(EmitTo::All)?, 0)
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
-    }
-}
-
-fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
-}
-
-fn offset(offsets: &[i32], row: usize) -> Result<usize> {
-    offsets.get(row).and_then(|offset| usize::try_from(*offset).ok()).ok_or_else(|| internal("a list without a start"))
-}
-
-fn internal(problem: &str) -> DataFusionError {
-    DataFusionError::Internal(problem.to_owned())
-}
-
-fn too_many(what: &str) -> DataFusionError {
-    DataFusionError::ResourcesExhausted(format!("an aggregate meets more than 2^32 {what}"))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::ir::LogicalRule;
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
+use crate::model::segment::Kind;
 use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
@@ -28,7 +29,7 @@ use crate::refresh::definitions::{
     DefinitionFile, Definitions, Form, KnownSegment, Language, ReadySegment, read_definition, read_definitions,
 };
 use crate::refresh::place::{Opened, Place as _, calendar_of};
-use crate::store::{DefinitionNote, Ledger as _};
+use crate::store::{DefinitionNote, Ledger as _, SegmentState};
 use crate::syntax::Identity;
 
 /// A subject, and what would happen to it.
@@ -42,7 +43,8 @@ struct Row<'a> {
 struct Change {
     before: LocalMembers,
     after: LocalMembers,
-    hashes: [String; 2],
+    /// Before and after; what a failed run left is of no known definition.
+    hashes: (Option<String>, String),
     evaluation: Evaluation<LocalMembers>,
     subject: Subject,
 }
@@ -56,11 +58,11 @@ pub(crate) async fn execute(context: &Context, arguments: &DiffArguments) -> Res
     let Change { before, after, hashes, evaluation, subject } = evaluate(context, tenant, arguments, as_of).await?;
     drop(bar);
     observations::note_all(context.screen, subject, &evaluation.observations);
-    let [hash_before, hash_after] = hashes;
+    let (hash_before, hash_after) = hashes;
     let (entering, leaving, staying) = (after.difference(&before), before.difference(&after), after.intersection(&before));
     let parts = [("entering", "enter", &entering), ("leaving", "exit", &leaving), ("staying", "stay", &staying)];
     let segment_id = &arguments.segment;
-    let is_same = hash_before == hash_after;
+    let is_same = hash_before.as_ref() == Some(&hash_after);
     let mut json = json!({
         "segment_id": segment_id, "as_of": as_of, "against": arguments.against,
         "definition_hash": { "before": hash_before, "after": hash_after }, "same_meaning": is_same,
@@ -83,7 +85,7 @@ pub(crate) async fn execute(context: &Context, arguments: &DiffArguments) -> Res
         writeln!(text, "{:>10}  {name}", members.count()).ok();
     }
     for (name, change, members) in parts {
-        let sample = sample_of(members, arguments.sample);
+        let sample: Vec<&str> = sample_of(members, arguments.sample).into_iter().map(|(id, _)| id).collect();
         if !sample.is_empty() {
             let all = if sample.len() as u64 == members.count() { "" } else { ", a sample" };
             writeln!(text, "{name}{all}:").ok();
@@ -145,10 +147,10 @@ async fn evaluate(
                     Before::Evaluated(name)
                 }
             };
-            (source, before.record.hash.clone())
+            (source, Some(before.record.hash.clone()))
         }
     };
-    let hashes = [hash_before, after.record.hash.clone()];
+    let hashes = (hash_before, after.record.hash.clone());
     let batch = opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
     let evaluation = opened.evaluate(&context.place, tenant, &batch).await?;
     let output = |name: &OutputName| {
@@ -238,13 +240,14 @@ fn note_invalid(context: &Context, definitions: &Definitions, id: &SegmentId) {
     }
 }
 
-/// What the definition meant whose members are stored.
-fn stored_hash(opened: &Opened<DataFusionBackend>, id: &SegmentId) -> Result<String, CliError> {
-    let state = opened.state.segments.get(id).ok_or_else(|| CliError::Usage {
+/// What the definition meant whose members are stored; `None` when a run failed since, whose definition it may not be.
+fn stored_hash(opened: &Opened<DataFusionBackend>, id: &SegmentId) -> Result<Option<String>, CliError> {
+    let computed = |state: &&SegmentState| state.computed_at.is_some() || state.definition.kind == Kind::Static;
+    let state = opened.state.segments.get(id).filter(computed).ok_or_else(|| CliError::Usage {
         problem: format!("`{id}` was not computed yet"),
         help: Some("Leave out `--against stored` to compare with what its definition gives now.".to_owned()),
     })?;
-    Ok(state.definition.hash.clone())
+    Ok((state.errors == 0).then(|| state.definition.hash.clone()))
 }
 
 async fn stored(context: &Context, tenant: &TenantConfig, id: &SegmentId) -> Result<LocalMembers, CliError> {

@@ -3,7 +3,7 @@
 use super::value::COMPARISON;
 use super::{Decoder, Fields, Place, keys, list_words};
 use crate::diagnostic::{Code, Finding, nearest};
-use crate::model::condition::{AiVisibilityLeaf, Condition, Leaf, Logic, Node, SampleLeaf, SegmentLeaf, Subject, Unsupported};
+use crate::model::condition::{AiVisibilityLeaf, Condition, Leaf, Logic, Node, SampleLeaf, SegmentLeaf, Subject};
 
 /// The words of `logic`.
 const LOGIC: [(&str, Logic); 2] = [("and", Logic::And), ("or", Logic::Or)];
@@ -169,10 +169,18 @@ impl Decoder<'_> {
                 let comparison = if Self::has_comparison(fields) { self.comparison(fields) } else { None };
                 Some(Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison }))
             }
-            // Of a leaf that is not evaluated yet, nothing but its name is read: one message says all.
-            LeafType::Sequence => Some(Leaf::Sequence(Unsupported)),
-            LeafType::Compare => Some(Leaf::Compare(Unsupported)),
-            LeafType::UserBehaviorSignal => Some(Leaf::UserBehaviorSignal(Unsupported)),
+            LeafType::Sequence => {
+                self.known_keys(fields, keys::SEQUENCE);
+                self.sequence(fields).map(Leaf::Sequence)
+            }
+            LeafType::Compare => {
+                self.known_keys(fields, keys::COMPARE);
+                self.compare(fields).map(Leaf::Compare)
+            }
+            LeafType::UserBehaviorSignal => {
+                self.known_keys(fields, keys::USER_BEHAVIOR_SIGNAL);
+                self.signal(fields).map(Leaf::UserBehaviorSignal)
+            }
         }
     }
 

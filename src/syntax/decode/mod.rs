@@ -10,6 +10,8 @@ mod fields;
 mod lifecycle;
 mod quantity;
 mod scoring;
+mod sequence;
+mod signal;
 mod value;
 
 use std::ops::Range;
@@ -68,10 +70,27 @@ pub(super) mod keys {
     pub(crate) const STOPPED: &[&str] = &["active", "quiet"];
     pub(crate) const RESTARTED: &[&str] = &["quiet", "recent"];
     pub(crate) const REGULAR: &[&str] = &["period", "periods", "at_least", "count"];
+    pub(crate) const SEQUENCE: &[&str] = &["type", "description", "steps", "within", "same", "window"];
+    pub(crate) const SEQUENCE_STEP: &[&str] = &["event_type", "where", "absent"];
+    pub(crate) const COMPARE: &[&str] = &["type", "description", "left", "operator", "right", "factor"];
     pub(crate) const TOP: &[&str] = &["type", "description", "by", "order", "count", "percent"];
     pub(crate) const QUANTITY_OF_EVENTS: &[&str] = &["type", "event_type", "where", "measure", "window"];
     pub(crate) const QUANTITY_OF_PROPERTY: &[&str] = &["property", "value_type"];
     pub(crate) const SAMPLE: &[&str] = &["type", "description", "percent", "salt"];
+    pub(crate) const USER_BEHAVIOR_SIGNAL: &[&str] = &[
+        "type",
+        "description",
+        "signal",
+        "segment_id",
+        "event_type",
+        "product_id_property",
+        "operator",
+        "value",
+        "value2",
+        "value_type",
+        "ignore_case",
+        "window",
+    ];
     pub(crate) const AI_VISIBILITY_METRIC: &[&str] =
         &["type", "description", "metric", "operator", "value", "value2", "value_type", "ignore_case"];
     pub(crate) const SCORING: &[&str] = &["combination", "threshold", "rules"];

@@ -1,10 +1,25 @@
-//! Numbers per subject that are ranked.
+//! Numbers per subject that are ranked, or compared with each other.
 
+use super::value::whole;
 use super::{Decoder, Fields, Place, keys};
 use crate::diagnostic::{Code, Finding};
-use crate::model::condition::{EventMeasure, Measure, Quantity, RankOrder, TopLeaf, TopShare};
+use crate::model::condition::{CompareLeaf, EventMeasure, Measure, Quantity, RankOrder, TopLeaf, TopShare};
+use crate::model::operator::Operator;
+
+/// The operators between two numbers.
+const OPERATORS: [Operator; 6] = [Operator::Eq, Operator::Neq, Operator::Gt, Operator::Gte, Operator::Lt, Operator::Lte];
 
 impl Decoder<'_> {
+    pub(super) fn compare(&mut self, fields: &Fields<'_>) -> Option<CompareLeaf> {
+        let left = self.required(fields, "left", keys::COMPARE).and_then(|place| self.quantity(&place));
+        let operators = OPERATORS.map(|operator| (operator.keyword(), operator));
+        let operator = self.required(fields, "operator", keys::COMPARE);
+        let operator = operator.and_then(|place| self.word(&place, "operators between two numbers", &operators));
+        let right = self.required(fields, "right", keys::COMPARE).and_then(|place| self.quantity(&place));
+        let factor = whole(fields.get("factor").map(|place| self.number(&place)));
+        Some(CompareLeaf { left: left?, operator: operator?, right: right?, factor: factor? })
+    }
+
     pub(super) fn top(&mut self, fields: &Fields<'_>) -> Option<TopLeaf> {
         let by = self.required(fields, "by", keys::TOP).and_then(|place| self.quantity(&place));
         let orders = [RankOrder::Descending, RankOrder::Ascending].map(|order| (order.keyword(), order));
@@ -38,7 +53,7 @@ impl Decoder<'_> {
             let value_type = self.value_type(&fields);
             return Some(Quantity::Property { property: property?, value_type: value_type? });
         };
-        self.word(&leaf_type, "types of what is ranked", &[("event", ())])?;
+        self.word(&leaf_type, "types of numbers per subject", &[("event", ())])?;
         self.known_keys(&fields, keys::QUANTITY_OF_EVENTS);
         let (event_type, filter) = self.selection(&fields);
         let measure = fields.get("measure").map_or(Some(Measure::Count), |place| self.measure(&place));

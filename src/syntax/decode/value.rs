@@ -74,10 +74,16 @@ impl Decoder<'_> {
         self.time(place, Code::InvalidDuration, parse_duration(text, Months::Allowed))
     }
 
+    /// A length of time in which `m` is refused: it could be taken for minutes.
+    pub(super) fn short_duration(&mut self, place: &Place<'_>) -> Option<Duration> {
+        let text = self.text(place)?;
+        self.time(place, Code::InvalidDuration, parse_duration(text, Months::Refused))
+    }
+
     /// A length of time between runs: a text in which months are refused, or whole seconds.
     pub(super) fn interval(&mut self, place: &Place<'_>) -> Option<Duration> {
         match &place.node.kind {
-            NodeKind::Text(text) => self.time(place, Code::InvalidDuration, parse_duration(text, Months::Refused)),
+            NodeKind::Text(_) => self.short_duration(place),
             NodeKind::Number(_) => {
                 let seconds = self.count(place)?;
                 self.time(

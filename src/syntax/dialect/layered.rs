@@ -4,26 +4,14 @@ use super::super::decode::{Fields, Place};
 use super::super::node::Node;
 use super::super::print;
 use super::export::Writer;
-use super::{Body, RuleKeys, Translator, build, given};
-use crate::diagnostic::{Code, Finding};
+use super::{Body, Translator, build, given};
 use crate::model::condition::{Condition, Leaf, Logic, Node as Rule, Subject};
 use crate::model::path::DocPath;
 
 const GROUP_KEYS: &[&str] = &["logic", "conditions"];
 
 /// The leaves of the form.
-#[derive(Clone, Copy)]
-enum LeafType {
-    ProductAttribute,
-    UserBehaviorSignal,
-    AiVisibilityMetric,
-}
-
-const LEAF_TYPES: [(&str, LeafType); 3] = [
-    ("product_attribute", LeafType::ProductAttribute),
-    ("user_behavior_signal", LeafType::UserBehaviorSignal),
-    ("ai_visibility_metric", LeafType::AiVisibilityMetric),
-];
+const LEAF_TYPES: [(&str, ()); 3] = [("product_attribute", ()), ("user_behavior_signal", ()), ("ai_visibility_metric", ())];
 
 impl Translator<'_> {
     /// A definition: a group under `definition`, or alone.
@@ -37,9 +25,9 @@ impl Translator<'_> {
                     self.decoder.known_keys(&inner, GROUP_KEYS);
                     self.layer(&inner)
                 });
-                Body { rule_keys: RuleKeys::These(&["definition"]), rule, members }
+                Body { rule_keys: &["definition"], rule, members }
             }
-            None => Body { rule_keys: RuleKeys::These(GROUP_KEYS), rule: self.layer(fields), members },
+            None => Body { rule_keys: GROUP_KEYS, rule: self.layer(fields), members },
         }
     }
 
@@ -58,14 +46,8 @@ impl Translator<'_> {
             return self.layer(&fields);
         }
         let word = self.decoder.required(&fields, "type", &["type"])?;
-        match self.decoder.word(&word, "types of conditions", &LEAF_TYPES)? {
-            LeafType::ProductAttribute | LeafType::AiVisibilityMetric => Some(place.node.clone()),
-            LeafType::UserBehaviorSignal => {
-                let message = "conditions of type `user_behavior_signal` are not yet supported";
-                self.decoder.refuse(&word, Finding::new(Code::NotYetSupported, message));
-                None
-            }
-        }
+        self.decoder.word(&word, "types of conditions", &LEAF_TYPES)?;
+        Some(place.node.clone())
     }
 }
 
@@ -82,9 +64,9 @@ fn write_layer(writer: &mut Writer<'_>, logic: Logic, conditions: &[Condition], 
                 writer.leave_description(condition);
                 write_layer(writer, *logic, conditions, &path.key("conditions"))
             }
-            Rule::Leaf(Leaf::Attribute { subject: Subject::Product, .. } | Leaf::AiVisibilityMetric(_)) => {
-                print::condition_node(condition)
-            }
+            Rule::Leaf(
+                Leaf::Attribute { subject: Subject::Product, .. } | Leaf::UserBehaviorSignal(_) | Leaf::AiVisibilityMetric(_),
+            ) => print::condition_node(condition),
             Rule::Leaf(_) | Rule::AtLeast { .. } | Rule::Not(_) => {
                 writer.refuse_node::<()>(&condition.node, &path);
                 build::object(&(0..0), Vec::new())

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::grammar::RESERVED;
 use crate::model::condition::{
-    AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
-    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, Quantity, RankOrder, SampleLeaf, SegmentLeaf, TopLeaf, TopShare,
-    Unsupported,
+    AiVisibilityLeaf, AttributeTest, CompareLeaf, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern,
+    Leaf, LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, Quantity, RankOrder, SampleLeaf, SegmentLeaf, SequenceLeaf,
+    SignalLeaf, TopLeaf, TopShare,
 };
 use crate::model::operator::Operator;
 use crate::model::property::{Property, PropertyPath};
@@ -27,6 +27,11 @@ pub fn print_expression(definition: &Definition) -> Option<String> {
         }),
         Rule::Scoring(_) => None,
     }
+}
+
+/// Prints one condition as an expression, without its remarks.
+pub(in crate::syntax) fn print_condition(condition: &Condition) -> String {
+    self::condition(condition, Around::Nothing)
 }
 
 /// What stands around a condition.
@@ -130,10 +135,9 @@ fn leaf(leaf: &Leaf, around: Around) -> String {
             };
             call("top", [quantity(by), share].into_iter().chain(order))
         }
-        // Of these a definition keeps the name alone.
-        Leaf::Sequence(Unsupported) => call("sequence", []),
-        Leaf::Compare(Unsupported) => call("compare", []),
-        Leaf::UserBehaviorSignal(Unsupported) => call("user_behavior_signal", []),
+        Leaf::Sequence(sequence) => self::sequence(sequence),
+        Leaf::Compare(compare) => self::compare(compare).within(around),
+        Leaf::UserBehaviorSignal(signal) => self::signal(signal).within(around),
     }
 }
 
@@ -165,6 +169,43 @@ fn lifecycle(lifecycle: &LifecycleLeaf) -> String {
         }
     }
     call(lifecycle.pattern.keyword(), arguments)
+}
+
+fn sequence(sequence: &SequenceLeaf) -> String {
+    let steps = sequence.steps.iter().map(|step| {
+        let mut arguments = event_types(step.event_type.as_deref());
+        arguments.extend(filter(&step.filter));
+        arguments.extend(step.absent.then(|| named("absent", "TRUE")));
+        call("step", arguments)
+    });
+    let mut arguments: Vec<String> = steps.collect();
+    arguments.extend(sequence.within.map(|within| named("within", &text(&within.to_string()))));
+    match sequence.same.as_slice() {
+        [] => {}
+        [only] => arguments.push(named("same", &path(only))),
+        several => arguments.push(named("same", &format!("[{}]", several.iter().map(path).collect::<Vec<_>>().join(", ")))),
+    }
+    arguments.extend(window(&sequence.window));
+    call("sequence", arguments)
+}
+
+fn compare(compare: &CompareLeaf) -> Printed {
+    let CompareLeaf { left, operator, right, factor } = compare;
+    let (left, right) = (quantity(left), quantity(right));
+    let right = factor.as_ref().map_or_else(|| right.clone(), |factor| format!("{factor} * {right}"));
+    Printed::Infix(format!("{left} {} {right}", sign(*operator)))
+}
+
+fn signal(signal: &SignalLeaf) -> Printed {
+    let SignalLeaf { signal, segment_id, event_type, product_id_property, window, comparison } = signal;
+    let mut arguments = vec![text(segment_id.as_str())];
+    arguments.extend(event_type.as_deref().map(|types| match types {
+        [only] => named("event_type", &self::event_type(only)),
+        several => named("event_type", &format!("[{}]", several.iter().map(self::event_type).collect::<Vec<_>>().join(", "))),
+    }));
+    arguments.extend(product_id_property.as_ref().map(|property| named("product_id_property", &path(property))));
+    arguments.extend(self::window(window));
+    measured(&Left::Call(signal.keyword(), arguments), comparison.as_ref())
 }
 
 fn quantity(quantity: &Quantity) -> String {
@@ -210,12 +251,9 @@ fn compared(left: &Left<'_>, comparison: &Comparison) -> Printed {
         |operator: &str, low: &Literal, high: &Literal| infix(operator, format!(" {} AND {}", literal(low), literal(high)));
     let name = operator.keyword();
     match (operator, value, value2) {
-        (Operator::Eq, Some(value), None) => infix("=", format!(" {}", literal(value))),
-        (Operator::Neq, Some(value), None) => infix("<>", format!(" {}", literal(value))),
-        (Operator::Gt, Some(value), None) => infix(">", format!(" {}", literal(value))),
-        (Operator::Gte, Some(value), None) => infix(">=", format!(" {}", literal(value))),
-        (Operator::Lt, Some(value), None) => infix("<", format!(" {}", literal(value))),
-        (Operator::Lte, Some(value), None) => infix("<=", format!(" {}", literal(value))),
+        (Operator::Eq | Operator::Neq | Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte, Some(value), None) => {
+            infix(sign(*operator), format!(" {}", literal(value)))
+        }
         (Operator::Between, Some(low), Some(high)) => between("BETWEEN", low, high),
         (Operator::NotBetween, Some(low), Some(high)) => between("NOT BETWEEN", low, high),
         (Operator::In, Some(Literal::List(values)), None) => infix("IN", format!(" ({})", literals(values))),
@@ -266,6 +304,18 @@ fn compared(left: &Left<'_>, comparison: &Comparison) -> Printed {
             let values = values.into_iter().filter_map(|(name, value)| Some(named(name, &literal(value.as_ref()?))));
             Printed::Call(call("test", [left.print(&[]), text(name)].into_iter().chain(values).chain(read_as)))
         }
+    }
+}
+
+/// The sign of SQL between two values; that of `eq` for an operator that has none.
+fn sign(operator: Operator) -> &'static str {
+    match operator {
+        Operator::Neq => "<>",
+        Operator::Gt => ">",
+        Operator::Gte => ">=",
+        Operator::Lt => "<",
+        Operator::Lte => "<=",
+        _ => "=",
     }
 }
 

@@ -220,7 +220,7 @@ fn every_mistake_is_told_once() {
         (Dialect::Audience, r#"{"compose": {"and": []}}"#),
         (Dialect::Audience, r#"{"compose": {"ref": "No Id"}}"#),
         (Dialect::Audience, r#"{"filters": [{"type": "account-tenure", "op": "gt", "value": 1.5}]}"#),
-        (Dialect::Layered, r#"{"logic": "and", "conditions": [{"type": "user_behavior_signal"}]}"#),
+        (Dialect::Layered, r#"{"logic": "and", "conditions": [{"type": "user_behaviour_signal"}]}"#),
         (Dialect::Layered, r#"{"logic": "and", "conditions": [{"type": "user_attribute"}]}"#),
     ] {
         let mapping = Mapping { settings: &settings, users: catalog.users.as_ref().map(|users| &users.table) };

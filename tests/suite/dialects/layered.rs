@@ -7,14 +7,14 @@ use serde_json::{Value as Json, json};
 
 use super::Form;
 use super::meaning::{self, entries, numbers_compare};
-use super::world::{Row, World};
+use super::world::{AUDIENCE, Row, World};
 use crate::generator::dice::Dice;
 
-pub(crate) const FORM: Form = Form { dialect: Dialect::Layered, write, members, shows };
+pub(crate) const FORM: Form = Form { dialect: Dialect::Layered, write, members, scores: None, shows };
 
 fn shows() -> Vec<String> {
     let operators = ["eq", "neq", "gt", "lte", "between", "contains", "starts_with", "in", "is_true", "is_set", "is_not_set"];
-    let forms = ["\"definition\":", "\"is_active\":true", "\"refresh_interval\":"];
+    let forms = ["purchased_by_segment", "viewed_by_segment", "\"definition\":", "\"is_active\":true", "\"refresh_interval\":"];
     operators.map(|word| format!("\"operator\":\"{word}\"")).into_iter().chain(forms.map(str::to_owned)).collect()
 }
 
@@ -33,6 +33,9 @@ fn layer(dice: &mut Dice, depth: usize) -> Json {
 }
 
 fn leaf(dice: &mut Dice) -> Json {
+    if dice.chance(25) {
+        return signal(dice);
+    }
     let mut leaf = json!({"type": "product_attribute"});
     let mut set = |key: &str, value: Json| leaf[key] = value;
     match dice.below(6) {
@@ -63,16 +66,44 @@ fn leaf(dice: &mut Dice) -> Json {
     leaf
 }
 
+fn signal(dice: &mut Dice) -> Json {
+    let signal = *dice.pick(&["purchased_by_segment", "viewed_by_segment"]);
+    let mut leaf = json!({"type": "user_behavior_signal", "signal": signal, "segment_id": AUDIENCE});
+    leaf["event_type"] = json!(*dice.pick(&["pricing_view", "page_view", "oddly"]));
+    if dice.chance(50) {
+        leaf["window"] = json!({"last": *dice.pick(&["30d", "365d"])});
+    }
+    if dice.chance(50) {
+        leaf["operator"] = json!(*dice.pick(&["gte", "lt", "eq"]));
+        leaf["value"] = json!(dice.below(3));
+    }
+    leaf
+}
+
 fn members(document: &Json, world: &World, _: &[BTreeSet<String>]) -> BTreeSet<String> {
     let rule = document.get("definition").unwrap_or(document);
-    let products = world.products.iter().filter(|product| holds(rule, product));
+    let products = world.products.iter().filter(|product| holds(rule, product, world));
     products.map(|product| product["product_id"].as_str().expect("an id").to_owned()).collect()
 }
 
-fn holds(node: &Json, product: &Row) -> bool {
+fn holds(node: &Json, product: &Row, world: &World) -> bool {
     if let Some(logic) = node.get("logic") {
-        let mut inner = entries(&node["conditions"]).iter().map(|inner| holds(inner, product));
+        let mut inner = entries(&node["conditions"]).iter().map(|inner| holds(inner, product, world));
         return if logic.as_str().expect("a word").eq_ignore_ascii_case("and") { inner.all(|it| it) } else { inner.any(|it| it) };
+    }
+    if node["type"] == "user_behavior_signal" {
+        let count = world.users.iter().filter(|user| user["plan"] == "pro").flat_map(|user| world.events_of(user));
+        let since = node.get("window").map_or(i64::MIN, |window| {
+            let days = window["last"].as_str().and_then(|last| last.strip_suffix('d')).expect("days");
+            world.clock.back(days.parse().expect("a number"))
+        });
+        let matching = count
+            .filter(|event| event["product_id"] == product["product_id"] && event["name"] == node["event_type"])
+            .filter(|event| world.clock.at(&event["at"]).is_some_and(|at| at >= since));
+        #[expect(clippy::cast_precision_loss, reason = "there are few events")]
+        let count = matching.count() as f64;
+        let operator = node.get("operator").map_or("gte", |operator| operator.as_str().expect("a word"));
+        return numbers_compare(count, operator, node.get("value").map_or(1.0, |value| value.as_f64().expect("a number")));
     }
     let property = node["property"].as_str().expect("a property").trim_start_matches("data.");
     let value = meaning::value(product, &["data", property]);

@@ -25,6 +25,9 @@ pub(crate) struct World {
     pub(crate) has_counts: bool,
 }
 
+/// A segment of users that documents may refer to: those whose plan is `pro`.
+pub(crate) const AUDIENCE: &str = "pros";
+
 /// Columns that foreign systems keep of their users' events.
 pub(crate) const COUNTS: [&str; 4] = ["total_events", "active_days", "total_renders", "pricing_page_views"];
 
@@ -50,10 +53,13 @@ impl World {
             "score": "float", "opted_in": "boolean", "tags": {"list": "text"}, "status": "text", "first_name": "text",
             "loginCount": "integer", "created_at": "timestamp", "last_active_at": "text", "last_email_opened_at": "timestamp",
             "birth_day": "date", "attributes": "json", "feature_usage": "json",
+            "lastSeen": "timestamp", "pricePreferences": "json", "interests": "json", "traits": "json",
         });
         if has_counts {
             COUNTS.iter().for_each(|count| columns[*count] = json!("integer"));
         }
+        let pro = json!({"type": "user_attribute", "property": "plan", "operator": "eq", "value": "pro"});
+        let audience = json!({"id": AUDIENCE, "logic": "and", "conditions": [pro]});
         let file = json!({
             "what": format!("world {number}"),
             "timezone": zone.name(),
@@ -61,10 +67,12 @@ impl World {
             "users": {"columns": columns, "key": "user_id", "rows": users},
             "products": {"columns": {"product_id": "text", "data": "json"}, "data": "data", "key": "product_id", "rows": products},
             "events": {
-                "columns": {"event_id": "text", "user_id": "text", "name": "text", "event_type": "text", "at": "timestamp"},
+                "columns": {
+                    "event_id": "text", "user_id": "text", "product_id": "text", "name": "text", "event_type": "text", "at": "timestamp",
+                },
                 "user_key": "user_id", "event_type": "name", "timestamp": "at", "event_id": "event_id", "rows": events,
             },
-            "segments": [],
+            "segments": [audience],
         });
         let scenario = Scenario::parse(&file.to_string()).expect("a scenario");
         Self { scenario, clock, users, products, events, has_counts }
@@ -134,6 +142,16 @@ fn user(dice: &mut Dice, clock: &Clock, index: usize, has_counts: bool) -> Row {
         "attributes": attributes.to_string(),
         "feature_usage": if dice.chance(10) { Json::Null } else { json!(usage.to_string()) },
     });
+    row["lastSeen"] = some_instant(dice, clock);
+    let share =
+        |dice: &mut Dice| maybe(dice, &[json!(0.15), json!(0.31), json!(0.72), json!(1), json!("0.4"), json!(-0.5), json!("much")]);
+    let interests = json!({"tech": share(dice), "home": share(dice)});
+    row["interests"] = json!(interests.to_string());
+    let price = |dice: &mut Dice| maybe(dice, &[json!(0), json!(50.25), json!(100), json!(2_500), json!("10000"), json!(30_000.5)]);
+    let prices = json!({"minObserved": price(dice), "maxObserved": price(dice)});
+    row["pricePreferences"] = json!(prices.to_string());
+    let trait_of = |dice: &mut Dice| maybe(dice, &[json!(true), json!(false), json!("TRUE"), json!("no")]);
+    row["traits"] = json!(json!({"prefersDeals": trait_of(dice)}).to_string());
     if has_counts {
         for count in COUNTS {
             row[count] = maybe(dice, &[0, 1, 2, 3, 5, 10, 12].map(|count| json!(count)));
@@ -158,6 +176,7 @@ fn event(dice: &mut Dice, clock: &Clock, index: usize) -> Row {
     json!({
         "event_id": format!("e{index}"),
         "user_id": format!("u{}", dice.below(USERS)),
+        "product_id": if index.is_multiple_of(9) { Json::Null } else { json!(format!("p{}", index * 7 % PRODUCTS)) },
         "name": maybe(dice, &names),
         "event_type": maybe(dice, &[json!("purchase"), json!("browse"), json!("Purchase")]),
         "at": near_a_day(dice, clock).to_rfc3339(),

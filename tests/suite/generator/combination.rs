@@ -23,6 +23,29 @@ pub(crate) enum Combination {
     Sample,
     /// The first by an attribute of the subject, or by a measure.
     Top(Ranked),
+    /// A number beside another.
+    Compare(Ranked),
+    /// Events in an order.
+    Sequence(Steps),
+    /// What members of a segment did with a product.
+    Signal(&'static str, ProductId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Steps {
+    Any,
+    Within,
+    Same,
+    Absent,
+}
+
+/// Where an event names its product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ProductId {
+    /// Where the table says.
+    Mapped,
+    /// In some other property.
+    Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,11 +138,16 @@ pub(crate) fn all() -> Vec<Combination> {
     ];
     let numbers = ValueType::Number.operators();
     let mut found = vec![Combination::Everyone, Combination::Sample];
-    found.extend(RowMeasure::ALL.map(Ranked::Rows).map(Combination::Top));
-    let measures = ["sum", "avg", "min", "max", "count_distinct", "first", "last", "most_frequent"];
-    found.extend(measures.map(Ranked::Number).map(Combination::Top));
+    let mut ranked: Vec<Ranked> = RowMeasure::ALL.map(Ranked::Rows).to_vec();
+    ranked.extend(["sum", "avg", "min", "max", "count_distinct", "first", "last", "most_frequent"].map(Ranked::Number));
     for subject in [Subject::User, Subject::Product] {
-        found.extend([Ranked::Attribute(subject), Ranked::Derived(subject)].map(Combination::Top));
+        ranked.extend([Ranked::Attribute(subject), Ranked::Derived(subject)]);
+    }
+    found.extend(ranked.iter().copied().map(Combination::Top));
+    found.extend(ranked.into_iter().map(Combination::Compare));
+    found.extend([Steps::Any, Steps::Within, Steps::Same, Steps::Absent].map(Combination::Sequence));
+    for signal in ["purchased_by_segment", "viewed_by_segment"] {
+        found.extend([ProductId::Mapped, ProductId::Other].map(|product| Combination::Signal(signal, product)));
     }
     found.extend([Pattern::FirstTime, Pattern::Stopped, Pattern::Restarted, Pattern::Regular].map(Combination::Lifecycle));
     for place in places {

@@ -7,7 +7,7 @@ use segmenta::model::property::DatePart;
 use segmenta::model::window::{Anchor, DateExpr};
 use serde_json::{Value as Json, json};
 
-use super::combination::{Combination, Derived, Pattern, Place, Ranked, RowMeasure};
+use super::combination::{Combination, Derived, Pattern, Place, ProductId, Ranked, RowMeasure, Steps};
 use super::data::Data;
 use super::dice::Dice;
 use super::properties::{self, Candidate, Kind};
@@ -114,6 +114,9 @@ impl<'a> Author<'a> {
             Combination::Everyone => json!({"type": "everyone"}),
             Combination::Lifecycle(pattern) => self.lifecycle(pattern),
             Combination::Top(ranked) => self.top(ranked),
+            Combination::Compare(left) => self.compare(subject, left),
+            Combination::Sequence(steps) => self.sequence(steps),
+            Combination::Signal(signal, product) => self.signal(signal, product),
             Combination::Sample => {
                 let mut leaf = json!({"type": "sample", "percent": *self.dice.pick(&[0.0, 0.5, 10.0, 33.3, 50.0, 99.9, 100.0])});
                 if self.dice.chance(50) {
@@ -215,11 +218,143 @@ impl<'a> Author<'a> {
         leaf
     }
 
+    /// A segment of a subject before this one, or a kept one.
+    pub(crate) fn segment_of(&mut self, subject: Subject) -> String {
+        let mut ids: Vec<String> = match subject {
+            Subject::User => vec!["vip".to_owned(), "paused".to_owned()],
+            Subject::Product => vec!["shelf".to_owned()],
+        };
+        ids.extend(self.written.iter().filter(|(_, of)| *of == subject).map(|(id, _)| id.clone()));
+        self.dice.pick_owned(&ids)
+    }
+
+    /// The candidates of a table in which a kind of values may stand.
+    fn fitting(candidates: &[Candidate], wanted: &[ValueType]) -> Vec<Candidate> {
+        let fits = |candidate: &&Candidate| wanted.iter().any(|wanted| properties::fits(&candidate.kind, *wanted));
+        candidates.iter().filter(fits).cloned().collect()
+    }
+
+    fn compare(&mut self, subject: Subject, left: Ranked) -> Json {
+        let left = self.quantity(left);
+        let right = match self.dice.below(5) {
+            // Both sides are often equal only when they are the same.
+            0 => left.clone(),
+            1 | 2 if self.can_write(subject, Place::Attribute(subject)) => {
+                let ranked = *self.dice.pick(&[Ranked::Attribute(subject), Ranked::Derived(subject)]);
+                self.quantity(ranked)
+            }
+            3 => self.quantity(Ranked::Rows(RowMeasure::Count)),
+            _ => {
+                let measure = *self.dice.pick(&["sum", "avg", "max", "count_distinct", "last"]);
+                self.quantity(Ranked::Number(measure))
+            }
+        };
+        let mut leaf = json!({"type": "compare", "left": left, "right": right});
+        leaf["operator"] = json!(*self.dice.pick(&["eq", "neq", "gt", "gte", "lt", "lte"]));
+        if self.dice.chance(50) {
+            leaf["factor"] = json!(*self.dice.pick(&[2.0, 0.5, 1.0, 0.1, -1.0, 0.0, 3.3, 1e9]));
+        }
+        leaf
+    }
+
+    fn sequence(&mut self, steps: Steps) -> Json {
+        let count = 2 + self.dice.below(2);
+        let mut list: Vec<Json> = Vec::new();
+        for _ in 0..count {
+            let mut step = self.event_leaf();
+            let object = step.as_object_mut().expect("an object");
+            object.remove("type");
+            object.remove("window");
+            if self.dice.chance(30) {
+                step["where"] = json!([self.any_row_test()]);
+            }
+            list.push(step);
+        }
+        let mut leaf = json!({"type": "sequence"});
+        let lengths = ["45s", "90min", "12h", "1d", "7d", "3w", "1q", "1y"];
+        match steps {
+            Steps::Any => {}
+            Steps::Within => leaf["within"] = json!(*self.dice.pick(&lengths)),
+            Steps::Same => {
+                let values = [ValueType::String, ValueType::Number, ValueType::Boolean, ValueType::Date];
+                let single = |candidate: &Candidate| !matches!(candidate.kind, Kind::Column(ColumnType::List(_)));
+                let candidates: Vec<Candidate> = Self::fitting(&self.events, &values).into_iter().filter(single).collect();
+                let few = ["channel", "ok", "quantity", "product_id"];
+                let count = 1 + self.dice.below(2);
+                let path = |author: &mut Self| {
+                    if author.dice.chance(60) {
+                        (*author.dice.pick(&few)).to_owned()
+                    } else {
+                        author.dice.pick_owned(&candidates).path
+                    }
+                };
+                leaf["same"] = (0..count).map(|_| json!(path(self))).collect();
+                if self.dice.chance(50) {
+                    leaf["within"] = json!(*self.dice.pick(&lengths));
+                }
+            }
+            Steps::Absent => {
+                leaf["within"] = json!(*self.dice.pick(&lengths));
+                list.last_mut().expect("a step")["absent"] = json!(true);
+                if self.dice.chance(30) {
+                    leaf["same"] = json!(["channel"]);
+                }
+            }
+        }
+        leaf["steps"] = json!(list);
+        if self.dice.chance(50) {
+            leaf["window"] = self.window();
+        }
+        leaf
+    }
+
+    fn signal(&mut self, signal: &str, product: ProductId) -> Json {
+        let segment = self.segment_of(Subject::User);
+        let mut leaf = json!({"type": "user_behavior_signal", "signal": signal, "segment_id": segment});
+        if self.dice.chance(80) {
+            leaf["event_type"] = json!(*self.dice.pick(&["view*", "order_completed", "*", "o*"]));
+        }
+        if product == ProductId::Other {
+            let candidates = self.events.iter().filter(|candidate| {
+                let column = &candidate.kind;
+                matches!(column, Kind::Json | Kind::Column(ColumnType::Text | ColumnType::Integer | ColumnType::Unsigned))
+            });
+            let candidates: Vec<Candidate> = candidates.cloned().collect();
+            leaf["product_id_property"] = json!(match self.dice.below(3) {
+                0 => "quantity".to_owned(),
+                1 => "user_id".to_owned(),
+                _ => self.dice.pick_owned(&candidates).path,
+            });
+        }
+        if self.dice.chance(50) {
+            leaf["operator"] = json!(*self.dice.pick(&["eq", "lt", "gte", "neq"]));
+            leaf["value"] = json!(self.dice.below(3));
+        }
+        if self.dice.chance(50) {
+            leaf["window"] = self.window();
+        }
+        leaf
+    }
+
     fn top(&mut self, ranked: Ranked) -> Json {
+        let by = self.quantity(ranked);
+        let mut leaf = json!({"type": "top", "by": by});
+        if self.dice.chance(50) {
+            leaf["order"] = json!(*self.dice.pick(&["asc", "desc"]));
+        }
+        if self.dice.chance(50) {
+            leaf["count"] = json!(1 + self.dice.below(8));
+        } else {
+            leaf["percent"] = json!(*self.dice.pick(&[0.5, 10.0, 33.3, 50.0, 66.7, 100.0]));
+        }
+        leaf
+    }
+
+    fn quantity(&mut self, ranked: Ranked) -> Json {
         let fitting = |candidates: &[Candidate], wanted: ValueType| -> Vec<Candidate> {
             candidates.iter().filter(|candidate| properties::fits(&candidate.kind, wanted)).cloned().collect()
         };
-        let by = match ranked {
+        match ranked {
             Ranked::Attribute(subject) => {
                 let candidates = fitting(self.subject_candidates(subject), ValueType::Number);
                 json!({"property": self.dice.pick_owned(&candidates).path})
@@ -247,17 +382,7 @@ impl<'a> Author<'a> {
                 by["measure"] = json!({measure: self.dice.pick_owned(&candidates).path});
                 by
             }
-        };
-        let mut leaf = json!({"type": "top", "by": by});
-        if self.dice.chance(50) {
-            leaf["order"] = json!(*self.dice.pick(&["asc", "desc"]));
         }
-        if self.dice.chance(50) {
-            leaf["count"] = json!(1 + self.dice.below(8));
-        } else {
-            leaf["percent"] = json!(*self.dice.pick(&[0.5, 10.0, 33.3, 50.0, 66.7, 100.0]));
-        }
-        leaf
     }
 
     fn lifecycle(&mut self, pattern: Pattern) -> Json {

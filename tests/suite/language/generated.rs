@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use segmenta::model::condition::{
-    AiVisibilityLeaf, AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern, Leaf,
-    LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, Quantity, RankOrder, SampleLeaf, SegmentLeaf, Subject, TopLeaf,
-    TopShare,
+    AiVisibilityLeaf, AttributeTest, CompareLeaf, Comparison, Condition, EventCondition, EventLeaf, EventMeasure, EventTypePattern,
+    Leaf, LifecycleLeaf, LifecyclePattern, Logic, Measure, Node, Quantity, RankOrder, SampleLeaf, SegmentLeaf, SequenceLeaf,
+    SequenceStep, Signal, SignalLeaf, Subject, TopLeaf, TopShare,
 };
 use segmenta::model::decimal::Decimal;
 use segmenta::model::operator::{Operator, ValueType};
@@ -171,6 +171,9 @@ fn leaf() -> impl Strategy<Value = Leaf> {
         (percent(), option(text(0))).prop_map(|(percent, salt)| Leaf::Sample(SampleLeaf { percent, salt })),
         (option(text(0)), option(comparison()))
             .prop_map(|(metric, comparison)| Leaf::AiVisibilityMetric(AiVisibilityLeaf { metric, comparison })),
+        compare().prop_map(Leaf::Compare),
+        sequence().prop_map(Leaf::Sequence),
+        signal().prop_map(Leaf::UserBehaviorSignal),
     ]
 }
 
@@ -183,6 +186,38 @@ fn lifecycle_pattern() -> impl Strategy<Value = LifecyclePattern> {
             .prop_map(|(period, periods, at_least, count)| { LifecyclePattern::Regular { period, periods, at_least, count } }),
     ]
     .boxed()
+}
+
+fn compare() -> impl Strategy<Value = CompareLeaf> {
+    let operators = vec![Operator::Eq, Operator::Neq, Operator::Gt, Operator::Gte, Operator::Lt, Operator::Lte];
+    (quantity(), prop::sample::select(operators), quantity(), option(number()))
+        .prop_map(|(left, operator, right, factor)| CompareLeaf { left, operator, right, factor })
+        .boxed()
+}
+
+fn sequence() -> impl Strategy<Value = SequenceLeaf> {
+    let selection = (option(prop::collection::vec(event_type(), 1..3)), prop::collection::vec(event_condition(), 0..3));
+    let step =
+        (selection, prop::bool::ANY).prop_map(|((event_type, filter), absent)| SequenceStep { event_type, filter, absent }).boxed();
+    // Months are refused, as in an interval.
+    (prop::collection::vec(step, 2..5), option(interval()), prop::collection::vec(path(), 0..3), window())
+        .prop_map(|(steps, within, same, window)| SequenceLeaf { steps, within, same, window })
+        .boxed()
+}
+
+fn signal() -> impl Strategy<Value = SignalLeaf> {
+    let signal = prop::sample::select(vec![Signal::Purchased, Signal::Viewed]);
+    let event_type = option(prop::collection::vec(event_type(), 1..3));
+    (signal, "[a-z0-9][a-z0-9_-]{0,9}", event_type, option(path()), window(), option(comparison()))
+        .prop_map(|(signal, id, event_type, product_id_property, window, comparison)| SignalLeaf {
+            signal,
+            segment_id: id.parse().unwrap(),
+            event_type,
+            product_id_property,
+            window,
+            comparison,
+        })
+        .boxed()
 }
 
 fn quantity() -> impl Strategy<Value = Quantity> {

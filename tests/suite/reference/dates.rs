@@ -150,6 +150,14 @@ impl Calendar {
         }
     }
 
+    /// The instant this long after another one.
+    pub(crate) fn after(&self, at: i64, duration: Duration) -> i64 {
+        match self.step(Moment::At(at), i64::from(duration.amount), duration.unit) {
+            Moment::At(at) => at,
+            Moment::Day(day) => self.day_start(day),
+        }
+    }
+
     /// The instants of a window, `[from, to)`, cut at `as_of`.
     pub(crate) fn window(&self, window: &Window) -> (i64, i64) {
         match window {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bigdecimal::BigDecimal;
 use chrono::Datelike;
 use segmenta::check::{
-    CheckedEvents, CheckedLifecycle, CheckedMeasure, CheckedRow, NumberMeasure, Reading, RowMeasure, ValueMeasure,
+    CheckedEvents, CheckedLifecycle, CheckedMeasure, CheckedRow, CheckedSequence, CheckedSignal, CheckedStep, NumberMeasure,
+    Reading, RowMeasure, ValueMeasure,
 };
 use segmenta::model::catalog::{Access, EventTable};
 use segmenta::model::condition::{EventTypePattern, LifecyclePattern, Logic, Subject};
@@ -27,8 +28,12 @@ pub(crate) struct Event {
 
 /// The events by subject.
 pub(crate) fn by_subject(rows: &[Row], table: &EventTable, subject: Subject, calendar: &Calendar) -> BTreeMap<String, Vec<Event>> {
+    table.key(subject).map(|key| by_key(rows, table, key, calendar)).unwrap_or_default()
+}
+
+/// The events by what stands in a property of theirs.
+pub(crate) fn by_key(rows: &[Row], table: &EventTable, key: &Access, calendar: &Calendar) -> BTreeMap<String, Vec<Event>> {
     let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    let Some(key) = table.key(subject) else { return events };
     let text = |row: &Row, access: &Access| read::text(&read::stored(row, access)?);
     for row in rows {
         let Some(key) = text(row, key).filter(|key| !key.is_empty()) else { continue };
@@ -115,6 +120,68 @@ pub(crate) fn measure(events: &[Event], condition: &CheckedEvents, calendar: &Ca
         CheckedMeasure::Number(measure, access) => number_measure(&matching, *measure, access),
         CheckedMeasure::Value(measure, access, reading) => value_measure(&matching, *measure, access, *reading, calendar),
     }
+}
+
+/// How many events of members name the product, of the events that do.
+pub(crate) fn signal(
+    events: &[Event],
+    signal: &CheckedSignal,
+    members: &BTreeSet<String>,
+    table: &EventTable,
+    calendar: &Calendar,
+) -> Seen {
+    let (from, to) = calendar.window(&signal.window);
+    let user = |event: &Event| read::text(&read::stored(&event.row, table.user_key.as_ref()?)?);
+    let counted = events
+        .iter()
+        .filter(|event| from <= event.at && event.at < to)
+        .filter(|event| type_matches(event, Some(&signal.event_type)))
+        .filter(|event| user(event).is_some_and(|user| members.contains(&user)));
+    Seen::Number(Number::integer(u64::try_from(counted.count()).expect("a count")))
+}
+
+/// Whether events of one subject are the steps in order: every choice of events is tried.
+pub(crate) fn sequence_holds(events: &[Event], sequence: &CheckedSequence, calendar: &Calendar) -> bool {
+    let same = |event: &Event| -> Option<Vec<Seen>> {
+        sequence.same.iter().map(|access| scalar(read::stored(&event.row, access)?)).collect()
+    };
+    let taking_part: Vec<(&Event, Vec<Seen>)> = events.iter().filter_map(|event| Some((event, same(event)?))).collect();
+    let steps = sequence.steps.as_slice();
+    let (from, to) = calendar.window(&sequence.window);
+    let firsts =
+        taking_part.iter().filter(|(event, _)| from <= event.at && event.at < to && step_matches(event, &steps[0], calendar));
+    let ends_well = |first: &(&Event, Vec<Seen>)| {
+        let (event, values) = first;
+        let equal: Vec<&Event> =
+            taking_part.iter().filter(|(_, other)| all_equal(other, values)).map(|(event, _)| *event).collect();
+        let until = sequence.within.map_or(i64::MAX, |within| calendar.after(event.at, within));
+        let allowed: Vec<&Event> =
+            equal.iter().copied().filter(|event| from <= event.at && event.at < to && event.at <= until).collect();
+        last_events(event, &steps[1..], &allowed, calendar).into_iter().any(|last| match (&sequence.absent, sequence.within) {
+            (Some(absent), Some(within)) => {
+                let end = calendar.after(last, within);
+                let follows = |event: &&&Event| event.at > last && event.at <= end && step_matches(event, absent, calendar);
+                end <= calendar.as_of && equal.iter().find(follows).is_none()
+            }
+            _ => true,
+        })
+    };
+    firsts.into_iter().any(ends_well)
+}
+
+/// The times at which a sequence can end that goes on after an event with these steps.
+fn last_events(event: &Event, steps: &[CheckedStep], allowed: &[&Event], calendar: &Calendar) -> BTreeSet<i64> {
+    let Some((step, rest)) = steps.split_first() else { return BTreeSet::from([event.at]) };
+    let next = allowed.iter().filter(|next| next.at > event.at && step_matches(next, step, calendar));
+    next.flat_map(|next| last_events(next, rest, allowed, calendar)).collect()
+}
+
+fn step_matches(event: &Event, step: &CheckedStep, calendar: &Calendar) -> bool {
+    type_matches(event, step.event_type.as_deref()) && step.filter.iter().all(|node| row_holds(&event.row, node, calendar))
+}
+
+fn all_equal(left: &[Seen], right: &[Seen]) -> bool {
+    left.iter().zip(right).all(|(left, right)| compare_seen(left, right) == Some(Ordering::Equal))
 }
 
 /// Whether the events of one subject follow a pattern over time.
@@ -211,22 +278,26 @@ fn count_distinct(events: &[&Event], access: &Access) -> u64 {
     let mut distinct: Vec<Seen> = Vec::new();
     for event in events {
         let Some(value) = read::stored(&event.row, access) else { continue };
-        let scalar = match value {
-            Value::Text(text) => Seen::Text(text),
-            Value::Bool(value) => Seen::Boolean(value),
-            Value::Timestamp(at) => Seen::Date(at),
-            Value::Date(day) => Seen::Date(day.into()),
-            Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Decimal { .. } | Value::JsonNumber(_) => {
-                let Some(number) = read::number(&value) else { continue };
-                Seen::Number(number)
-            }
-            Value::Null | Value::NoText | Value::List(_) | Value::Object(_) => continue,
-        };
+        let Some(scalar) = scalar(value) else { continue };
         if !distinct.iter().any(|other| compare_seen(other, &scalar) == Some(Ordering::Equal)) {
             distinct.push(scalar);
         }
     }
     u64::try_from(distinct.len()).expect("a count")
+}
+
+/// A single value, as what it is; `None` for what is none.
+fn scalar(value: Value) -> Option<Seen> {
+    match value {
+        Value::Text(text) => Some(Seen::Text(text)),
+        Value::Bool(value) => Some(Seen::Boolean(value)),
+        Value::Timestamp(at) => Some(Seen::Date(at)),
+        Value::Date(day) => Some(Seen::Date(day.into())),
+        Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Decimal { .. } | Value::JsonNumber(_) => {
+            read::number(&value).map(Seen::Number)
+        }
+        Value::Null | Value::NoText | Value::List(_) | Value::Object(_) => None,
+    }
 }
 
 /// The order of values of one reading; `None` when they are of different kinds.

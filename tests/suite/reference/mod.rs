@@ -9,6 +9,7 @@ mod examples;
 pub(crate) mod events;
 pub(crate) mod json;
 pub(crate) mod read;
+pub(crate) mod score;
 pub(crate) mod value;
 
 use std::cmp::Ordering;
@@ -17,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bigdecimal::{BigDecimal, RoundingMode};
 use jiff::Timestamp;
 use segmenta::check::{
-    CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedQuantity, CheckedRule, CheckedSample, CheckedSegment,
-    CheckedTop, Operand, Reading, RowMeasure, Test,
+    CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedMeasure, CheckedQuantity, CheckedRule, CheckedSample,
+    CheckedSegment, CheckedSignal, CheckedTop, Operand, Reading, RowMeasure, Test,
 };
 use segmenta::model::catalog::{Catalog, SubjectTable, Universe};
 use segmenta::model::condition::{Logic, RankOrder, Subject, TopShare};
@@ -71,6 +72,20 @@ pub(crate) fn evaluate(
     segments.iter().map(|segment| (segment.id().clone(), evaluator.members(segment))).collect()
 }
 
+/// The score of every subject of the universe in each segment that scores.
+pub(crate) fn evaluate_scores(
+    segments: &[&CheckedSegment],
+    tables: &MemoryTables,
+    context: Context<'_>,
+) -> BTreeMap<SegmentId, BTreeMap<String, BigDecimal>> {
+    let evaluator = Evaluator::new(segments, tables, context);
+    let scored = segments.iter().filter_map(|segment| match segment.rule() {
+        CheckedRule::Scoring(scoring) => Some((segment.id().clone(), evaluator.scores(segment.subject(), scoring))),
+        CheckedRule::Static | CheckedRule::Conditions(_) => None,
+    });
+    scored.collect()
+}
+
 /// The subjects for which each node of a segment's definition holds.
 pub(crate) fn evaluate_nodes(
     segment: &CheckedSegment,
@@ -80,8 +95,12 @@ pub(crate) fn evaluate_nodes(
 ) -> BTreeMap<DocPath, BTreeSet<String>> {
     let evaluator = Evaluator::new(segments, tables, context);
     let mut found = BTreeMap::new();
-    if let CheckedRule::Conditions(condition) = segment.rule() {
-        let mut waiting = vec![condition];
+    let mut waiting: Vec<&CheckedCondition> = match segment.rule() {
+        CheckedRule::Static => Vec::new(),
+        CheckedRule::Conditions(condition) => vec![condition],
+        CheckedRule::Scoring(scoring) => scoring.rules.iter().map(|rule| &rule.condition).collect(),
+    };
+    {
         while let Some(node) = waiting.pop() {
             found.insert(node.path().clone(), evaluator.matching(segment.subject(), node));
             match node {
@@ -102,6 +121,8 @@ pub(crate) fn universe(subject: Subject, tables: &MemoryTables, context: Context
 }
 
 struct Evaluator<'a> {
+    tables: &'a MemoryTables,
+    catalog: &'a Catalog,
     segments: BTreeMap<&'a SegmentId, &'a CheckedSegment>,
     calendar: Calendar,
     users: Population,
@@ -120,10 +141,12 @@ struct Individual {
 }
 
 impl<'a> Evaluator<'a> {
-    fn new(segments: &[&'a CheckedSegment], tables: &MemoryTables, context: Context<'a>) -> Self {
+    fn new(segments: &[&'a CheckedSegment], tables: &'a MemoryTables, context: Context<'a>) -> Self {
         let zone = context.catalog.timezone.parse().expect("a timezone");
         let calendar = Calendar { zone, as_of: context.as_of.as_microsecond() };
         Self {
+            tables,
+            catalog: context.catalog,
             segments: segments.iter().map(|segment| (segment.id(), *segment)).collect(),
             users: populate(Subject::User, tables, context.catalog, &calendar),
             products: populate(Subject::Product, tables, context.catalog, &calendar),
@@ -143,6 +166,10 @@ impl<'a> Evaluator<'a> {
         match segment.rule() {
             CheckedRule::Static => self.stored_members(segment.id(), segment.subject()),
             CheckedRule::Conditions(condition) => self.matching(segment.subject(), condition),
+            CheckedRule::Scoring(scoring) => {
+                let scores = self.scores(segment.subject(), scoring).into_iter();
+                scores.filter(|(_, found)| score::is_enough(found, scoring)).map(|(id, _)| id).collect()
+            }
         }
     }
 
@@ -184,11 +211,14 @@ impl<'a> Evaluator<'a> {
                     everyone().map(|(id, _)| id).filter(|id| members.contains(*id) != *negated).cloned().collect()
                 }
                 CheckedLeaf::Top(top) => self.first(subject, top),
+                CheckedLeaf::Signal(signal) => self.signalled(signal),
                 CheckedLeaf::Sample(sample) => everyone().map(|(id, _)| id).filter(|id| sampled(id, sample)).cloned().collect(),
                 CheckedLeaf::Everyone
                 | CheckedLeaf::Nobody
                 | CheckedLeaf::Attribute(_)
                 | CheckedLeaf::Events(_)
+                | CheckedLeaf::Compare(_)
+                | CheckedLeaf::Sequence(_)
                 | CheckedLeaf::Lifecycle(_) => {
                     everyone().filter(|(_, individual)| self.leaf_holds(individual, leaf)).map(|(id, _)| id.clone()).collect()
                 }
@@ -198,24 +228,17 @@ impl<'a> Evaluator<'a> {
 
     /// The subjects of the universe with a value, those in that fewer than k have a strictly better one than.
     fn first(&self, subject: Subject, top: &CheckedTop) -> BTreeSet<String> {
-        let value = |individual: &Individual| match &top.by {
-            CheckedQuantity::Property(property) => read::property(&individual.row, property, Reading::Number, &self.calendar),
-            CheckedQuantity::Events { event_type, filter, window, measure } => {
-                let of = |measure| CheckedEvents {
-                    event_type: event_type.clone(),
-                    filter: filter.clone(),
-                    window: window.clone(),
-                    measure,
-                    test: Test { operator: Operator::IsSet, operand: Operand::None, ignore_case: false },
-                };
-                let seen = |measure| events::measure(&individual.events, &of(measure), &self.calendar);
-                match seen(CheckedMeasure::Rows(RowMeasure::Count)) {
-                    Some(Seen::Number(count)) if count.compare(&Number::integer(0)).is_gt() => seen(measure.clone()),
-                    _ => None,
+        let number = |who: &Individual| {
+            if let CheckedQuantity::Events { event_type, filter, window, .. } = &top.by {
+                let measure = CheckedMeasure::Rows(RowMeasure::Count);
+                let (event_type, filter, window) = (event_type.clone(), filter.clone(), window.clone());
+                let count = self.quantity(who, &CheckedQuantity::Events { event_type, filter, window, measure })?;
+                if count.compare(&Number::integer(0)).is_eq() {
+                    return None;
                 }
             }
+            self.quantity(who, &top.by)
         };
-        let number = |who| if let Some(Seen::Number(number)) = value(who) { Some(number) } else { None };
         let subjects = &self.population(subject).subjects;
         let values: Vec<(&String, Number)> = subjects.iter().filter_map(|(id, who)| Some((id, number(who)?))).collect();
         let better = |one: &Number, other: &Number| match top.order {
@@ -234,6 +257,58 @@ impl<'a> Evaluator<'a> {
         values.iter().filter(|(_, value)| ahead(value) < k).map(|(id, _)| (*id).clone()).collect()
     }
 
+    /// The number of a subject.
+    fn quantity(&self, individual: &Individual, quantity: &CheckedQuantity) -> Option<Number> {
+        let seen = match quantity {
+            CheckedQuantity::Property(property) => read::property(&individual.row, property, Reading::Number, &self.calendar),
+            CheckedQuantity::Events { event_type, filter, window, measure } => {
+                let of = CheckedEvents {
+                    event_type: event_type.clone(),
+                    filter: filter.clone(),
+                    window: window.clone(),
+                    measure: measure.clone(),
+                    test: Test { operator: Operator::IsSet, operand: Operand::None, ignore_case: false },
+                };
+                events::measure(&individual.events, &of, &self.calendar)
+            }
+        };
+        if let Some(Seen::Number(number)) = seen { Some(number) } else { None }
+    }
+
+    fn compare_holds(&self, individual: &Individual, compare: &CheckedCompare) -> bool {
+        let sides = (self.quantity(individual, &compare.left), self.quantity(individual, &compare.right));
+        let (Some(left), Some(right)) = sides else { return compare.operator == Operator::Neq };
+        let factor: BigDecimal = compare.factor.to_string().parse().expect("a number");
+        let order = left.compare_product(&right, &factor);
+        match compare.operator {
+            Operator::Eq => order.is_eq(),
+            Operator::Neq => order.is_ne(),
+            Operator::Gt => order.is_gt(),
+            Operator::Gte => order.is_ge(),
+            Operator::Lt => order.is_lt(),
+            Operator::Lte => order.is_le(),
+            other => unreachable!("no comparison of numbers: {other}"),
+        }
+    }
+
+    /// The products of which members of the segment have as many events as asked for.
+    fn signalled(&self, signal: &CheckedSignal) -> BTreeSet<String> {
+        let seen = self.signals(signal).into_iter();
+        seen.filter(|(_, seen)| compare::holds(Some(seen), &signal.test, &self.calendar)).map(|(id, _)| id).collect()
+    }
+
+    /// What members of the segment did with each product, as a number.
+    fn signals(&self, signal: &CheckedSignal) -> BTreeMap<String, Seen> {
+        let members = self.referenced(&signal.segment_id, Subject::User);
+        let table = self.catalog.events.as_ref().expect("a checked segment has its table");
+        let events = events::by_key(&self.tables.events, table, &signal.product, &self.calendar);
+        let seen = |id: &String| {
+            let of_product = events.get(id).map(Vec::as_slice).unwrap_or_default();
+            (id.clone(), events::signal(of_product, signal, &members, table, &self.calendar))
+        };
+        self.products.subjects.keys().map(seen).collect()
+    }
+
     fn leaf_holds(&self, individual: &Individual, leaf: &CheckedLeaf) -> bool {
         match leaf {
             CheckedLeaf::Everyone => true,
@@ -247,7 +322,9 @@ impl<'a> Evaluator<'a> {
                 let seen = events::measure(&individual.events, condition, &self.calendar);
                 compare::holds(seen.as_ref(), &condition.test, &self.calendar)
             }
-            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) | CheckedLeaf::Top(_) => {
+            CheckedLeaf::Compare(compare) => self.compare_holds(individual, compare),
+            CheckedLeaf::Sequence(sequence) => events::sequence_holds(&individual.events, sequence, &self.calendar),
+            CheckedLeaf::Segment { .. } | CheckedLeaf::Sample(_) | CheckedLeaf::Top(_) | CheckedLeaf::Signal(_) => {
                 unreachable!("these look at more than the values of one subject")
             }
         }

@@ -77,6 +77,17 @@ impl Number {
         }
     }
 
+    /// Compares with another number times a factor: as doubles when one of the two is one, else exactly.
+    pub(crate) fn compare_product(&self, other: &Self, factor: &BigDecimal) -> Ordering {
+        let ((a, b), (c, d)) = (self.fraction(), other.fraction());
+        let c = c * factor;
+        if matches!(self, Self::Double(_)) || matches!(other, Self::Double(_)) {
+            let (left, right) = (nearest_double(&(a / b)), nearest_double(&(c / d)));
+            return left.partial_cmp(&right).expect("both are numbers");
+        }
+        (a * d).cmp(&(c * b))
+    }
+
     /// How the number enters a sum: exactly, a double as a multiple of 10^-9; `None` for a double of 10^18 or more.
     pub(crate) fn addend(&self) -> Option<BigDecimal> {
         match self {

@@ -360,8 +360,8 @@ pub(crate) struct WorldBackend {
 }
 
 impl WorldBackend {
-    fn holds(&self, batch: &Batch, formula: &Formula<Leaf>, id: &str, outputs: &[IdSet], stored: &[IdSet]) -> bool {
-        let below = |formula: &Formula<Leaf>| self.holds(batch, formula, id, outputs, stored);
+    fn holds(&self, batch: &Batch, formula: &Formula<Leaf>, id: &str, outputs: &[IdSet], given: &[IdSet]) -> bool {
+        let below = |formula: &Formula<Leaf>| self.holds(batch, formula, id, outputs, given);
         match formula {
             Formula::Constant(value) => *value,
             Formula::All(of) => of.iter().all(below),
@@ -369,8 +369,9 @@ impl WorldBackend {
             Formula::AtLeast { count, of } => of.iter().filter(|formula| below(formula)).count() >= *count,
             Formula::Not(inner) => !below(inner),
             Formula::Leaf(Leaf::Output(index)) => outputs[*index].0.contains(id),
-            Formula::Leaf(Leaf::Rank(_)) => panic!("this world ranks nobody"),
-            Formula::Leaf(Leaf::Stored(index)) => stored[*index].0.contains(id),
+            Formula::Leaf(Leaf::Rank(_) | Leaf::Compare(_)) => panic!("this world ranks and compares nobody"),
+            Formula::Leaf(Leaf::Score(_)) => panic!("this world scores nobody"),
+            Formula::Leaf(Leaf::Given(index)) => given[*index].0.contains(id),
             Formula::Leaf(Leaf::Test(index)) => match &batch.features[batch.tests[*index].feature] {
                 BatchFeature::Attribute(Value::Stored(access, _)) => self.world.tables().columns[&access.column].contains(id),
                 other => panic!("this world has no {other:?}"),
@@ -387,13 +388,13 @@ impl Backend for WorldBackend {
         &self.catalog
     }
 
-    async fn evaluate(&self, batch: &Batch, stored: &[IdSet]) -> Result<Evaluation<IdSet>, BackendError> {
+    async fn evaluate(&self, batch: &Batch, given: &[IdSet]) -> Result<Evaluation<IdSet>, BackendError> {
         let hangs = {
             let mut tables = self.world.tables();
             tables.in_progress += 1;
             tables.most_in_progress = tables.most_in_progress.max(tables.in_progress);
             let names = batch.outputs.iter().map(|output| match &output.name {
-                OutputName::Segment(id) | OutputName::Node(id, _) => id.to_string(),
+                OutputName::Segment(id) | OutputName::Node(id, _) | OutputName::Degree(id, _) => id.to_string(),
             });
             tables.evaluations.push((batch.as_of, names.collect()));
             if tables.stops_when_evaluating {
@@ -409,14 +410,14 @@ impl Backend for WorldBackend {
         self.world.clock.advance(evaluating_takes);
         let mut outputs: Vec<IdSet> = Vec::new();
         for output in &batch.outputs {
-            let members = USERS.iter().filter(|id| self.holds(batch, &output.formula, id, &outputs, stored));
+            let members = USERS.iter().filter(|id| self.holds(batch, &output.formula, id, &outputs, given));
             outputs.push(IdSet(members.map(|id| (*id).to_owned()).collect()));
         }
         self.world.tables().in_progress -= 1;
         Ok(Evaluation { universe: IdSet(ids(&USERS)), outputs, observations: Vec::new(), scans: Vec::new() })
     }
 
-    async fn inspect(&self, _batch: &Batch, _stored: &[IdSet], _subject_id: &str) -> Result<Inspection, BackendError> {
+    async fn inspect(&self, _batch: &Batch, _given: &[IdSet], _subject_id: &str) -> Result<Inspection, BackendError> {
         panic!("the scheduler inspects nobody")
     }
 

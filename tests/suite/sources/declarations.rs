@@ -269,11 +269,13 @@ fn batch_of(features: Vec<BatchFeature>) -> Batch {
     };
     Batch {
         rankings: Vec::new(),
+        scores: Vec::new(),
         subject: Subject::User,
         as_of: "2026-01-01T00:00:00Z".parse().unwrap(),
         timezone: "UTC".to_owned(),
         tests: (0..features.len()).map(|feature| BatchTest { feature, test: Condition::IsSet }).collect(),
-        stored: Vec::new(),
+        comparisons: Vec::new(),
+        given: Vec::new(),
         outputs: (0..features.len()).map(output).collect(),
         features,
     }

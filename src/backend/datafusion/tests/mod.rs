@@ -96,12 +96,14 @@ impl World {
         let tests = tests.into_iter().enumerate().map(|(feature, test)| BatchTest { feature, test }).collect();
         Batch {
             rankings: Vec::new(),
+            scores: Vec::new(),
             subject: Subject::User,
             as_of: instant(AS_OF),
             timezone: self.timezone().to_owned(),
             features,
             tests,
-            stored: Vec::new(),
+            comparisons: Vec::new(),
+            given: Vec::new(),
             outputs,
         }
     }

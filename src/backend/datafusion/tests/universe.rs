@@ -160,13 +160,13 @@ async fn formulas_refer_to_tests_outputs_and_stored_members() {
         (n.clone(), compare(Comparator::Gte, "3")),
         (n, compare(Comparator::Lte, "3")),
     ]);
-    batch.stored = vec!["kept".parse().unwrap(), "none".parse().unwrap()];
+    batch.given = vec!["kept".parse().unwrap(), "none".parse().unwrap()];
     let leaf = |leaf| Formula::Leaf(leaf);
     batch.outputs = vec![
         output(Formula::Not(Box::new(leaf(Leaf::Test(0))))),
         output(Formula::AtLeast { count: 2, of: vec![leaf(Leaf::Test(0)), leaf(Leaf::Test(1)), leaf(Leaf::Test(2))] }),
-        output(Formula::All(vec![leaf(Leaf::Output(1)), leaf(Leaf::Stored(0))])),
-        output(Formula::Any(vec![leaf(Leaf::Output(2)), leaf(Leaf::Output(0)), leaf(Leaf::Stored(1))])),
+        output(Formula::All(vec![leaf(Leaf::Output(1)), leaf(Leaf::Given(0))])),
+        output(Formula::Any(vec![leaf(Leaf::Output(2)), leaf(Leaf::Output(0)), leaf(Leaf::Given(1))])),
         output(Formula::Constant(true)),
         output(Formula::All(Vec::new())),
         output(Formula::Any(Vec::new())),
