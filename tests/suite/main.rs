@@ -17,6 +17,7 @@ mod generated;
 mod generator;
 mod golden;
 mod laws;
+mod lints;
 mod language;
 mod library;
 mod memory_ledger;
@@ -48,6 +49,7 @@ fn main() {
         language::trials(),
         laws::trials(),
         library::trials(),
+        lints::trials(),
         real_data::trials(),
         reference::trials(),
         scenarios::trials(),
