@@ -76,8 +76,6 @@ codes! {
 
     /// A dynamic segment without a rule, or a static one with a rule.
     RuleMismatch = "rule-mismatch", Error;
-    /// A leaf of the language that this version does not evaluate.
-    NotYetSupported = "not-yet-supported", Error;
     /// A group, or a list of choices, with nothing in it.
     EmptyGroup = "empty-group", Error;
     /// An operand that can match nothing or everything: `in []`, `contains ""`.
