@@ -199,8 +199,14 @@ pub struct TableProfile {
     pub time_range: Option<(String, String)>,
     /// The event types, most frequent first.
     pub event_types: Vec<(String, u64)>,
+    /// There are as many event types as are counted: there may be more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more_event_types: bool,
     /// The columns and, below JSON columns, the paths found.
     pub properties: Vec<PropertyProfile>,
+    /// Columns below which as many paths were found as are kept: there may be more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crowded: Vec<String>,
 }
 
 /// What a property holds.

@@ -35,7 +35,7 @@ use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
 use crate::syntax::Document;
 use scope::Scope;
-use window::Probes;
+pub(crate) use window::Probes;
 
 /// What became of a set of definitions.
 #[derive(Debug, Default)]

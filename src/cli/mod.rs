@@ -4,10 +4,12 @@ mod args;
 mod commands;
 mod context;
 mod error;
+mod facts;
 mod foreign;
 mod observations;
 mod progress;
 mod render;
+mod templates;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -71,6 +73,7 @@ fn dispatch(arguments: Arguments, screen: Screen) -> Result<(), CliError> {
         Command::Schema => commands::schema::print_schema(screen),
         Command::Completions(arguments) => commands::schema::print_completions(screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(screen, &arguments),
+        Command::Init(arguments) => commands::init::execute(screen, &arguments),
         other => with_runtime(&global, screen, other),
     }
 }
@@ -97,6 +100,8 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Validate(arguments) => commands::validate::execute(context, &arguments).await,
         Command::Describe(arguments) => commands::describe::execute(context, &arguments).await,
         Command::Preview(arguments) => commands::preview::execute(context, &arguments).await,
+        Command::Diff(arguments) => commands::diff::execute(context, &arguments).await,
+        Command::Overlap(arguments) => commands::overlap::execute(context, &arguments).await,
         Command::Explain(arguments) => commands::explain::execute(context, &arguments).await,
         Command::Evaluate(arguments) => commands::evaluate::execute(context, &arguments).await,
         Command::Plan(arguments) => commands::plan::execute(context, &arguments).await,
@@ -114,6 +119,7 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Schema => commands::schema::print_schema(context.screen),
         Command::Completions(arguments) => commands::schema::print_completions(context.screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(context.screen, &arguments),
+        Command::Init(arguments) => commands::init::execute(context.screen, &arguments),
     }
 }
 

@@ -272,6 +272,18 @@ impl<R: Serialize> Listing<R> {
     }
 }
 
+/// Rows of text under a header as a table for people; all columns but the second, which says what a row is, hold figures.
+pub(crate) fn matrix(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = plain_table(header.into_iter());
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index != 1 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    lines_of(&table)
+}
+
 fn plain_table(header: impl Iterator<Item = String>) -> Table {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);

@@ -14,6 +14,8 @@ pub(super) enum Stream {
     Product,
     /// The events of a part of a day.
     Events,
+    /// What another system knows of a user.
+    Insight,
 }
 
 /// A stream of chance.
@@ -27,6 +29,7 @@ impl Dice {
             Stream::User => 2,
             Stream::Product => 3,
             Stream::Events => 4,
+            Stream::Insight => 5,
         };
         let mut key = [0; 32];
         for (chunk, word) in key.chunks_exact_mut(8).zip([seed, purpose, major, minor]) {
@@ -49,6 +52,12 @@ impl Dice {
     /// True in so many of a thousand cases.
     pub(super) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille
+    }
+
+    /// True in so many of a thousand cases, and not known at all in so many others.
+    pub(super) fn flag(&mut self, missing_per_mille: u64, true_per_mille: u64) -> Option<bool> {
+        let value = self.chance(true_per_mille);
+        (!self.chance(missing_per_mille)).then_some(value)
     }
 
     /// One of the items, each as likely.

@@ -7,6 +7,7 @@
 
 mod dice;
 mod events;
+mod insight;
 mod output;
 mod population;
 mod session;

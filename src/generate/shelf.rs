@@ -22,7 +22,8 @@ pub(super) struct Category {
     pub(super) searches: [&'static str; 3],
     /// Its share of users and products.
     pub(super) weight: u64,
-    brands: [&'static str; 4],
+    /// Who makes them.
+    pub(super) brands: [&'static str; 4],
     items: [&'static str; 6],
     /// Least and greatest price, whole units.
     prices: (u64, u64),

@@ -10,10 +10,10 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, T
 use datafusion::arrow::error::ArrowError;
 use serde_json::{Map, Value, json};
 
-use super::MICROS_PER_DAY;
 use super::dice::{Dice, Stream};
 use super::population::{Activity, DEVICES, Plan, Population, Profile, user_id};
 use super::shelf::CATEGORIES;
+use super::{MICROS_PER_DAY, insight};
 
 /// Names that make up addresses.
 const NAMES: [&str; 16] = [
@@ -34,7 +34,7 @@ pub(super) fn schema() -> SchemaRef {
         ])),
         false,
     );
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         Field::new("user_id", DataType::Utf8, false),
         text("email"),
         Field::new("email_verified", DataType::Boolean, true),
@@ -51,7 +51,9 @@ pub(super) fn schema() -> SchemaRef {
         Field::new("affinities", DataType::Struct(numbers(AFFINITIES.map(|(name, _)| name))), true),
         Field::new("price_preferences", DataType::Struct(numbers(["min_observed", "max_observed"])), true),
         text("attributes"),
-    ]))
+    ];
+    fields.extend(insight::fields());
+    Arc::new(Schema::new(fields))
 }
 
 /// Rows of the users table, for a data set that ends at the start of day `end` since 1970.
@@ -80,6 +82,7 @@ struct Columns {
     affinities: StructBuilder,
     price_preferences: StructBuilder,
     attributes: StringBuilder,
+    insight: insight::Columns,
 }
 
 impl Columns {
@@ -101,6 +104,7 @@ impl Columns {
             affinities: StructBuilder::from_fields(numbers(AFFINITIES.map(|(name, _)| name)), 0),
             price_preferences: StructBuilder::from_fields(numbers(["min_observed", "max_observed"]), 0),
             attributes: StringBuilder::new(),
+            insight: insight::Columns::new(),
         }
     }
 
@@ -113,7 +117,7 @@ impl Columns {
 
         self.user_id.append_value(user_id(user));
         self.email.append_option(email(&mut dice, user));
-        self.email_verified.append_option(maybe(&mut dice, 30, 800));
+        self.email_verified.append_option(dice.flag(30, 800));
         self.country.append_option((!dice.chance(20)).then_some(profile.place.country));
         self.city.append_option((!dice.chance(60)).then_some(profile.place.city));
         self.timezone.append_value(profile.place.timezone);
@@ -122,13 +126,14 @@ impl Columns {
         let age_days = dice.between(18 * 365, 76 * 365);
         self.birthday.append_option((!dice.chance(150)).then_some(end.saturating_sub(i32::try_from(age_days).unwrap_or(0))));
         self.lifetime_value.append_option((!dice.chance(10)).then_some(i128::from(spent_cents)));
-        self.marketing_consent.append_option(maybe(&mut dice, 50, 700));
+        self.marketing_consent.append_option(dice.flag(50, 700));
         self.push_tags(&mut dice, activity, &profile, spent_cents);
         self.push_interests(&mut dice, &profile)?;
         self.push_affinities(&mut dice, &profile);
         self.push_price_preferences(&mut dice, spent_cents);
         self.attributes.append_option(attributes(&mut dice, &profile, spent_cents));
-        Ok(())
+        let mut dice = Dice::new(population.seed, Stream::Insight, user, 0);
+        self.insight.push(&mut dice, i64::from(end) * MICROS_PER_DAY, (activity, &profile), spent_cents)
     }
 
     fn push_tags(&mut self, dice: &mut Dice, activity: Activity, profile: &Profile, spent_cents: u64) {
@@ -185,7 +190,7 @@ impl Columns {
     }
 
     fn finish(mut self) -> Result<RecordBatch, ArrowError> {
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(self.user_id.finish()),
             Arc::new(self.email.finish()),
             Arc::new(self.email_verified.finish()),
@@ -203,6 +208,7 @@ impl Columns {
             Arc::new(self.price_preferences.finish()),
             Arc::new(self.attributes.finish()),
         ];
+        columns.extend(self.insight.finish());
         RecordBatch::try_new(schema(), columns)
     }
 }
@@ -268,11 +274,6 @@ fn attributes(dice: &mut Dice, profile: &Profile, spent_cents: u64) -> Option<St
     }
     put("home.page", json!(format!("/{}", profile.favourite_category().name)));
     Some(Value::Object(data).to_string())
-}
-
-fn maybe(dice: &mut Dice, missing_per_mille: u64, true_per_mille: u64) -> Option<bool> {
-    let value = dice.chance(true_per_mille);
-    (!dice.chance(missing_per_mille)).then_some(value)
 }
 
 fn numbers<const N: usize>(names: [&'static str; N]) -> Fields {

@@ -247,7 +247,7 @@ fn lower_rows(rows: &[CheckedRow]) -> Formula<RowTest> {
     Formula::All(rows.iter().map(lower_row).collect())
 }
 
-fn lower_row(row: &CheckedRow) -> Formula<RowTest> {
+pub(super) fn lower_row(row: &CheckedRow) -> Formula<RowTest> {
     match row {
         CheckedRow::Group { logic, conditions } => join(*logic, conditions.iter().map(lower_row).collect()),
         CheckedRow::AtLeast { count, of } => Formula::AtLeast { count: *count, of: of.iter().map(lower_row).collect() },

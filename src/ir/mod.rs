@@ -28,6 +28,6 @@ pub use logical::{
     TextTest, Value,
 };
 pub use lower::{fold_case, lower};
-pub use normalize::{normalize, normalize_degree, normalize_formula};
-pub use outline::{OutlineNode, outline};
+pub use normalize::{normalize, normalize_degree, normalize_formula, normalize_rows};
+pub use outline::{OutlineNode, RowOutlineNode, outline, outline_rows};
 pub use score::{Degree, Nearness, Scored, WeightedDegree, degree_alone, nth_greatest, weighted_mean};

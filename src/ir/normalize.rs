@@ -118,7 +118,9 @@ fn normalize_step(step: &EventStep) -> EventStep {
     EventStep { event_type: step.event_type.as_deref().map(normalize_event_types), filter: normalize_rows(&step.filter) }
 }
 
-fn normalize_rows(rows: &Formula<RowTest>) -> Formula<RowTest> {
+/// The formula over rows in its normal form.
+#[must_use]
+pub fn normalize_rows(rows: &Formula<RowTest>) -> Formula<RowTest> {
     simplify(rows.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) }))
 }
 

@@ -1,7 +1,7 @@
 //! The author's tree with a formula per node, so that one evaluation tells of every node whether it holds.
 
-use super::logical::{Formula, SubjectTest};
-use super::lower::lower_condition;
+use super::logical::{Formula, RowTest, SubjectTest};
+use super::lower::{lower_condition, lower_row};
 use super::score::{Degree, lower_degree, lower_scoring};
 use crate::check::{
     CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
@@ -40,6 +40,35 @@ impl OutlineNode {
             child.walk(visit);
         }
     }
+}
+
+/// A node of the conditions on an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowOutlineNode {
+    /// Where it stands in the definition.
+    pub path: DocPath,
+    /// What it says, in one line.
+    pub label: String,
+    /// When it holds.
+    pub formula: Formula<RowTest>,
+    /// The nodes below it.
+    pub children: Vec<Self>,
+}
+
+/// The trees of conditions on events whose list stands at `place`.
+#[must_use]
+pub fn outline_rows(rows: &[CheckedRow], place: &DocPath) -> Vec<RowOutlineNode> {
+    rows.iter().enumerate().map(|(index, row)| outline_row(row, place.index(index))).collect()
+}
+
+fn outline_row(row: &CheckedRow, path: DocPath) -> RowOutlineNode {
+    let children = match row {
+        CheckedRow::Group { conditions, .. } => outline_rows(conditions, &path.key("conditions")),
+        CheckedRow::AtLeast { of, .. } => outline_rows(of, &path.key("of")),
+        CheckedRow::Not(inner) => vec![outline_row(inner, path.key("not"))],
+        CheckedRow::Test(_) => Vec::new(),
+    };
+    RowOutlineNode { path, label: row_label(row), formula: lower_row(row), children }
 }
 
 /// The tree of a segment's rule; `None` for a static segment.

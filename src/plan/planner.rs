@@ -299,7 +299,7 @@ fn bind_test(test: &Test, calendar: &Calendar) -> Test<Interval> {
 }
 
 /// The instants for which a date test holds: a date that names a day is all of that day.
-fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
+pub(crate) fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
     match test {
         DateTest::Compare(comparator, date) => {
             let moment = calendar.resolve(date);

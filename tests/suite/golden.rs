@@ -15,7 +15,7 @@ use segmenta::check::{self, Checked, CheckedRule, CheckedSegment, Limits};
 use segmenta::diagnostic::Source;
 use segmenta::ir::{self, OutlineNode};
 use segmenta::model::id::SegmentId;
-use segmenta::syntax::{self, Format};
+use segmenta::syntax::{self, Document, Format};
 
 use crate::engine::{Engine, Order};
 use crate::reference::score::{billionths, shown};
@@ -44,7 +44,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn definition_files() -> Vec<PathBuf> {
+pub(crate) fn definition_files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(root().join("queries")).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.retain(|path| format_of(path).is_some());
@@ -52,35 +52,34 @@ fn definition_files() -> Vec<PathBuf> {
     files
 }
 
-fn format_of(path: &Path) -> Option<Format> {
+pub(crate) fn format_of(path: &Path) -> Option<Format> {
     Format::from_file_name(path.file_name()?.to_str()?)
 }
 
 /// The demo tenant: opened once, read once.
-struct Demo {
-    engine: Engine,
-    as_of: Timestamp,
+pub(crate) struct Demo {
+    pub(crate) engine: Engine,
+    pub(crate) as_of: Timestamp,
     checked: Checked,
-    rows: MemoryTables,
+    pub(crate) rows: MemoryTables,
     members: Members,
     scores: BTreeMap<SegmentId, BTreeMap<String, BigDecimal>>,
 }
 
-fn demo() -> Result<&'static Demo, Failed> {
+pub(crate) fn demo() -> Result<&'static Demo, Failed> {
     static DEMO: OnceLock<Result<Demo, String>> = OnceLock::new();
     DEMO.get_or_init(open).as_ref().map_err(|error| error.clone().into())
+}
+
+/// The members of every definition of the library over the demo tables, as the reference finds them.
+pub(crate) fn demo_members() -> Result<&'static Members, Failed> {
+    Ok(&demo()?.members)
 }
 
 fn open() -> Result<Demo, String> {
     let (tables, as_of) = configuration()?;
     let engine = Engine::over_files(&tables, root())?;
-    let documents = definition_files().into_iter().map(|file| {
-        let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
-        let source = Arc::new(Source { name: file.display().to_string(), text: text.into() });
-        let format = format_of(&file).unwrap_or(Format::Json);
-        syntax::parse(&source, format).map_err(|text| explain(&text.report))
-    });
-    let documents = documents.collect::<Result<Vec<_>, _>>()?;
+    let documents = documents()?;
     let checked = check::check(&documents, engine.catalog(), &Limits::default());
     let rows = MemoryTables {
         users: tables.users.iter().map(|users| rows(&users.source)).collect::<Result<Vec<_>, _>>()?.concat(),
@@ -92,6 +91,17 @@ fn open() -> Result<Demo, String> {
     demo.members = reference::evaluate(&segments(&demo.checked), &demo.rows, context);
     demo.scores = reference::evaluate_scores(&segments(&demo.checked), &demo.rows, context);
     Ok(demo)
+}
+
+/// The definitions of the library.
+pub(crate) fn documents() -> Result<Vec<Document>, String> {
+    let documents = definition_files().into_iter().map(|file| {
+        let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        let source = Arc::new(Source { name: file.display().to_string(), text: text.into() });
+        let format = format_of(&file).unwrap_or(Format::Json);
+        syntax::parse(&source, format).map_err(|text| explain(&text.report))
+    });
+    documents.collect()
 }
 
 fn segments(checked: &Checked) -> Vec<&CheckedSegment> {

@@ -9,6 +9,7 @@ mod command_line;
 mod diagnostics;
 mod dialects;
 mod differential;
+mod documentation;
 mod engine;
 mod evaluators;
 mod expressions;
@@ -16,7 +17,9 @@ mod generated;
 mod generator;
 mod golden;
 mod laws;
+mod lints;
 mod language;
+mod library;
 mod memory_ledger;
 mod minimize;
 mod python;
@@ -39,11 +42,14 @@ fn main() {
         diagnostics::trials(),
         dialects::trials(),
         differential::trials(),
+        documentation::trials(),
         expressions::trials(),
         generated::trials(),
         golden::trials(),
         language::trials(),
         laws::trials(),
+        library::trials(),
+        lints::trials(),
         real_data::trials(),
         reference::trials(),
         scenarios::trials(),

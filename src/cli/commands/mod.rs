@@ -2,14 +2,17 @@
 
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod diff;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod import;
+pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod members;
+pub(crate) mod overlap;
 pub(crate) mod plan;
 pub(crate) mod preview;
 pub(crate) mod refresh;

@@ -153,7 +153,7 @@ fn collect_nodes(node: &OutlineNode, depth: usize, nodes: &mut Vec<Node>, count:
 
 /// The members whose ids have the least hashes, by id. A member stays in the sample as long as it is one of the segment, whoever
 /// else comes and goes, until one with a lesser hash takes its place.
-fn sample_of(members: &LocalMembers, sample: Sample) -> Vec<(&str, Option<Score>)> {
+pub(crate) fn sample_of(members: &LocalMembers, sample: Sample) -> Vec<(&str, Option<Score>)> {
     let limit = match sample {
         Sample::All => return members.iter_with_scores().collect(),
         Sample::First(limit) => limit,

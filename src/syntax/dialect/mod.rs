@@ -188,9 +188,10 @@ fn translate(
     // From here on paths are those of the canonical definition, as in all that `check` finds.
     let read = decode::definition(&mut decoder, &Place::root(&root));
     findings.extend(decoder.into_findings());
+    findings.extend(read.iter().flat_map(|read| read.about_id.iter().cloned()));
     let report = Report::of_text(findings);
     match read {
-        Some(Read { definition, id: IdRead::Yes }) => {
+        Some(Read { definition, id: IdRead::Yes, .. }) => {
             let size = print::print_json(&definition).len();
             Ok(Document {
                 source: Arc::clone(source),
