@@ -204,6 +204,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "degrees are the same to the last bit everywhere")]
     fn ranges_have_a_degree_on_either_side() {
         let between =
             |low: &str, high: &str, value: f64| Nearness::to(&NumberTest::Between(number(low), number(high))).degree(value);
@@ -218,6 +219,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "degrees are the same to the last bit everywhere")]
     fn degrees_combine() {
         assert_eq!(weighted_mean(&[0.6, 0.2, 0.2], &[1.0, 1.0, 0.75]), 0.6 + 0.2 + 0.2 * 0.75);
         assert_eq!(weighted_mean(&[3.0, 0.0, 1.0], &[0.5, 1.0, 0.1]), 0.4);

@@ -39,6 +39,9 @@ const ENGINE_EVERY: u64 = 3;
 /// Batches of canonical definitions that are exported.
 const BATCHES: u64 = 64;
 
+/// The scores of the members of a document, in billionths.
+type ScoresOf = fn(&Json, &World) -> BTreeMap<String, u32>;
+
 /// What a dialect is, told by the tests alone.
 #[derive(Clone, Copy)]
 pub(crate) struct Form {
@@ -48,7 +51,7 @@ pub(crate) struct Form {
     /// The ids for which a document holds; `before` are those of the documents before it.
     pub(crate) members: fn(&Json, &World, before: &[BTreeSet<String>]) -> BTreeSet<String>,
     /// The scores of the members in billionths, where a form has scores.
-    pub(crate) scores: Option<fn(&Json, &World) -> BTreeMap<String, u32>>,
+    pub(crate) scores: Option<ScoresOf>,
     /// What the documents must show between them, each part by its text.
     pub(crate) shows: fn() -> Vec<String>,
 }

@@ -51,12 +51,15 @@ fn write(dice: &mut Dice, _: &World, index: usize) -> Json {
 fn in_camel_case(json: Json) -> Json {
     match json {
         Json::Object(members) => {
-            let small = |key: String| key[..1].to_lowercase() + &key[1..];
-            Json::Object(members.into_iter().map(|(key, value)| (small(key), in_camel_case(value))).collect())
+            Json::Object(members.into_iter().map(|(key, value)| (camel(&key), in_camel_case(value))).collect())
         }
         Json::Array(values) => values.into_iter().map(in_camel_case).collect(),
         other => other,
     }
+}
+
+fn camel(key: &str) -> String {
+    key.chars().enumerate().map(|(at, letter)| if at == 0 { letter.to_ascii_lowercase() } else { letter }).collect()
 }
 
 fn rule(dice: &mut Dice, at: usize) -> Json {
@@ -138,7 +141,7 @@ fn members(document: &Json, world: &World, _: &[BTreeSet<String>]) -> BTreeSet<S
 
 /// The member of an object, in either spelling of its key.
 fn of<'a>(object: &'a Json, key: &str) -> Option<&'a Json> {
-    object.get(key).or_else(|| object.get(key[..1].to_lowercase() + &key[1..]))
+    object.get(key).or_else(|| object.get(camel(key)))
 }
 
 fn scores(document: &Json, world: &World) -> BTreeMap<String, u32> {
@@ -208,7 +211,7 @@ fn rule_degree(rule: &Json, world: &World, user: &Row) -> f64 {
 /// The two ends of a range: the line between them is the first that does not begin a number.
 fn ends(text: &str) -> Option<(f64, f64)> {
     let at = text.get(1..)?.find('-')? + 1;
-    Some((text[..at].trim().parse().ok()?, text[at + 1..].trim().parse().ok()?))
+    Some((text.get(..at)?.trim().parse().ok()?, text.get(at + 1..)?.trim().parse().ok()?))
 }
 
 fn compared(actual: f64, operator: &str, bound: f64) -> f64 {
