@@ -12,6 +12,7 @@ mod differential;
 mod engine;
 mod evaluators;
 mod expressions;
+mod fuzzed;
 mod generated;
 mod generator;
 mod golden;
@@ -41,6 +42,7 @@ fn main() {
         dialects::trials(),
         differential::trials(),
         expressions::trials(),
+        fuzzed::trials(),
         generated::trials(),
         golden::trials(),
         language::trials(),
