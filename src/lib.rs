@@ -17,6 +17,7 @@ pub mod syntax;
 pub mod check;
 pub mod ir;
 pub mod plan;
+pub mod lint;
 pub mod backend;
 pub mod store;
 pub mod refresh;

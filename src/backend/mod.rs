@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::check::Reading;
 use crate::model::catalog::Catalog;
+use crate::model::scoring::Score;
 use crate::plan::Batch;
 
 use tables::Declared;
@@ -62,7 +63,7 @@ pub trait Backend: Send + Sync {
 pub struct Evaluation<M> {
     /// Every subject that a segment can contain.
     pub universe: M,
-    /// The members of each output, in the order of the batch.
+    /// The members of each output, in the order of the batch; those of one that scores with their scores.
     pub outputs: Vec<M>,
     /// What was left out or did not fit, in a stable order, without zeros.
     pub observations: Vec<Observation>,
@@ -161,6 +162,8 @@ pub struct Inspection {
     pub tests: Vec<bool>,
     /// Whether each output of the batch holds, in its order.
     pub outputs: Vec<bool>,
+    /// The score of each output of the batch that scores, in its order, be it enough or not.
+    pub scores: Vec<Option<Score>>,
 }
 
 /// The value of a feature, for people.
@@ -196,8 +199,14 @@ pub struct TableProfile {
     pub time_range: Option<(String, String)>,
     /// The event types, most frequent first.
     pub event_types: Vec<(String, u64)>,
+    /// There are as many event types as are counted: there may be more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more_event_types: bool,
     /// The columns and, below JSON columns, the paths found.
     pub properties: Vec<PropertyProfile>,
+    /// Columns below which as many paths were found as are kept: there may be more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crowded: Vec<String>,
 }
 
 /// What a property holds.

@@ -11,6 +11,7 @@ use crate::model::id::SegmentId;
 use crate::model::operator::Operator;
 use crate::model::path::DocPath;
 use crate::model::property::DatePart;
+use crate::model::scoring::Combination;
 use crate::model::segment::Definition;
 use crate::model::window::{DateExpr, Duration, Window};
 
@@ -55,8 +56,12 @@ impl CheckedSegment {
     #[must_use]
     pub fn references(&self) -> BTreeSet<SegmentId> {
         let mut found = BTreeSet::new();
-        if let CheckedRule::Conditions(condition) = &self.rule {
-            collect_references(condition, &mut found);
+        match &self.rule {
+            CheckedRule::Static => {}
+            CheckedRule::Conditions(condition) => collect_references(condition, &mut found),
+            CheckedRule::Scoring(scoring) => {
+                scoring.rules.iter().for_each(|rule| collect_references(&rule.condition, &mut found));
+            }
         }
         found
     }
@@ -97,6 +102,34 @@ pub enum CheckedRule {
     Static,
     /// The subjects for which the condition holds.
     Conditions(CheckedCondition),
+    /// The subjects whose score reaches a threshold.
+    Scoring(CheckedScoring),
+}
+
+/// Rules with weights, and the score from which on a subject is a member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedScoring {
+    /// Where it stands.
+    pub path: DocPath,
+    /// How the degrees of the rules become one score.
+    pub combination: Combination,
+    /// Members are the subjects whose score is at least this, from 0 to 1.
+    pub threshold: Decimal,
+    /// At least one, of which at least one has a weight above 0.
+    pub rules: Vec<CheckedScoringRule>,
+}
+
+/// One rule of a scoring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedScoringRule {
+    /// Where it stands.
+    pub path: DocPath,
+    /// What is graded.
+    pub condition: CheckedCondition,
+    /// How much it counts: 0, or a number whose double is far from the ends of what doubles hold.
+    pub weight: Decimal,
+    /// The author's remark.
+    pub description: Option<String>,
 }
 
 /// A node of the author's tree.

@@ -35,7 +35,7 @@ impl Scope<'_> {
         checked.into_iter().collect()
     }
 
-    fn condition(&mut self, condition: &Condition, path: &DocPath, depth: usize) -> Option<CheckedCondition> {
+    pub(super) fn condition(&mut self, condition: &Condition, path: &DocPath, depth: usize) -> Option<CheckedCondition> {
         match &condition.node {
             Node::Group { logic, conditions } => {
                 self.not_too_deep(path, depth)?;

@@ -12,14 +12,16 @@ mod property;
 mod quantity;
 mod references;
 mod scope;
+mod scoring;
 mod sequence;
 mod signal;
 mod window;
 
 pub use checked::{
     CheckedAttribute, CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure,
-    CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedSequence, CheckedSignal,
-    CheckedStep, CheckedTop, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure, Test, ValueMeasure,
+    CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedScoring, CheckedScoringRule, CheckedSegment,
+    CheckedSequence, CheckedSignal, CheckedStep, CheckedTop, Element, ElementType, NumberMeasure, Operand, Reading, RowMeasure,
+    Test, ValueMeasure,
 };
 pub use pattern::{ASCII_BOUNDARY, Case, InvalidPattern, NOT_ASCII_BOUNDARY, expand};
 
@@ -33,7 +35,7 @@ use crate::model::id::SegmentId;
 use crate::model::path::DocPath;
 use crate::syntax::Document;
 use scope::Scope;
-use window::Probes;
+pub(crate) use window::Probes;
 
 /// What became of a set of definitions.
 #[derive(Debug, Default)]

@@ -57,22 +57,30 @@ impl<'a> Scope<'a> {
                 self.report(&root, Finding::new(Code::RuleMismatch, "a static segment has no rule"));
                 None
             }
-            (Some(Rule::Scoring(_)), Kind::Dynamic) => {
-                self.report(&root.key("scoring"), Finding::new(Code::NotYetSupported, "`scoring` is not yet supported"));
-                None
+            (Some(Rule::Scoring(scoring)), Kind::Dynamic) => {
+                let universe = self.universe();
+                let place = root.key("scoring");
+                let rule = self.scoring(scoring, &place).map(CheckedRule::Scoring);
+                self.not_too_many_leaves(&place.key("rules"))?;
+                universe.and(rule)
             }
             (Some(Rule::Conditions { logic, conditions }), Kind::Dynamic) => {
                 let universe = self.universe();
                 let rule = self.group(*logic, conditions, &root, 1).map(CheckedRule::Conditions);
-                if self.leaves > self.limits.leaves {
-                    let message =
-                        format!("the definition has {} leaves, more than the limit of {}", self.leaves, self.limits.leaves);
-                    self.report(&root.key("conditions"), Finding::new(Code::TooLarge, message));
-                    return None;
-                }
+                self.not_too_many_leaves(&root.key("conditions"))?;
                 universe.and(rule)
             }
         }
+    }
+
+    /// The leaves below `place`, which were counted on the way, are not more than the limit.
+    fn not_too_many_leaves(&mut self, place: &DocPath) -> Option<()> {
+        if self.leaves <= self.limits.leaves {
+            return Some(());
+        }
+        let message = format!("the definition has {} leaves, more than the limit of {}", self.leaves, self.limits.leaves);
+        self.report(place, Finding::new(Code::TooLarge, message));
+        None
     }
 
     /// A segment needs a table of its subjects, or events that name them.

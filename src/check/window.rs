@@ -11,10 +11,10 @@ use crate::model::window::{DateExpr, Duration, Interval, Window};
 
 /// Instants to try relative dates at: the first and last microsecond and the noon of every day
 /// of a leap year and a common one. What holds nothing at any of them is taken to hold nothing ever.
-pub(super) struct Probes(Vec<Calendar>);
+pub(crate) struct Probes(Vec<Calendar>);
 
 impl Probes {
-    pub(super) fn new(timezone: &str) -> Self {
+    pub(crate) fn new(timezone: &str) -> Self {
         // A timezone that is unknown is an error of the configuration, and told there.
         let Some(calendar) =
             Calendar::new(Timestamp::UNIX_EPOCH, timezone).or_else(|_| Calendar::new(Timestamp::UNIX_EPOCH, "UTC")).ok()
@@ -30,6 +30,11 @@ impl Probes {
             instants.extend([start, start + SignedDuration::from_hours(12), end - micro]);
         }
         Self(instants.into_iter().map(|as_of| Calendar::in_zone(as_of, calendar.zone().clone())).collect())
+    }
+
+    /// A calendar at each of the instants.
+    pub(crate) fn calendars(&self) -> &[Calendar] {
+        &self.0
     }
 
     /// Whether a window holds nothing, whenever it is looked at.

@@ -89,8 +89,10 @@ pub(crate) enum Command {
     )]
     Init(InitArguments),
     /// Check definitions: every error and warning, with its place and help
-    #[command(after_help = "Examples:\n  segmenta validate\n  segmenta validate queries/vip.json --offline\n  \
-                            segmenta validate --format json | jq '.[].message'")]
+    #[command(
+        after_help = "Examples:\n  segmenta validate\n  segmenta validate queries/vip.json --offline\n  segmenta validate --data\n  \
+                            segmenta validate --format json | jq '.[].message'"
+    )]
     Validate(ValidateArguments),
     /// Show what definitions can be written about: columns, JSON paths, event types, frequent values
     #[command(after_help = "Examples:\n  segmenta describe\n  segmenta describe events")]
@@ -103,6 +105,26 @@ pub(crate) enum Command {
                             segmenta preview --of products --where \"stock < 10 AND is_set(brand)\""
     )]
     Preview(PreviewArguments),
+    /// Show who would enter and leave a segment if its definition became another, without writing anything
+    #[command(
+        long_about = "Show who would enter and leave a segment if its definition became another, without writing anything.\n\nThe \
+                      file takes the place of the definition; an id and a name of its own do not matter. It is compared with the \
+                      definition in force, evaluated at the same instant, or with `--against stored` with the members that the \
+                      last run wrote, which is what the next refresh would change.",
+        after_help = "Examples:\n  segmenta diff vip-customers draft.json\n  segmenta diff vip-customers draft.json --sample all --format csv\n  \
+                      segmenta diff vip-customers --where \"lifetime_value >= 2000\"\n  segmenta diff vip-customers \
+                      --against stored queries/vip-customers.json\n  segmenta diff vip-customers --dialect groups exported.json"
+    )]
+    Diff(DiffArguments),
+    /// Show how many subjects segments share, pair by pair
+    #[command(
+        long_about = "Show how many subjects segments share, pair by pair: the sizes of the intersection and of the union, and \
+                      their quotient, the Jaccard index.\n\nThe members are those that the last runs wrote, as in `members`; with \
+                      `--evaluate` or `--as-of` the definitions are evaluated instead, all of them in one pass.",
+        after_help = "Examples:\n  segmenta overlap vip-customers repeat-buyers win-back\n  segmenta overlap vip-customers win-back \
+                      --evaluate --format json\n  segmenta overlap vip-customers win-back --as-of 2026-01-01T00:00:00Z"
+    )]
+    Overlap(OverlapArguments),
     /// Show why a subject is or is not in a segment: every condition with the actual value
     #[command(after_help = "Example:\n  segmenta explain lapsed-buyers --subject u42")]
     Explain(ExplainArguments),
@@ -200,6 +222,9 @@ pub(crate) struct ValidateArguments {
     /// Use the catalog that the last refresh kept, and open no table
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Also read the tables, each once, and warn of what they have nothing of
+    #[arg(long, conflicts_with = "offline")]
+    pub(crate) data: bool,
     /// The files are definitions of another system, in this form
     #[arg(long, value_name = "NAME", value_parser = dialect_parser(), requires = "paths")]
     pub(crate) dialect: Option<Dialect>,
@@ -279,6 +304,55 @@ pub(crate) struct PreviewArguments {
     /// The file is a definition of another system, in this form
     #[arg(long, value_name = "NAME", value_parser = dialect_parser(), conflicts_with = "expression")]
     pub(crate) dialect: Option<Dialect>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The segment whose definition would change
+    #[arg(value_name = "ID")]
+    pub(crate) segment: SegmentId,
+    /// The definition file that would take its place
+    #[arg(value_name = "FILE", required_unless_present = "expression", conflicts_with = "expression")]
+    pub(crate) file: Option<PathBuf>,
+    /// An expression in place of a file, such as "country = 'FR' AND in_segment('buyers')"
+    #[arg(long = "where", id = "expression", value_name = "EXPR", allow_hyphen_values = true)]
+    pub(crate) expression: Option<String>,
+    /// What the change is compared with
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) against: Against,
+    /// How many subjects to show of those who enter, who leave and who stay, or `all`
+    #[arg(long, value_name = "N", default_value = "10", value_parser = sample)]
+    pub(crate) sample: Sample,
+    /// The instant to evaluate at; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
+    /// The file is a definition of another system, in this form
+    #[arg(long, value_name = "NAME", value_parser = dialect_parser(), conflicts_with = "expression")]
+    pub(crate) dialect: Option<Dialect>,
+}
+
+/// What a change of a definition is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Against {
+    /// The definition in force, evaluated at the same instant; of a static segment its members
+    #[default]
+    Current,
+    /// The members that the last run wrote
+    Stored,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OverlapArguments {
+    /// The segments, at least two, of one kind of subject
+    #[arg(value_name = "ID", required = true, num_args = 2..)]
+    pub(crate) segments: Vec<SegmentId>,
+    /// Evaluate the definitions instead of reading the stored members
+    #[arg(long)]
+    pub(crate) evaluate: bool,
+    /// The instant to evaluate at; now when left out
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
 }
 
 /// What an expression is about.

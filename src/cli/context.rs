@@ -107,7 +107,7 @@ impl Context {
         // Without any definition an expression refers to none.
         let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
         let taken: BTreeSet<SegmentId> = files.iter().filter_map(|file| Some(file.parse().ok()?.definition().id.clone())).collect();
-        let id = expression_id(&taken)?;
+        let id = free_id("where", &taken)?;
         let file = DefinitionFile { source: Source::new(EXPRESSION, text), language: Language::Expression { id, subject } };
         let id = put_first(&mut files, file)?;
         self.open_files(tenant, &files, vec![id]).await
@@ -156,14 +156,14 @@ pub(crate) enum CatalogSource {
 }
 
 /// What stands for a file name where an expression is wrong.
-const EXPRESSION: &str = "--where";
+pub(crate) const EXPRESSION: &str = "--where";
 
-/// The id of a segment that has none: `where`, or with a number behind it the first that no definition has.
-fn expression_id(taken: &BTreeSet<SegmentId>) -> Result<SegmentId, CliError> {
-    let numbered = (2..).map(|number: u64| format!("where-{number}"));
-    let mut candidates = std::iter::once("where".to_owned()).chain(numbered).filter_map(|text| text.parse::<SegmentId>().ok());
+/// The id of a segment that has none: the word, or with a number behind it the first that no definition has.
+pub(crate) fn free_id(word: &str, taken: &BTreeSet<SegmentId>) -> Result<SegmentId, CliError> {
+    let numbered = (2..).map(|number: u64| format!("{word}-{number}"));
+    let mut candidates = std::iter::once(word.to_owned()).chain(numbered).filter_map(|text| text.parse::<SegmentId>().ok());
     let free = candidates.find(|id| !taken.contains(id));
-    free.ok_or_else(|| CliError::Usage { problem: "there is no id left for an expression".to_owned(), help: None })
+    free.ok_or_else(|| CliError::Usage { problem: "there is no id left for what has none".to_owned(), help: None })
 }
 
 /// A tenant that is open, and the segments that were named; each of them is ready.
@@ -207,16 +207,17 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Puts a file in the place of those that define the same segment; returns its id.
-fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -> Result<SegmentId, Error> {
-    let id_of = |file: &DefinitionFile| file.parse().map(|document| document.definition().id.clone());
-    let id = id_of(&file).map_err(|unreadable| Error::Definitions(unreadable.report))?;
-    files.retain(|other| id_of(other).ok().as_ref() != Some(&id));
+/// Puts a file in the place of those that define the same segment, or that cannot be read and seem to; returns its id.
+pub(crate) fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -> Result<SegmentId, Error> {
+    let document = file.parse().map_err(|unreadable| Error::Definitions(unreadable.report))?;
+    let id = document.definition().id.clone();
+    files.retain(|other| other.segment().as_ref() != Some(&id));
     files.insert(0, file);
     Ok(id)
 }
 
-fn refuse_unready(opened: &Opened<DataFusionBackend>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
+/// Refuses a segment that cannot be evaluated as its definition stands.
+pub(crate) fn refuse_unready(opened: &Opened<DataFusionBackend>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
     let definitions = &opened.definitions;
     if let Some(invalid) = definitions.invalid.iter().find(|file| file.segment.as_ref() == Some(id)) {
         let is_of_file = |name: &str| name == invalid.file;

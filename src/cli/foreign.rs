@@ -10,7 +10,7 @@ use crate::model::catalog::Catalog;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, Language, read_definition, read_definitions};
 use crate::syntax::dialect::{Dialect, Import, Mapping, import};
-use crate::syntax::{Document, Format, print_json};
+use crate::syntax::{Document, Format, Identity, print_json};
 
 /// Reads every definition of the files.
 pub(crate) fn import_files(files: &[DefinitionFile], dialect: Dialect, tenant: &TenantConfig, catalog: &Catalog) -> Import {
@@ -57,10 +57,25 @@ pub(crate) async fn only_definition(
     dialect: Dialect,
 ) -> Result<DefinitionFile, CliError> {
     let catalog = context.catalog(tenant, CatalogSource::Tables).await?;
+    only_definition_of(context, tenant, path, dialect, &catalog, None)
+}
+
+/// The only definition of a file, in canonical form, in the place of another if one is given.
+pub(crate) fn only_definition_of(
+    context: &Context,
+    tenant: &TenantConfig,
+    path: &Path,
+    dialect: Dialect,
+    catalog: &Catalog,
+    place: Option<&Identity>,
+) -> Result<DefinitionFile, CliError> {
     let file = read_definition(path)?;
-    let imported = import_files(std::slice::from_ref(&file), dialect, tenant, &catalog);
+    let mut imported = import_files(std::slice::from_ref(&file), dialect, tenant, catalog);
+    if let (Some(identity), [_]) = (place, imported.documents.as_slice()) {
+        imported.documents = imported.documents.into_iter().map(|document| document.in_place_of(identity)).collect();
+    }
     let others = canonical_beside(tenant, &imported.documents);
-    let checked = check_foreign(&imported, &others, &catalog, &tenant.limits);
+    let checked = check_foreign(&imported, &others, catalog, &tenant.limits);
     if checked.report.has_errors() {
         let problem = format!("`{}` has errors", path.display());
         return Err(CliError::Untranslated { problem, report: checked.report });
@@ -70,7 +85,7 @@ pub(crate) async fn only_definition(
         let ids: Vec<String> = imported.documents.iter().map(|document| format!("`{}`", document.definition().id)).collect();
         return Err(CliError::Usage {
             problem: format!("`{}` holds {} definitions: {}", path.display(), ids.len(), ids.join(", ")),
-            help: Some("Import them, and look at one by its id.".to_owned()),
+            help: Some("Import them, and look at one of the files.".to_owned()),
         });
     };
     let source = Source::new(file.source.name.clone(), print_json(document.definition()));

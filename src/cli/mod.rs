@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod error;
+mod facts;
 mod foreign;
 mod observations;
 mod progress;
@@ -99,6 +100,8 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Validate(arguments) => commands::validate::execute(context, &arguments).await,
         Command::Describe(arguments) => commands::describe::execute(context, &arguments).await,
         Command::Preview(arguments) => commands::preview::execute(context, &arguments).await,
+        Command::Diff(arguments) => commands::diff::execute(context, &arguments).await,
+        Command::Overlap(arguments) => commands::overlap::execute(context, &arguments).await,
         Command::Explain(arguments) => commands::explain::execute(context, &arguments).await,
         Command::Evaluate(arguments) => commands::evaluate::execute(context, &arguments).await,
         Command::Plan(arguments) => commands::plan::execute(context, &arguments).await,

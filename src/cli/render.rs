@@ -272,6 +272,18 @@ impl<R: Serialize> Listing<R> {
     }
 }
 
+/// Rows of text under a header as a table for people; all columns but the second, which says what a row is, hold figures.
+pub(crate) fn matrix(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = plain_table(header.into_iter());
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index != 1 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    lines_of(&table)
+}
+
 fn plain_table(header: impl Iterator<Item = String>) -> Table {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
@@ -387,6 +399,9 @@ impl<W: Write + Send> Pages<W> {
 /// The columns of the store that say the same in every row that a person asked for, or nothing at all, are left out.
 const UNSHOWN: [&str; 6] = ["tenant", "run_id", "definition_hash", "confidence", "score", "evaluation_date"];
 
+/// Those of them that say something of a segment that scores.
+const SCORE_COLUMNS: [&str; 2] = ["score", "confidence"];
+
 fn table_of(batch: &RecordBatch) -> Result<String, CliError> {
     let schema = batch.schema();
     let shown: Vec<usize> = schema
@@ -395,7 +410,7 @@ fn table_of(batch: &RecordBatch) -> Result<String, CliError> {
         .enumerate()
         .filter(|(index, field)| {
             let is_filled = batch.columns().get(*index).is_some_and(|column| column.null_count() < column.len());
-            !UNSHOWN.contains(&field.name().as_str()) || (field.name() == "score" && is_filled)
+            !UNSHOWN.contains(&field.name().as_str()) || (SCORE_COLUMNS.contains(&field.name().as_str()) && is_filled)
         })
         .map(|(index, _)| index)
         .collect();

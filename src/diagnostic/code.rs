@@ -76,8 +76,6 @@ codes! {
 
     /// A dynamic segment without a rule, or a static one with a rule.
     RuleMismatch = "rule-mismatch", Error;
-    /// A leaf of the language that this version does not evaluate.
-    NotYetSupported = "not-yet-supported", Error;
     /// A group, or a list of choices, with nothing in it.
     EmptyGroup = "empty-group", Error;
     /// An operand that can match nothing or everything: `in []`, `contains ""`.
@@ -138,6 +136,24 @@ codes! {
     ManyRules = "many-rules", Warning;
     /// Alternatives of which there is one.
     SingleAlternative = "single-alternative", Warning;
+    /// A condition that holds for nobody, or conditions that exclude each other.
+    NeverHolds = "never-holds", Warning;
+    /// A condition that holds for everybody.
+    AlwaysHolds = "always-holds", Warning;
+    /// A condition that stands twice in one group.
+    RepeatedCondition = "repeated-condition", Warning;
+    /// A group of one condition, which says no more than the condition.
+    IdleGroup = "idle-group", Warning;
+    /// Two segments that mean the same.
+    DuplicateSegment = "duplicate-segment", Warning;
+    /// Two segments that differ in one of several conditions.
+    SimilarSegment = "similar-segment", Warning;
+    /// A type of events that no event of the data has.
+    UnseenEventType = "unseen-event-type", Warning;
+    /// A property that no row of the data has a value at.
+    UnseenProperty = "unseen-property", Warning;
+    /// A window that begins before the events do.
+    LongWindow = "long-window", Warning;
     /// `ignore_case` where no text is compared.
     IdleIgnoreCase = "idle-ignore-case", Warning;
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::score::Scored;
 use crate::check::{Element, ElementType, Reading};
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, RankOrder, Subject, TopShare};
@@ -91,6 +92,8 @@ pub enum SubjectTest {
     Member(SegmentId),
     /// The subject is among the first of a ranking.
     Top(Ranking),
+    /// The subject's score is enough. The whole formula of a scored segment.
+    Scored(Box<Scored>),
     /// Two numbers of the subject compare as stated.
     Compare(Comparison),
 }

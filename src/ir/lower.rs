@@ -8,6 +8,7 @@ use super::logical::{
     LogicalSegment, MeasureFeature, NumberTest, Ranking, RowTest, SequenceFeature, SignalFeature, SubjectTest, Test, TextMatch,
     TextTest, Value,
 };
+use super::score::lower_scoring;
 use crate::check::{
     CheckedAttribute, CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure,
     CheckedProperty, CheckedQuantity, CheckedRow, CheckedRule, CheckedSample, CheckedSegment, CheckedSequence, CheckedSignal,
@@ -24,6 +25,7 @@ pub fn lower(segment: &CheckedSegment) -> LogicalSegment {
     let rule = match segment.rule() {
         CheckedRule::Static => LogicalRule::Static,
         CheckedRule::Conditions(condition) => LogicalRule::Formula(lower_condition(condition)),
+        CheckedRule::Scoring(scoring) => LogicalRule::Formula(lower_scoring(scoring)),
     };
     LogicalSegment { id: segment.id().clone(), subject: segment.subject(), rule }
 }
@@ -50,7 +52,7 @@ pub(super) fn lower_condition(condition: &CheckedCondition) -> Formula<SubjectTe
     }
 }
 
-fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
+pub(super) fn lower_leaf(leaf: &CheckedLeaf) -> Formula<SubjectTest> {
     match leaf {
         CheckedLeaf::Everyone => Formula::Constant(true),
         CheckedLeaf::Nobody => Formula::Constant(false),
@@ -245,7 +247,7 @@ fn lower_rows(rows: &[CheckedRow]) -> Formula<RowTest> {
     Formula::All(rows.iter().map(lower_row).collect())
 }
 
-fn lower_row(row: &CheckedRow) -> Formula<RowTest> {
+pub(super) fn lower_row(row: &CheckedRow) -> Formula<RowTest> {
     match row {
         CheckedRow::Group { logic, conditions } => join(*logic, conditions.iter().map(lower_row).collect()),
         CheckedRow::AtLeast { count, of } => Formula::AtLeast { count: *count, of: of.iter().map(lower_row).collect() },

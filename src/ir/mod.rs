@@ -10,6 +10,8 @@
 //! | `count`, `active_*`, `sum`, `count_distinct` | 0 |
 //! | every other measure | missing |
 //!
+//! A segment that scores is one leaf, [`Scored`]: the subjects whose score is enough. [`Degree`] tells what a score is made of.
+//!
 //! [`lower`] keeps the author's tree, [`normalize`] brings equal meanings to one form, [`outline`] keeps a formula per node to explain.
 
 mod fingerprint;
@@ -17,6 +19,7 @@ mod logical;
 mod lower;
 mod normalize;
 mod outline;
+mod score;
 
 pub use fingerprint::fingerprint;
 pub use logical::{
@@ -25,5 +28,6 @@ pub use logical::{
     TextTest, Value,
 };
 pub use lower::{fold_case, lower};
-pub use normalize::{normalize, normalize_formula};
-pub use outline::{OutlineNode, outline};
+pub use normalize::{normalize, normalize_degree, normalize_formula, normalize_rows};
+pub use outline::{OutlineNode, RowOutlineNode, outline, outline_rows};
+pub use score::{Degree, Nearness, Scored, WeightedDegree, degree_alone, nth_greatest, weighted_mean};

@@ -1,12 +1,14 @@
 //! Brings formulas of equal meaning to one form where that is cheap, so that segments share what they compute: nested groups are
 //! flattened, children sorted without repeats, constants and double negations removed, equal windows written alike.
 //!
-//! Normalizing never changes a member. It keeps no degrees: two negations cancel here, which they do not for a score.
+//! Normalizing never changes a member, a degree or a score: the parts of a degree are joined only where the least or the greatest of
+//! them stays the same.
 
 use super::logical::{
     Comparator, Comparison, DateTest, EventStep, Feature, Formula, LogicalRule, LogicalSegment, MeasureFeature, NumberTest,
     Ranking, RowTest, SequenceFeature, SignalFeature, SubjectTest, Test,
 };
+use super::score::{Degree, Scored, WeightedDegree};
 use crate::model::condition::EventTypePattern;
 use crate::model::window::{Anchor, DateExpr, Duration, Window};
 
@@ -26,6 +28,11 @@ pub fn normalize_formula(formula: &Formula<SubjectTest>) -> Formula<SubjectTest>
     simplify(formula.map(&mut |leaf| match leaf {
         SubjectTest::Feature(feature, test) => SubjectTest::Feature(normalize_feature(feature), normalize_test(test)),
         SubjectTest::Member(segment) => SubjectTest::Member(segment.clone()),
+        SubjectTest::Scored(scored) => SubjectTest::Scored(Box::new(Scored {
+            combination: scored.combination,
+            threshold: scored.threshold.clone(),
+            rules: scored.rules.iter().map(normalize_rule).collect(),
+        })),
         SubjectTest::Top(ranking) => SubjectTest::Top(Ranking {
             by: normalize_feature(&ranking.by),
             present: ranking.present.as_ref().map(normalize_feature),
@@ -39,6 +46,47 @@ pub fn normalize_formula(formula: &Formula<SubjectTest>) -> Formula<SubjectTest>
             factor: compare.factor.clone(),
         }),
     }))
+}
+
+fn normalize_rule(rule: &WeightedDegree) -> WeightedDegree {
+    WeightedDegree { degree: normalize_degree(&rule.degree), weight: rule.weight.clone() }
+}
+
+/// The degree in its normal form.
+#[must_use]
+pub fn normalize_degree(degree: &Degree) -> Degree {
+    let each = |of: &[Degree]| of.iter().map(normalize_degree).collect::<Vec<_>>();
+    match degree {
+        Degree::Crisp(formula) => Degree::Crisp(normalize_formula(formula)),
+        // The test stays as it is written: equal bounds of a range are no degrees apart, but what is beside them is.
+        Degree::Graded(SubjectTest::Feature(feature, test)) => {
+            Degree::Graded(SubjectTest::Feature(normalize_feature(feature), test.clone()))
+        }
+        Degree::Graded(other) => Degree::Graded(other.clone()),
+        Degree::Least(of) => {
+            let flat = each(of).into_iter().flat_map(|part| if let Degree::Least(parts) = part { parts } else { vec![part] });
+            joined(flat.collect(), Degree::Least)
+        }
+        Degree::Greatest(of) => {
+            let flat = each(of).into_iter().flat_map(|part| if let Degree::Greatest(parts) = part { parts } else { vec![part] });
+            joined(flat.collect(), Degree::Greatest)
+        }
+        Degree::NthGreatest { n, of } => {
+            // Repeats stay: each counts.
+            let mut of = each(of);
+            of.sort();
+            Degree::NthGreatest { n: *n, of }
+        }
+    }
+}
+
+fn joined(mut of: Vec<Degree>, by: impl FnOnce(Vec<Degree>) -> Degree) -> Degree {
+    of.sort();
+    of.dedup();
+    if of.len() > 1 {
+        return by(of);
+    }
+    of.pop().unwrap_or_else(|| by(Vec::new()))
 }
 
 fn normalize_feature(feature: &Feature) -> Feature {
@@ -70,7 +118,9 @@ fn normalize_step(step: &EventStep) -> EventStep {
     EventStep { event_type: step.event_type.as_deref().map(normalize_event_types), filter: normalize_rows(&step.filter) }
 }
 
-fn normalize_rows(rows: &Formula<RowTest>) -> Formula<RowTest> {
+/// The formula over rows in its normal form.
+#[must_use]
+pub fn normalize_rows(rows: &Formula<RowTest>) -> Formula<RowTest> {
     simplify(rows.map(&mut |row| RowTest { value: row.value.clone(), test: normalize_test(&row.test) }))
 }
 

@@ -1,16 +1,18 @@
 //! The author's tree with a formula per node, so that one evaluation tells of every node whether it holds.
 
-use super::logical::{Formula, SubjectTest};
-use super::lower::lower_condition;
+use super::logical::{Formula, RowTest, SubjectTest};
+use super::lower::{lower_condition, lower_row};
+use super::score::{Degree, lower_degree, lower_scoring};
 use crate::check::{
     CheckedCompare, CheckedCondition, CheckedEvents, CheckedLeaf, CheckedLifecycle, CheckedMeasure, CheckedProperty,
-    CheckedQuantity, CheckedRow, CheckedRule, CheckedSegment, CheckedSequence, CheckedSignal, CheckedStep, CheckedTop, Element,
-    NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
+    CheckedQuantity, CheckedRow, CheckedRule, CheckedScoring, CheckedSegment, CheckedSequence, CheckedSignal, CheckedStep,
+    CheckedTop, Element, NumberMeasure, Operand, RowMeasure, Test, ValueMeasure,
 };
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::path::DocPath;
+use crate::model::scoring::Combination;
 use crate::model::window::Window;
 
 /// A node of the author's tree.
@@ -22,6 +24,10 @@ pub struct OutlineNode {
     pub label: String,
     /// When it holds.
     pub formula: Formula<SubjectTest>,
+    /// How well it holds; `None` in a segment that does not score, and of the score itself.
+    pub degree: Option<Degree>,
+    /// How much it counts, when it is the condition of a rule of a score.
+    pub weight: Option<Decimal>,
     /// The nodes below it.
     pub children: Vec<Self>,
 }
@@ -36,16 +42,74 @@ impl OutlineNode {
     }
 }
 
+/// A node of the conditions on an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowOutlineNode {
+    /// Where it stands in the definition.
+    pub path: DocPath,
+    /// What it says, in one line.
+    pub label: String,
+    /// When it holds.
+    pub formula: Formula<RowTest>,
+    /// The nodes below it.
+    pub children: Vec<Self>,
+}
+
+/// The trees of conditions on events whose list stands at `place`.
+#[must_use]
+pub fn outline_rows(rows: &[CheckedRow], place: &DocPath) -> Vec<RowOutlineNode> {
+    rows.iter().enumerate().map(|(index, row)| outline_row(row, place.index(index))).collect()
+}
+
+fn outline_row(row: &CheckedRow, path: DocPath) -> RowOutlineNode {
+    let children = match row {
+        CheckedRow::Group { conditions, .. } => outline_rows(conditions, &path.key("conditions")),
+        CheckedRow::AtLeast { of, .. } => outline_rows(of, &path.key("of")),
+        CheckedRow::Not(inner) => vec![outline_row(inner, path.key("not"))],
+        CheckedRow::Test(_) => Vec::new(),
+    };
+    RowOutlineNode { path, label: row_label(row), formula: lower_row(row), children }
+}
+
 /// The tree of a segment's rule; `None` for a static segment.
 #[must_use]
 pub fn outline(segment: &CheckedSegment) -> Option<OutlineNode> {
     match segment.rule() {
         CheckedRule::Static => None,
-        CheckedRule::Conditions(condition) => Some(outline_condition(condition)),
+        CheckedRule::Conditions(condition) => Some(outline_condition(condition, Grading::None)),
+        CheckedRule::Scoring(scoring) => Some(outline_scoring(scoring)),
     }
 }
 
-fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
+fn outline_scoring(scoring: &CheckedScoring) -> OutlineNode {
+    let combined = match scoring.combination {
+        Combination::All => "the least degree",
+        Combination::Any => "the greatest degree",
+        Combination::Weighted => "the weighted mean of the degrees",
+    };
+    let rules = scoring.rules.iter().map(|rule| {
+        let weight = Some(rule.weight.clone());
+        OutlineNode { weight, ..outline_condition(&rule.condition, Grading::Degrees) }
+    });
+    OutlineNode {
+        path: scoring.path.clone(),
+        label: format!("score, {combined}, gte {}", scoring.threshold),
+        formula: lower_scoring(scoring),
+        degree: None,
+        weight: None,
+        children: rules.collect(),
+    }
+}
+
+/// Whether nodes have degrees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grading {
+    None,
+    Degrees,
+}
+
+fn outline_condition(condition: &CheckedCondition, grading: Grading) -> OutlineNode {
+    let outline_condition = |condition| outline_condition(condition, grading);
     let (label, children) = match condition {
         CheckedCondition::Group { logic, conditions, .. } => {
             let label = match logic {
@@ -60,7 +124,14 @@ fn outline_condition(condition: &CheckedCondition) -> OutlineNode {
         CheckedCondition::Not { condition, .. } => ("not".to_owned(), vec![outline_condition(condition)]),
         CheckedCondition::Leaf { leaf, .. } => (leaf_label(leaf), Vec::new()),
     };
-    OutlineNode { path: condition.path().clone(), label, formula: lower_condition(condition), children }
+    OutlineNode {
+        path: condition.path().clone(),
+        label,
+        formula: lower_condition(condition),
+        degree: (grading == Grading::Degrees).then(|| lower_degree(condition)),
+        weight: None,
+        children,
+    }
 }
 
 fn leaf_label(leaf: &CheckedLeaf) -> String {

@@ -32,6 +32,9 @@ pub struct InvalidDecimal {
 /// Largest power of ten, up or down, that a literal may carry: beyond it no data can tell it from zero or infinity.
 const MAX_EXPONENT: i64 = 400;
 
+/// A double of this size or more has no whole number of billionths that fits in 128 bits wherever it is summed.
+const NANO_LIMIT: f64 = 1e18;
+
 impl Decimal {
     /// The nearest double, ties to even; infinite when the value is beyond the range of doubles.
     #[must_use]
@@ -153,6 +156,30 @@ impl serde::Serialize for Decimal {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_string())
     }
+}
+
+/// The integer nearest to the value times 10^9, ties to even; `None` from 10^18 on.
+#[expect(clippy::cast_sign_loss, reason = "the sign of the exponent was looked at")]
+#[must_use]
+pub fn nano_units(value: f64) -> Option<i128> {
+    if value.is_nan() || value.abs() >= NANO_LIMIT {
+        return None;
+    }
+    let bits = value.to_bits();
+    let biased = ((bits >> 52) & 0x7ff) as i32;
+    let fraction = i128::from(bits & ((1 << 52) - 1));
+    let (mantissa, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
+    let product = mantissa * 1_000_000_000; // below 2^83
+    let magnitude = match exponent {
+        0.. => product << exponent as u32, // below 10^27
+        -126..=-1 => {
+            let shift = exponent.unsigned_abs();
+            let (floor, rest, half) = (product >> shift, product & ((1 << shift) - 1), 1i128 << (shift - 1));
+            floor + i128::from(rest > half || (rest == half && floor & 1 == 1))
+        }
+        _ => 0,
+    };
+    Some(if value.is_sign_negative() { -magnitude } else { magnitude })
 }
 
 /// Whether `text` is a number by the grammar of JSON.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::ir::{Aggregate, Comparison, EventStep, Formula, Ranking, RowTest, Test, Value};
+use crate::ir::{Aggregate, Comparison, EventStep, Formula, Ranking, RowTest, Scored, Test, Value};
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::id::SegmentId;
@@ -26,6 +26,8 @@ pub struct Batch {
     pub tests: Vec<BatchTest>,
     /// The distinct rankings.
     pub rankings: Vec<BatchRanking>,
+    /// The distinct scores. A graded leaf of theirs is the test of a number.
+    pub scores: Vec<Scored<Leaf>>,
     /// The distinct comparisons of two features.
     pub comparisons: Vec<BatchComparison>,
     /// Segments whose members are handed in: those of the same subject whose stored members are referred to, and those of users whose
@@ -44,6 +46,14 @@ pub struct Output {
     pub formula: Formula<Leaf>,
 }
 
+impl Output {
+    /// The index in [`Batch::scores`] of the score by which subjects are in it, when it is one that decides.
+    #[must_use]
+    pub fn score(&self) -> Option<usize> {
+        if let Formula::Leaf(Leaf::Score(index)) = &self.formula { Some(*index) } else { None }
+    }
+}
+
 /// What an output is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutputName {
@@ -51,6 +61,8 @@ pub enum OutputName {
     Segment(SegmentId),
     /// The subjects for which a node of a segment's definition holds.
     Node(SegmentId, DocPath),
+    /// Every subject, with how well a node of a scored segment's definition holds as its score.
+    Degree(SegmentId, DocPath),
 }
 
 /// A leaf of an output's formula.
@@ -60,6 +72,8 @@ pub enum Leaf {
     Test(usize),
     /// The subject is among the first of the ranking with this index in [`Batch::rankings`].
     Rank(usize),
+    /// The score with this index in [`Batch::scores`] is enough.
+    Score(usize),
     /// The subject is in the output with this index in [`Batch::outputs`].
     Output(usize),
     /// The comparison with this index in [`Batch::comparisons`] holds.

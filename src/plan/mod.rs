@@ -8,4 +8,5 @@ pub use batch::{
     Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Leaf, Output,
     OutputName,
 };
+pub(crate) use planner::bind_date;
 pub use planner::{PlanError, Reference, Request, plan};

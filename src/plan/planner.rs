@@ -7,8 +7,8 @@ use super::batch::{
     OutputName,
 };
 use crate::ir::{
-    Comparator, Comparison, DateTest, EventStep, Feature, Formula, MeasureFeature, Ranking, RowTest, SequenceFeature,
-    SignalFeature, SubjectTest, Test,
+    Comparator, Comparison, DateTest, Degree, EventStep, Feature, Formula, MeasureFeature, Ranking, RowTest, Scored,
+    SequenceFeature, SignalFeature, SubjectTest, Test, WeightedDegree,
 };
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
@@ -63,7 +63,7 @@ pub fn plan(
             .iter()
             .filter_map(|request| match &request.name {
                 OutputName::Segment(id) => Some((id, &request.formula)),
-                OutputName::Node(..) => None,
+                OutputName::Node(..) | OutputName::Degree(..) => None,
             })
             .collect(),
         batch: Batch {
@@ -73,6 +73,7 @@ pub fn plan(
             features: Vec::new(),
             tests: Vec::new(),
             rankings: Vec::new(),
+            scores: Vec::new(),
             comparisons: Vec::new(),
             given: Vec::new(),
             outputs: Vec::new(),
@@ -80,6 +81,7 @@ pub fn plan(
         features: HashMap::new(),
         tests: HashMap::new(),
         rankings: HashMap::new(),
+        scores: HashMap::new(),
         comparisons: HashMap::new(),
         segments: HashMap::new(),
         open: Vec::new(),
@@ -89,7 +91,7 @@ pub fn plan(
             OutputName::Segment(id) => {
                 planner.segment(id, &request.formula)?;
             }
-            OutputName::Node(..) => {
+            OutputName::Node(..) | OutputName::Degree(..) => {
                 let formula = planner.formula(&request.formula)?;
                 planner.batch.outputs.push(Output { name: request.name.clone(), formula });
             }
@@ -106,6 +108,7 @@ struct Planner<'a> {
     features: HashMap<BatchFeature, usize>,
     tests: HashMap<BatchTest, usize>,
     rankings: HashMap<BatchRanking, usize>,
+    scores: HashMap<Scored<Leaf>, usize>,
     comparisons: HashMap<BatchComparison, usize>,
     /// Leaves of segments that stand in the batch.
     segments: HashMap<SegmentId, Leaf>,
@@ -139,10 +142,38 @@ impl Planner<'_> {
             Formula::Any(of) => Formula::Any(self.formulas(of)?),
             Formula::AtLeast { count, of } => Formula::AtLeast { count: *count, of: self.formulas(of)? },
             Formula::Not(inner) => Formula::Not(Box::new(self.formula(inner)?)),
-            Formula::Leaf(SubjectTest::Feature(feature, test)) => Formula::Leaf(self.test(feature, test)?),
-            Formula::Leaf(SubjectTest::Top(ranking)) => Formula::Leaf(self.ranking(ranking)?),
-            Formula::Leaf(SubjectTest::Compare(compare)) => Formula::Leaf(self.comparison(compare)?),
-            Formula::Leaf(SubjectTest::Member(id)) => Formula::Leaf(self.reference(id)?),
+            Formula::Leaf(test) => Formula::Leaf(self.leaf(test)?),
+        })
+    }
+
+    fn leaf(&mut self, test: &SubjectTest) -> Result<Leaf, PlanError> {
+        match test {
+            SubjectTest::Feature(feature, test) => self.test(feature, test),
+            SubjectTest::Top(ranking) => self.ranking(ranking),
+            SubjectTest::Compare(compare) => self.comparison(compare),
+            SubjectTest::Member(id) => self.reference(id),
+            SubjectTest::Scored(scored) => self.score(scored),
+        }
+    }
+
+    fn score(&mut self, scored: &Scored) -> Result<Leaf, PlanError> {
+        let rules = scored
+            .rules
+            .iter()
+            .map(|WeightedDegree { degree, weight }| Ok(WeightedDegree { degree: self.degree(degree)?, weight: weight.clone() }));
+        let rules = rules.collect::<Result<_, PlanError>>()?;
+        let bound = Scored { combination: scored.combination, threshold: scored.threshold.clone(), rules };
+        Ok(Leaf::Score(intern(&mut self.scores, &mut self.batch.scores, bound)))
+    }
+
+    fn degree(&mut self, degree: &Degree) -> Result<Degree<Leaf>, PlanError> {
+        let mut each = |of: &[Degree]| of.iter().map(|part| self.degree(part)).collect::<Result<Vec<_>, _>>();
+        Ok(match degree {
+            Degree::Least(of) => Degree::Least(each(of)?),
+            Degree::Greatest(of) => Degree::Greatest(each(of)?),
+            Degree::NthGreatest { n, of } => Degree::NthGreatest { n: *n, of: each(of)? },
+            Degree::Crisp(formula) => Degree::Crisp(self.formula(formula)?),
+            Degree::Graded(test) => Degree::Graded(self.leaf(test)?),
         })
     }
 
@@ -268,7 +299,7 @@ fn bind_test(test: &Test, calendar: &Calendar) -> Test<Interval> {
 }
 
 /// The instants for which a date test holds: a date that names a day is all of that day.
-fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
+pub(crate) fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
     match test {
         DateTest::Compare(comparator, date) => {
             let moment = calendar.resolve(date);

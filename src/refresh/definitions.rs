@@ -22,7 +22,7 @@ use crate::model::id::SegmentId;
 use crate::model::schedule::Schedule;
 use crate::model::segment::{Definition, Status};
 use crate::store::{DefinitionNote, DefinitionRecord, SegmentState, TenantState};
-use crate::syntax::{Document, Format, Unreadable, parse, parse_expression, print_json};
+use crate::syntax::{Document, Format, Identity, Unreadable, parse, parse_expression, parse_in_place_of, print_json};
 
 /// A text that holds one definition: a file, or what the command line says instead of one.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct DefinitionFile {
 pub enum Language {
     /// All of a definition.
     Document(Format),
+    /// All of a definition, which takes the place of another.
+    InPlaceOf(Identity, Format),
     /// An expression, which is the rule alone.
     Expression {
         /// The id of the segment.
@@ -55,10 +57,19 @@ impl DefinitionFile {
     pub fn parse(&self) -> Result<Document, Unreadable> {
         match &self.language {
             Language::Document(format) => parse(&self.source, *format),
+            Language::InPlaceOf(identity, format) => {
+                parse_in_place_of(&self.source, *format, identity).map_err(|report| Unreadable { report, nameless: None })
+            }
             Language::Expression { id, subject } => {
                 parse_expression(&self.source, id, *subject).map_err(|report| Unreadable { report, nameless: None })
             }
         }
+    }
+
+    /// The segment that the text defines, as far as that can be told of one that cannot be read.
+    #[must_use]
+    pub fn segment(&self) -> Option<SegmentId> {
+        self.parse().map_or_else(|_| probable_id(self), |document| Some(document.definition().id.clone()))
     }
 }
 

@@ -172,7 +172,7 @@ pub fn members_by_segment<M: MemberSet>(batch: &Batch, evaluation: &Evaluation<M
     let outputs = batch.outputs.iter().zip(&evaluation.outputs);
     let of_segment = outputs.filter_map(|(output, members)| match &output.name {
         OutputName::Segment(id) => Some((id.clone(), members.clone())),
-        OutputName::Node(..) => None,
+        OutputName::Node(..) | OutputName::Degree(..) => None,
     });
     of_segment.collect()
 }

@@ -33,6 +33,7 @@ pub use print::print_json;
 pub use schema::json_schema;
 
 use crate::diagnostic::{Finding, Report, Source};
+use crate::model::id::SegmentId;
 use crate::model::path::{DocPath, Step};
 use crate::model::segment::Definition;
 use decode::{Decoder, IdRead, Place, Read};
@@ -101,6 +102,18 @@ impl Document {
         node.span.clone()
     }
 
+    /// The same definition in the place of another: a text that names itself differently, or not at all, goes by the other's id and
+    /// name.
+    #[must_use]
+    pub fn in_place_of(mut self, identity: &Identity) -> Self {
+        if self.definition.id != identity.id {
+            let definition = Arc::make_mut(&mut self.definition);
+            definition.id = identity.id.clone();
+            definition.name.clone_from(&identity.name);
+        }
+        self
+    }
+
     /// The finding at a path of this document, marked in the first line of what stands there.
     pub(crate) fn place(&self, finding: Finding, path: &DocPath) -> Finding {
         let finding = finding.at(&self.source, decode::first_line(&self.source, self.locate(path))).with_path(path);
@@ -109,6 +122,15 @@ impl Document {
             TextForm::Expression => expression::reworded(finding),
         }
     }
+}
+
+/// What tells a segment from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub id: SegmentId,
+    /// Its name; `None` = the id.
+    pub name: Option<String>,
 }
 
 /// The languages of a definition's text.
@@ -159,20 +181,36 @@ pub struct Unreadable {
 /// # Errors
 /// The text is no tree, or the tree has no readable id.
 pub fn parse(source: &Arc<Source>, format: Format) -> Result<Document, Unreadable> {
-    let mut findings = Vec::new();
-    let root = read_tree(source, format, &mut findings);
-    let Some(root) = root else { return Err(Unreadable { report: Report::of_text(findings), nameless: None }) };
-    let mut decoder = Decoder::new(source);
-    let definition = decode::definition(&mut decoder, &Place::root(&root));
-    findings.extend(decoder.into_findings());
-    let report = Report::of_text(findings);
-    let Some(Read { definition, id }) = definition else { return Err(Unreadable { report, nameless: None }) };
-    let (form, size, definition) = (TextForm::Document, source.text.len(), Arc::new(definition));
-    let document = Document { source: Arc::clone(source), definition, root, size, report: report.clone(), form };
+    let (mut document, id, about_id) = read_document(source, format).map_err(|report| Unreadable { report, nameless: None })?;
     match id {
         IdRead::Yes => Ok(document),
-        IdRead::No => Err(Unreadable { report, nameless: Some(Box::new(document)) }),
+        IdRead::No => {
+            document.report = Report::of_text(document.report.findings.into_iter().chain(about_id).collect());
+            Err(Unreadable { report: document.report.clone(), nameless: Some(Box::new(document)) })
+        }
     }
+}
+
+/// Reads one definition that is to take the place of another, as [`Document::in_place_of`] does; it may have no id.
+///
+/// # Errors
+/// The text is no tree.
+pub fn parse_in_place_of(source: &Arc<Source>, format: Format, identity: &Identity) -> Result<Document, Report> {
+    read_document(source, format).map(|(document, ..)| document.in_place_of(identity))
+}
+
+/// The document of a text, whether its id could be read, and why not, which its report leaves out.
+fn read_document(source: &Arc<Source>, format: Format) -> Result<(Document, IdRead, Vec<Finding>), Report> {
+    let mut findings = Vec::new();
+    let root = read_tree(source, format, &mut findings);
+    let Some(root) = root else { return Err(Report::of_text(findings)) };
+    let mut decoder = Decoder::new(source);
+    let read = decode::definition(&mut decoder, &Place::root(&root));
+    findings.extend(decoder.into_findings());
+    let report = Report::of_text(findings);
+    let Some(Read { definition, id, about_id }) = read else { return Err(report) };
+    let (form, size, definition) = (TextForm::Document, source.text.len(), Arc::new(definition));
+    Ok((Document { source: Arc::clone(source), definition, root, size, report, form }, id, about_id))
 }
 
 /// The tree of a text; `None`, and why, when it has none.
@@ -197,6 +235,23 @@ mod tests {
         for name in ["a", "a.jsonc", ".json", "queries/.toml", "a.JSON~"] {
             assert_eq!(Format::from_file_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_text_takes_the_place_of_another_definition() {
+        let identity = Identity { id: "vip".parse().unwrap(), name: Some("Important".to_owned()) };
+        let read = |head: &str| {
+            let text = format!(r#"{{{head}"logic": "and", "conditions": [{{"type": "everyone"}}]}}"#);
+            parse_in_place_of(&Source::new("a.json", text), Format::Json, &identity).unwrap()
+        };
+        for head in ["", r#""id": "other", "name": "Other", "#, r#""id": "No Id", "#, r#""id": 7, "#] {
+            let document = read(head);
+            let definition = document.definition();
+            assert_eq!((&definition.id, definition.name.as_deref()), (&identity.id, Some("Important")), "{head}");
+            assert_eq!(document.report(), &Report::default(), "{head}");
+        }
+        assert_eq!(read(r#""id": "vip", "name": "New", "#).definition().name.as_deref(), Some("New"));
+        assert!(read(r#""nam": "x", "#).report().has_errors());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod foreign;
 mod init;
 mod project;
+mod scored;
+mod whatif;
 
 use datafusion::arrow::ipc::reader::StreamReader;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use project::{Answer, BIG, BUYERS, NO_ORDERS, Project, UNCHANGED_IN_FRANCE};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 21] = [
+    let trials: [(&str, fn()); 23] = [
         ("help and version answer, wrong usage is told", help_and_version_answer_and_wrong_usage_is_told),
         ("a refresh commits and tells what it did", a_refresh_commits_and_tells_what_it_did),
         ("members come in every format", members_come_in_every_format),
@@ -23,6 +25,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("an evaluation agrees with the memberships", an_evaluation_agrees_with_the_memberships),
         ("validation tells every error with its place", validation_tells_every_error_with_its_place),
         ("validation works without the tables", validation_works_without_the_tables),
+        ("validation warns of what is doubtful", validation_warns_of_what_is_doubtful),
+        ("the examples of the repository raise few warnings", the_examples_raise_few_warnings),
         ("a refresh with an invalid definition runs nothing", a_refresh_with_an_invalid_definition_runs_nothing),
         ("a definition that no longer fits fails alone", a_definition_that_no_longer_fits_fails_alone),
         ("an accident in the sources or definitions changes nothing", an_accident_changes_nothing),
@@ -47,7 +51,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     }));
     all.extend(foreign::trials());
+    all.extend(scored::trials());
     all.extend(init::trials());
+    all.extend(whatif::trials());
     all
 }
 
@@ -59,6 +65,8 @@ fn help_and_version_answer_and_wrong_usage_is_told() {
         "validate",
         "describe",
         "preview",
+        "diff",
+        "overlap",
         "explain",
         "evaluate",
         "plan",
@@ -279,6 +287,65 @@ fn validation_works_without_the_tables() {
     project.run(&["validate", "--offline"]).ok();
     project.write("queries/wrong.json", r#"{"id": "wrong", "logic": "and", "conditions": [{"type": "user_attribute", "property": "contry", "operator": "is_set"}]}"#);
     project.run(&["validate", "--offline"]).exits(3);
+}
+
+fn validation_warns_of_what_is_doubtful() {
+    let project = Project::new();
+    project.write(
+        "queries/doubtful.json",
+        r#"{"id": "doubtful", "logic": "and", "conditions": [
+            {"type": "user_attribute", "property": "country", "operator": "eq", "value": "FR"},
+            {"type": "user_attribute", "property": "country", "operator": "eq", "value": "DE"},
+            {"type": "event", "event_type": "ordr", "window": {"last": "90d"}}]}"#,
+    );
+    let codes = |arguments: &[&str]| {
+        let all: Vec<&str> = ["validate", "--format", "json"].iter().chain(arguments).copied().collect();
+        let findings = project.run(&all).ok().json();
+        let told = |finding: &Value| (finding["code"].as_str().unwrap().to_owned(), finding["line"].as_u64().unwrap());
+        findings.as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+    };
+    let with_data = ["never-holds", "unseen-event-type", "long-window"];
+    let expected: Vec<(String, u64)> = with_data.iter().zip([3, 4, 4]).map(|(code, line)| ((*code).to_owned(), line)).collect();
+    assert_eq!(codes(&[]), expected[..1]);
+    assert_eq!(codes(&["--data"]), expected);
+    assert_eq!(codes(&["queries/doubtful.json", "--data"]), expected);
+    assert_eq!(codes(&["queries/buyers.json", "--data"]), []);
+    let text = project.run(&["validate", "--data"]).ok();
+    for part in
+        ["queries/doubtful.json:3:13", "exclude each other", "Did you mean `order`?", "The events of the data begin on 2025-12-01."]
+    {
+        assert!(text.stdout.contains(part), "{part} is missing in {}", text.stdout);
+    }
+    assert!(text.stderr.contains("6 definitions checked: 0 errors, 3 warnings"), "{}", text.stderr);
+    assert!(!project.path("out").exists(), "a validation writes nothing");
+    let both = project.run(&["validate", "--offline", "--data"]).exits(2);
+    assert!(both.stderr.contains("'--offline' cannot be used with '--data'"), "{}", both.stderr);
+    project.run(&["refresh", "--all"]).ok();
+    assert_eq!(codes(&["--offline"]), expected[..1]);
+
+    let or_of_one_group = r#"{"name": "Here or There", "rulesOperator": "OR", "rules": [
+        {"groupIndex": 0, "field": "country", "operator": "equals", "value": "FR"},
+        {"groupIndex": 0, "field": "country", "operator": "equals", "value": "DE"}]}"#;
+    project.write("foreign.json", or_of_one_group);
+    let foreign = codes(&["--dialect", "groups", "foreign.json"]);
+    assert_eq!(foreign, [("single-alternative".to_owned(), 1), ("never-holds".to_owned(), 3)]);
+    let imported = project.run(&["import", "--dialect", "groups", "foreign.json"]).ok();
+    assert!(imported.stderr.contains("single-alternative"), "{}", imported.stderr);
+}
+
+fn the_examples_raise_few_warnings() {
+    let project = Project::of_the_repository();
+    let findings = project.run(&["validate", "--data", "--format", "json"]).ok().json();
+    let told: Vec<String> = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| {
+            let file = finding["file"].as_str().unwrap().rsplit('/').next().unwrap();
+            format!("{file} {} {}", finding["code"].as_str().unwrap(), finding["path"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(told, Vec::<String>::new());
 }
 
 fn a_refresh_with_an_invalid_definition_runs_nothing() {

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use libtest_mimic::{Failed, Trial};
 use segmenta::check::{Limits, check, check_nameless};
 use segmenta::diagnostic::{Charset, Code, Colour, Report, Source, Style, render_text, to_json};
+use segmenta::lint::lint;
 use segmenta::syntax::dialect::{Dialect, Import, Mapping, Settings, import};
 use segmenta::syntax::{Document, Format, Unreadable, parse};
 
 use crate::language::{catalog, events_alone};
+use crate::lints::{calendar, facts};
 
 const FOLDER: &str = "tests/suite/diagnostics";
 
@@ -86,18 +88,20 @@ fn findings(texts: &[(String, String)]) -> Report {
         }
     }
     // What a definition carries for its author says which tables its case has.
-    let alone = documents.iter().any(|document| {
-        document
-            .definition()
-            .metadata
-            .as_ref()
-            .is_some_and(|metadata| metadata.get("tables").is_some_and(|tables| tables == "events"))
-    });
-    let catalog = if alone { events_alone() } else { catalog() };
+    let says = |what: &str| {
+        documents.iter().any(|document| {
+            let metadata = document.definition().metadata.as_ref();
+            metadata.is_some_and(|metadata| metadata.get("tables").is_some_and(|tables| tables == what))
+        })
+    };
+    let catalog = if says("events") { events_alone() } else { catalog() };
+    let facts = says("looked at").then(facts);
     for document in nameless {
         report.append(check_nameless(&document, &documents, &catalog, &LIMITS));
     }
-    report.append(check(&documents, &catalog, &LIMITS).report);
+    let mut checked = check(&documents, &catalog, &LIMITS);
+    report.append(std::mem::take(&mut checked.report));
+    report.append(lint(&documents, &checked, &calendar(), facts.as_ref()));
     report
 }
 

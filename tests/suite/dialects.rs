@@ -9,6 +9,7 @@ mod hostile;
 mod layered;
 mod meaning;
 mod tree;
+mod weighted;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,7 @@ use crate::differential::seed;
 use crate::evaluators::{self, Evaluator};
 use crate::generator;
 use crate::generator::dice::Dice;
-use crate::scenario::{Members, Scenario, all_valid, explain};
+use crate::scenario::{Scenario, all_valid, explain};
 use world::World;
 
 /// Worlds of each dialect, and foreign documents in each.
@@ -46,11 +47,13 @@ pub(crate) struct Form {
     pub(crate) write: fn(&mut Dice, &World, usize) -> Json,
     /// The ids for which a document holds; `before` are those of the documents before it.
     pub(crate) members: fn(&Json, &World, before: &[BTreeSet<String>]) -> BTreeSet<String>,
+    /// The scores of the members in billionths, where a form has scores.
+    pub(crate) scores: Option<fn(&Json, &World) -> BTreeMap<String, u32>>,
     /// What the documents must show between them, each part by its text.
     pub(crate) shows: fn() -> Vec<String>,
 }
 
-const FORMS: [Form; 4] = [tree::FORM, groups::FORM, layered::FORM, audience::FORM];
+const FORMS: [Form; 5] = [tree::FORM, groups::FORM, layered::FORM, weighted::FORM, audience::FORM];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -96,6 +99,7 @@ fn agree(form: Form) -> Result<(), Failed> {
         let mapping = Mapping { settings: &settings, users: world.scenario.catalog.users.as_ref().map(|users| &users.table) };
         let foreign: Vec<Json> = (0..DOCUMENTS).map(|index| (form.write)(&mut dice, &world, index)).collect();
         let mut wanted: Vec<BTreeSet<String>> = Vec::new();
+        let wanted_scores: Vec<_> = foreign.iter().map(|foreign| form.scores.map(|scores| scores(foreign, &world))).collect();
         let mut documents = Vec::new();
         for (index, foreign) in foreign.iter().enumerate() {
             let text = serde_json::to_string_pretty(foreign)?;
@@ -110,9 +114,16 @@ fn agree(form: Form) -> Result<(), Failed> {
             ..world.scenario.clone()
         };
         let compare = |scenario: &Scenario, evaluator: Evaluator, what: &str| -> Result<(), Failed> {
-            let found = evaluators::members(scenario, evaluator)?;
+            let (found, scores) = evaluators::members(scenario, evaluator)?;
             for (index, wanted) in wanted.iter().enumerate() {
                 let id: SegmentId = format!("s{index}").parse()?;
+                if let Some(wanted) = wanted_scores[index].as_ref().filter(|wanted| scores.get(&id) != Some(*wanted)) {
+                    let (foreign, found) = (&foreign[index], scores.get(&id));
+                    return Err(format!(
+                        "world {number}, {what} by {evaluator:?}\n{foreign:#}\nscores {wanted:?}\nfound  {found:?}"
+                    )
+                    .into());
+                }
                 if found.get(&id) != Some(wanted) {
                     let segment = &scenario.segments[index];
                     let text = format!(
@@ -178,12 +189,18 @@ fn exports_come_back(dialect: Dialect) -> Result<(), Failed> {
                 Err(_) => return Err("a refusal without a reason".into()),
             }
         }
-        let members = |scenario: &Scenario| -> Result<Members, String> {
+        let members = |scenario: &Scenario| -> Result<_, String> {
             let checked = scenario.check()?;
-            Ok(scenario.reference(&all_valid(&checked)?))
+            let segments = all_valid(&checked)?;
+            Ok((scenario.reference(&segments), scenario.reference_scores(&segments)))
         };
-        let (before, after) = (members(&scenario)?, members(&again).map_err(|error| format!("{error}\n{changed:#?}"))?);
+        let (before, scores_before) = members(&scenario)?;
+        let (after, scores_after) = members(&again).map_err(|error| format!("{error}\n{changed:#?}"))?;
         for (id, written) in &changed {
+            if scores_before.get(id) != scores_after.get(id) {
+                let (before, after) = (scores_before.get(id), scores_after.get(id));
+                return Err(format!("scores of `{id}` of batch {batch}: {before:?} became {after:?} by\n{written}").into());
+            }
             if before.get(id) != after.get(id) {
                 return Err(
                     format!("`{id}` of batch {batch}: {:?} became {:?} by\n{written}", before.get(id), after.get(id)).into()
@@ -199,6 +216,7 @@ fn leaves(node: &Json, subject: &Json) -> Vec<(Json, Json)> {
     if node.get("type").is_some() {
         return vec![(subject.clone(), node.clone())];
     }
-    let inner = ["conditions", "of"].into_iter().filter_map(|key| node.get(key)?.as_array()).flatten();
-    inner.chain(node.get("not")).flat_map(|inner| leaves(inner, subject)).collect()
+    let inner = ["conditions", "of", "rules"].into_iter().filter_map(|key| node.get(key)?.as_array()).flatten();
+    let single = ["not", "scoring", "condition"].into_iter().filter_map(|key| node.get(key));
+    inner.chain(single).flat_map(|inner| leaves(inner, subject)).collect()
 }

@@ -78,8 +78,11 @@ fn kind(complaint: &Result<Option<String>, String>) -> String {
 fn complaint(scenario: &Scenario) -> Result<Option<String>, String> {
     let checked = scenario.check()?;
     let segments = all_valid(&checked)?;
-    let reference = evaluators::evaluate(scenario, &segments, Evaluator::Reference)?;
-    let engine = evaluators::evaluate(scenario, &segments, Evaluator::DataFusion)?;
+    let (reference, scores) = evaluators::evaluate(scenario, &segments, Evaluator::Reference)?;
+    let (engine, engine_scores) = evaluators::evaluate(scenario, &segments, Evaluator::DataFusion)?;
+    if reference == engine && scores != engine_scores {
+        return Ok(Some(format!("scores by the reference: {scores:?}, by DataFusion: {engine_scores:?}")));
+    }
     let found = disagreements(&reference, &engine);
     if found.is_empty() {
         return Ok(None);

@@ -20,7 +20,7 @@ use segmenta::plan::{self, Batch, OutputName, Reference, Request};
 use tokio::runtime::Runtime;
 
 use crate::reference::value::Row;
-use crate::scenario::{Members, Scenario};
+use crate::scenario::{Members, Scenario, Scores};
 use crate::tables;
 
 /// Opened tables, and what it takes to evaluate over them.
@@ -52,6 +52,8 @@ pub(crate) fn normalized(segment: &CheckedSegment) -> LogicalSegment {
 pub(crate) struct Found {
     pub(crate) universe: BTreeSet<String>,
     pub(crate) outputs: BTreeMap<OutputName, BTreeSet<String>>,
+    /// The scores of the members, in billionths, of what scores.
+    pub(crate) scores: BTreeMap<OutputName, BTreeMap<String, u32>>,
 }
 
 impl Engine {
@@ -96,17 +98,22 @@ impl Engine {
 
     /// The members of the segments that are asked for.
     pub(crate) fn members(&self, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<Members, String> {
-        let mut members = Members::new();
+        Ok(self.members_and_scores(order, asked)?.0)
+    }
+
+    /// The members of the segments that are asked for, and the scores of those that score.
+    pub(crate) fn members_and_scores(&self, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<(Members, Scores), String> {
+        let of_segment = |name| match name {
+            OutputName::Segment(id) if asked.contains(&id) => Some(id),
+            OutputName::Segment(_) | OutputName::Node(..) | OutputName::Degree(..) => None,
+        };
+        let (mut members, mut scores) = (Members::new(), Scores::new());
         for subject in [Subject::User, Subject::Product] {
-            for (name, found) in self.segments(subject, order, asked, normalized)?.outputs {
-                match name {
-                    OutputName::Segment(id) => drop(members.insert(id, found)),
-                    OutputName::Node(..) => {}
-                }
-            }
+            let found = self.segments(subject, order, asked, normalized)?;
+            members.extend(found.outputs.into_iter().filter_map(|(name, found)| Some((of_segment(name)?, found))));
+            scores.extend(found.scores.into_iter().filter_map(|(name, found)| Some((of_segment(name)?, found))));
         }
-        members.retain(|id, _| asked.contains(id));
-        Ok(members)
+        Ok((members, scores))
     }
 
     /// The universe of a subject, and the members of its segments that are asked for and of those they refer to.
@@ -137,7 +144,12 @@ impl Engine {
         let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &given)).map_err(|error| with_causes(&error))?;
         let ids = |members: &LocalMembers| members.iter().map(str::to_owned).collect();
         let outputs = batch.outputs.iter().zip(&evaluation.outputs).map(|(output, members)| (output.name.clone(), ids(members)));
-        Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect() })
+        let scores = batch.outputs.iter().zip(&evaluation.outputs).filter(|(output, _)| output.score().is_some());
+        let scores = scores.map(|(output, members)| {
+            let found = members.iter_with_scores().map(|(id, score)| (id.to_owned(), score.expect("a score").billionths()));
+            (output.name.clone(), found.collect())
+        });
+        Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect(), scores: scores.collect() })
     }
 
     /// What one subject looks like to the segments that are asked for.

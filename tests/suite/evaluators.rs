@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bigdecimal::BigDecimal;
 use segmenta::check::{CheckedRule, CheckedSegment};
 use segmenta::model::id::SegmentId;
 use segmenta::model::segment::Status;
 
 use crate::engine::{Engine, Order};
-use crate::scenario::{Members, Scenario, all_valid};
+use crate::reference::score;
+use crate::scenario::{Members, Scenario, Scores, all_valid};
 
 /// Someone who evaluates scenarios.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,24 +29,34 @@ impl Evaluator {
     }
 }
 
-/// The members of every active dynamic segment of a scenario, whose definitions must all fit.
-pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<Members, String> {
+/// The members of every active dynamic segment of a scenario, whose definitions must all fit, and the scores of those that score.
+pub(crate) fn members(scenario: &Scenario, evaluator: Evaluator) -> Result<(Members, Scores), String> {
     let checked = scenario.check()?;
     evaluate(scenario, &all_valid(&checked)?, evaluator)
 }
 
-/// The members of every active dynamic segment, all asked for together.
-pub(crate) fn evaluate(scenario: &Scenario, segments: &[&CheckedSegment], evaluator: Evaluator) -> Result<Members, String> {
+/// The members of every active dynamic segment, all asked for together, and the scores of those that score.
+pub(crate) fn evaluate(
+    scenario: &Scenario,
+    segments: &[&CheckedSegment],
+    evaluator: Evaluator,
+) -> Result<(Members, Scores), String> {
     let asked = asked(segments);
     match evaluator {
         Evaluator::Reference => {
             let mut members = scenario.reference(segments);
             members.retain(|id, _| asked.contains(id));
-            Ok(members)
+            let mut scores = Scores::new();
+            for (id, found) in scenario.reference_scores(segments) {
+                let Some(members) = members.get(&id) else { continue };
+                let of_members = found.into_iter().filter(|(subject, _)| members.contains(subject));
+                scores.insert(id, of_members.map(|(subject, found)| (subject, score::billionths(&found))).collect());
+            }
+            Ok((members, scores))
         }
         Evaluator::DataFusion => {
             let order = Order { segments, as_of: scenario.as_of, stored: &scenario.stored };
-            Engine::over_rows(scenario, 3)?.members(order, &asked)
+            Engine::over_rows(scenario, 3)?.members_and_scores(order, &asked)
         }
     }
 }
@@ -53,6 +65,22 @@ pub(crate) fn evaluate(scenario: &Scenario, segments: &[&CheckedSegment], evalua
 pub(crate) fn asked(segments: &[&CheckedSegment]) -> BTreeSet<SegmentId> {
     let active = segments.iter().filter(|segment| segment.definition().status == Status::Active);
     active.filter(|segment| *segment.rule() != CheckedRule::Static).map(|segment| segment.id().clone()).collect()
+}
+
+/// In what the scores that a scenario expects differ from those of an evaluator, in words; empty when in nothing.
+pub(crate) fn unexpected_scores(scenario: &Scenario, found: &Scores) -> String {
+    let mut wrong = String::new();
+    for (segment, expected) in &scenario.expected_scores {
+        let shown = |billionths: &u32| score::shown(&(BigDecimal::from(*billionths) / BigDecimal::from(1_000_000_000))).0;
+        let found: BTreeMap<&String, BigDecimal> =
+            found.get(segment).into_iter().flatten().map(|(id, of)| (id, shown(of))).collect();
+        let written = |score: &f64| score.to_string().parse::<BigDecimal>().expect("a number");
+        let expected: BTreeMap<&String, BigDecimal> = expected.iter().map(|(id, score)| (id, written(score))).collect();
+        if found != expected {
+            wrong += &format!("scores of `{segment}`: expected {expected:?}, got {found:?}\n");
+        }
+    }
+    wrong
 }
 
 /// What two evaluators disagree on, by segment: the ids that only the first has, and those that only the second has.

@@ -1,11 +1,12 @@
 //! Every example definition at every stage, over the demo tables: one snapshot a file. The members are the reference's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use bigdecimal::BigDecimal;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use jiff::Timestamp;
 use libtest_mimic::{Failed, Trial};
@@ -13,9 +14,11 @@ use segmenta::backend::tables::{Locations, TenantTables};
 use segmenta::check::{self, Checked, CheckedRule, CheckedSegment, Limits};
 use segmenta::diagnostic::Source;
 use segmenta::ir::{self, OutlineNode};
-use segmenta::syntax::{self, Format};
+use segmenta::model::id::SegmentId;
+use segmenta::syntax::{self, Document, Format};
 
 use crate::engine::{Engine, Order};
+use crate::reference::score::{billionths, shown};
 use crate::reference::value::Row;
 use crate::reference::{self, Context, MemoryTables};
 use crate::scenario::{Members, explain};
@@ -23,6 +26,9 @@ use crate::tables;
 
 /// Ids on a line of a snapshot.
 const IDS_A_LINE: usize = 12;
+
+/// Ids with their scores on a line of a snapshot.
+const SCORES_A_LINE: usize = 8;
 
 pub(crate) fn trials() -> Vec<Trial> {
     definition_files()
@@ -51,15 +57,16 @@ pub(crate) fn format_of(path: &Path) -> Option<Format> {
 }
 
 /// The demo tenant: opened once, read once.
-struct Demo {
-    engine: Engine,
-    as_of: Timestamp,
+pub(crate) struct Demo {
+    pub(crate) engine: Engine,
+    pub(crate) as_of: Timestamp,
     checked: Checked,
-    rows: MemoryTables,
+    pub(crate) rows: MemoryTables,
     members: Members,
+    scores: BTreeMap<SegmentId, BTreeMap<String, BigDecimal>>,
 }
 
-fn demo() -> Result<&'static Demo, Failed> {
+pub(crate) fn demo() -> Result<&'static Demo, Failed> {
     static DEMO: OnceLock<Result<Demo, String>> = OnceLock::new();
     DEMO.get_or_init(open).as_ref().map_err(|error| error.clone().into())
 }
@@ -72,23 +79,29 @@ pub(crate) fn demo_members() -> Result<&'static Members, Failed> {
 fn open() -> Result<Demo, String> {
     let (tables, as_of) = configuration()?;
     let engine = Engine::over_files(&tables, root())?;
-    let documents = definition_files().into_iter().map(|file| {
-        let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
-        let source = Arc::new(Source { name: file.display().to_string(), text: text.into() });
-        let format = format_of(&file).unwrap_or(Format::Json);
-        syntax::parse(&source, format).map_err(|text| explain(&text.report))
-    });
-    let documents = documents.collect::<Result<Vec<_>, _>>()?;
+    let documents = documents()?;
     let checked = check::check(&documents, engine.catalog(), &Limits::default());
     let rows = MemoryTables {
         users: tables.users.iter().map(|users| rows(&users.source)).collect::<Result<Vec<_>, _>>()?.concat(),
         products: tables.products.iter().map(|products| rows(&products.source)).collect::<Result<Vec<_>, _>>()?.concat(),
         events: tables.events.iter().map(|events| rows(&events.source)).collect::<Result<Vec<_>, _>>()?.concat(),
     };
-    let mut demo = Demo { engine, as_of, checked, rows, members: Members::new() };
+    let mut demo = Demo { engine, as_of, checked, rows, members: Members::new(), scores: BTreeMap::new() };
     let context = Context { catalog: demo.engine.catalog(), as_of, stored: &Members::new() };
     demo.members = reference::evaluate(&segments(&demo.checked), &demo.rows, context);
+    demo.scores = reference::evaluate_scores(&segments(&demo.checked), &demo.rows, context);
     Ok(demo)
+}
+
+/// The definitions of the library.
+pub(crate) fn documents() -> Result<Vec<Document>, String> {
+    let documents = definition_files().into_iter().map(|file| {
+        let text = fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        let source = Arc::new(Source { name: file.display().to_string(), text: text.into() });
+        let format = format_of(&file).unwrap_or(Format::Json);
+        syntax::parse(&source, format).map_err(|text| explain(&text.report))
+    });
+    documents.collect()
 }
 
 fn segments(checked: &Checked) -> Vec<&CheckedSegment> {
@@ -173,9 +186,19 @@ fn facets(demo: &Demo, segment: &CheckedSegment) -> Result<String, Failed> {
     writeln!(text, "\n# plan\n{}", demo.engine.plan(segment.subject(), order, &asked)?)?;
     let nobody = BTreeSet::new();
     let expected = demo.members.get(id).unwrap_or(&nobody);
-    let found = demo.engine.members(order, &asked)?;
+    let (found, scores) = demo.engine.members_and_scores(order, &asked)?;
     if found.get(id) != Some(expected) {
         return Err(format!("`{id}`: the reference finds {expected:?}, DataFusion {:?}", found.get(id)).into());
+    }
+    if let Some(expected) = demo.scores.get(id) {
+        let scores = scores.get(id).ok_or("no scores")?;
+        if scores.iter().any(|(subject, score)| billionths(&expected[subject]) != *score) {
+            return Err(format!("`{id}`: the reference scores {expected:?}, DataFusion {scores:?}").into());
+        }
+        writeln!(text, "\n# members and scores: {}", scores.len())?;
+        let shown: Vec<String> = scores.keys().map(|subject| format!("{subject} {}", shown(&expected[subject]).0)).collect();
+        shown.chunks(SCORES_A_LINE).try_for_each(|line| writeln!(text, "{}", line.join("  ")))?;
+        return Ok(text);
     }
     writeln!(text, "\n# members: {}", expected.len())?;
     for line in expected.iter().collect::<Vec<_>>().chunks(IDS_A_LINE) {

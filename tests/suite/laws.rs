@@ -1,5 +1,7 @@
 //! What must hold of sets, whatever the data: on DataFusion, over generated batches.
 
+mod scores;
+
 use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
@@ -7,6 +9,7 @@ use segmenta::check::CheckedSegment;
 use segmenta::ir;
 use segmenta::model::condition::Subject;
 use segmenta::model::id::SegmentId;
+use segmenta::model::scoring::Score;
 use segmenta::plan::{OutputName, Request};
 use serde_json::{Value as Json, json};
 
@@ -30,7 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         };
         Trial::test(format!("laws::{name}"), run)
     };
-    vec![
+    let mut laws = vec![
         law("negation_partitions_the_universe", negation_partitions_the_universe),
         law("logic_is_that_of_sets", logic_is_that_of_sets),
         law("shorter_windows_count_less", shorter_windows_count_less),
@@ -43,7 +46,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         law("threads_do_not_matter", threads_do_not_matter),
         law("every_node_holds_where_the_reference_says", every_node_holds_where_the_reference_says),
         law("one_subject_looks_as_in_the_crowd", one_subject_looks_as_in_the_crowd),
-    ]
+    ];
+    laws.extend(scores::LAWS.map(|(name, of_scores)| law(name, of_scores)));
+    laws
 }
 
 fn order<'a>(scenario: &'a Scenario, segments: &'a [&'a CheckedSegment]) -> Order<'a> {
@@ -69,7 +74,8 @@ fn id(text: &str) -> SegmentId {
 
 /// The rules of the segments of users, by id.
 fn user_rules(scenario: &Scenario) -> Vec<(String, Json)> {
-    let users = scenario.segments.iter().filter(|segment| segment.get("subject") == Some(&json!("user")));
+    let of_users = |segment: &&Json| segment.get("subject") == Some(&json!("user")) && segment.get("conditions").is_some();
+    let users = scenario.segments.iter().filter(of_users);
     let rule = |segment: &Json| {
         let id = segment.get("id").and_then(Json::as_str).unwrap_or_default().to_owned();
         let mut rule = json!({"logic": segment["logic"], "conditions": segment["conditions"]});
@@ -279,8 +285,8 @@ fn normalizing_keeps_members(scenario: &Scenario) -> Result<(), String> {
     for subject in [Subject::User, Subject::Product] {
         let plain = engine.segments(subject, order(scenario, &segments), &asked, ir::lower)?;
         let normal = engine.segments(subject, order(scenario, &segments), &asked, normalized)?;
-        if plain.outputs != normal.outputs {
-            return Err(format!("{:?} became {:?}", plain.outputs, normal.outputs));
+        if (&plain.outputs, &plain.scores) != (&normal.outputs, &normal.scores) {
+            return Err(format!("{:?} became {:?}", (plain.outputs, plain.scores), (normal.outputs, normal.scores)));
         }
     }
     Ok(())
@@ -289,7 +295,7 @@ fn normalizing_keeps_members(scenario: &Scenario) -> Result<(), String> {
 fn threads_do_not_matter(scenario: &Scenario) -> Result<(), String> {
     let checked = scenario.check()?;
     let segments = all_valid(&checked)?;
-    let with = |threads| Engine::over_rows(scenario, threads)?.members(order(scenario, &segments), &asked(&segments));
+    let with = |threads| Engine::over_rows(scenario, threads)?.members_and_scores(order(scenario, &segments), &asked(&segments));
     let (one, many) = (with(1)?, with(7)?);
     if one == many { Ok(()) } else { Err(format!("one thread finds {one:?}, seven {many:?}")) }
 }
@@ -329,7 +335,7 @@ fn one_subject_looks_as_in_the_crowd(scenario: &Scenario) -> Result<(), String> 
     let segments = all_valid(&checked)?;
     let engine = Engine::over_rows(scenario, 2)?;
     let asked = asked(&segments);
-    let members = engine.members(order(scenario, &segments), &asked)?;
+    let (members, scores) = engine.members_and_scores(order(scenario, &segments), &asked)?;
     let universe = reference::universe(Subject::User, &scenario.tables, scenario.context());
     let some = universe.iter().take(2).cloned().chain(["nobody".to_owned()]);
     for who in some {
@@ -337,10 +343,17 @@ fn one_subject_looks_as_in_the_crowd(scenario: &Scenario) -> Result<(), String> 
         if inspection.in_universe != universe.contains(&who) {
             return Err(format!("`{who}` is in the universe: {}", inspection.in_universe));
         }
+        for (output, score) in batch.outputs.iter().zip(&inspection.scores) {
+            let OutputName::Segment(id) = &output.name else { continue };
+            let expected = scores.get(id).and_then(|scores| scores.get(&who));
+            if expected.is_some_and(|expected| score.map(Score::billionths) != Some(*expected)) {
+                return Err(format!("`{id}` scores `{who}` {score:?}, and {expected:?} in the crowd"));
+            }
+        }
         for (output, holds) in batch.outputs.iter().zip(&inspection.outputs) {
             let expected = match &output.name {
                 OutputName::Segment(id) => members.get(id).map(|members| members.contains(&who)),
-                OutputName::Node(..) => None,
+                OutputName::Node(..) | OutputName::Degree(..) => None,
             };
             if expected.is_some_and(|expected| expected != *holds) {
                 return Err(format!("{:?} holds for `{who}`: {holds}", output.name));

@@ -9,6 +9,7 @@ mod command_line;
 mod diagnostics;
 mod dialects;
 mod differential;
+mod documentation;
 mod engine;
 mod evaluators;
 mod expressions;
@@ -17,6 +18,7 @@ mod generated;
 mod generator;
 mod golden;
 mod laws;
+mod lints;
 mod language;
 mod library;
 mod memory_ledger;
@@ -41,6 +43,7 @@ fn main() {
         diagnostics::trials(),
         dialects::trials(),
         differential::trials(),
+        documentation::trials(),
         expressions::trials(),
         fuzzed::trials(),
         generated::trials(),
@@ -48,6 +51,7 @@ fn main() {
         language::trials(),
         laws::trials(),
         library::trials(),
+        lints::trials(),
         real_data::trials(),
         reference::trials(),
         scenarios::trials(),

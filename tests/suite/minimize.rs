@@ -164,7 +164,7 @@ fn smaller_forms(json: &Json) -> Vec<Json> {
     match json {
         Json::Object(members) => {
             let mut found = Vec::new();
-            for child in ["not", "conditions", "of"].iter().filter_map(|key| members.get(*key)) {
+            for child in ["not", "conditions", "of", "condition"].iter().filter_map(|key| members.get(*key)) {
                 let is_definition = members.contains_key("id");
                 match child {
                     Json::Array(nodes) if !is_definition => found.extend(nodes.iter().cloned()),

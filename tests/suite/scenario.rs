@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bigdecimal::BigDecimal;
 use jiff::Timestamp;
 use segmenta::check::{self, Checked, CheckedSegment, Limits};
 use segmenta::diagnostic::{Report, Source};
@@ -19,6 +20,9 @@ use crate::tables::{self, Columns};
 /// Members by segment.
 pub(crate) type Members = BTreeMap<SegmentId, BTreeSet<String>>;
 
+/// The scores of the members of segments that score, in billionths.
+pub(crate) type Scores = BTreeMap<SegmentId, BTreeMap<String, u32>>;
+
 /// Tables, definitions, and what was stored before.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scenario {
@@ -33,6 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) segments: Vec<Json>,
     /// Who is in them, when that is known.
     pub(crate) expected: Members,
+    /// With which scores, as they are shown.
+    pub(crate) expected_scores: BTreeMap<SegmentId, BTreeMap<String, f64>>,
 }
 
 /// A scenario as it stands in a file. Properties that play a role are written as paths.
@@ -50,6 +56,8 @@ struct File {
     segments: Vec<Json>,
     #[serde(default)]
     expected: Members,
+    #[serde(default)]
+    expected_scores: BTreeMap<SegmentId, BTreeMap<String, f64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,6 +130,7 @@ impl Scenario {
             stored: file.stored,
             segments: file.segments,
             expected: file.expected,
+            expected_scores: file.expected_scores,
         })
     }
 
@@ -166,6 +175,9 @@ impl Scenario {
         set("stored", json!(self.stored));
         set("segments", json!(self.segments));
         set("expected", json!(self.expected));
+        if !self.expected_scores.is_empty() {
+            set("expected_scores", json!(self.expected_scores));
+        }
         serde_json::to_string_pretty(&Json::Object(file)).expect("plain JSON")
     }
 
@@ -178,6 +190,11 @@ impl Scenario {
     /// The members by the reference evaluator.
     pub(crate) fn reference(&self, segments: &[&CheckedSegment]) -> Members {
         reference::evaluate(segments, &self.tables, self.context())
+    }
+
+    /// The scores of all subjects by the reference evaluator.
+    pub(crate) fn reference_scores(&self, segments: &[&CheckedSegment]) -> BTreeMap<SegmentId, BTreeMap<String, BigDecimal>> {
+        reference::evaluate_scores(segments, &self.tables, self.context())
     }
 
     pub(crate) fn context(&self) -> Context<'_> {

@@ -28,8 +28,8 @@ fn compare(file: &Path, evaluator: Evaluator) -> Result<(), Failed> {
     if scenario.expected.is_empty() {
         return Err("a scenario without expected members shows nothing".into());
     }
-    let found = evaluators::members(&scenario, evaluator)?;
-    let mut wrong = String::new();
+    let (found, scores) = evaluators::members(&scenario, evaluator)?;
+    let mut wrong = evaluators::unexpected_scores(&scenario, &scores);
     for (segment, expected) in &scenario.expected {
         let found = found.get(segment);
         if found != Some(expected) {

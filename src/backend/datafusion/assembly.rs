@@ -17,6 +17,7 @@ use super::outputs::outputs;
 use super::predicate::test;
 use super::ranking::{key, key_column, rankings};
 use super::reads::{named, with_columns};
+use super::score::{degree, degree_column, graded_tests, score_column};
 use super::subjects::{self, SubjectSide};
 use crate::backend::{LocalMembers, ObservationKind, TableRole};
 use crate::model::catalog::Universe;
@@ -284,6 +285,7 @@ impl Columns<'_> {
     }
 
     fn tests_and_values(&mut self, columns: &mut Vec<Expr>, of_this_side: impl Fn(usize, &Feature) -> bool) -> Result<()> {
+        let graded = graded_tests(self.batch);
         for (index, BatchTest { feature: tested, test: condition }) in self.batch.tests.iter().enumerate() {
             let Some(feature) = self.features.get(*tested).filter(|feature| of_this_side(*tested, feature)) else {
                 continue;
@@ -296,6 +298,18 @@ impl Columns<'_> {
                 }
                 FeaturePlace::Subjects | FeaturePlace::Joined => lit(false),
             };
+            if graded.contains(&index) {
+                let degree_name = degree_column(index);
+                columns.push(degree(&feature.value, condition, test(&feature.value, condition)?)?.alias(&degree_name));
+                let of_none = match &feature.place {
+                    FeaturePlace::Events { of_none } => {
+                        let value = Typed { expr: lit(of_none.clone()), form: of_none_form(&feature.value.form) };
+                        degree(&value, condition, without_row.clone())?
+                    }
+                    FeaturePlace::Subjects | FeaturePlace::Joined => lit(0.0),
+                };
+                self.joined.push(coalesce(vec![named(&degree_name), of_none]).alias(degree_name));
+            }
             self.joined.push(coalesce(vec![named(&name), without_row]).alias(name));
         }
         let compared =
@@ -330,6 +344,7 @@ fn of_none_form(form: &Form) -> Form {
 fn kept_columns(batch: &Batch, features: &[Feature], detail: Detail, observations: usize) -> Vec<Expr> {
     let outputs = (0..batch.outputs.len()).map(output_column);
     let mut names: Vec<String> = [SUBJECT.to_owned(), IN_UNIVERSE.to_owned()].into_iter().chain(outputs).collect();
+    names.extend((0..batch.scores.len()).map(score_column));
     names.extend((0..observations).map(observation_column));
     if detail == Detail::Values {
         names.extend((0..batch.tests.len()).map(test_column));

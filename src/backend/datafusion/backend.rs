@@ -11,7 +11,7 @@ use datafusion::logical_expr::LogicalPlanBuilder;
 
 use super::assembly::{Assembled, Detail, Sides, assemble, count_column, output_column, test_column, value_column};
 use super::assembly::{IN_UNIVERSE, SUBJECT};
-use super::collect::{Collected, booleans, column, members, rows, state};
+use super::collect::{Collected, booleans, column, members, rows, scores, state};
 use super::date::Local;
 use super::events::{EventsInUniverse, Grouping, Scope, events};
 use super::reads::named;
@@ -22,7 +22,8 @@ use crate::backend::{Backend, BackendError, Datum, Evaluation, Inspection, Local
 use crate::model::calendar::Calendar;
 use crate::model::catalog::{Access, Catalog, EventTable, Universe};
 use crate::model::condition::Subject;
-use crate::plan::{Batch, BatchFeature};
+use crate::model::scoring::Score;
+use crate::plan::{Batch, BatchFeature, Output};
 
 /// Evaluates batches over files, in this process.
 pub struct DataFusionBackend {
@@ -124,7 +125,7 @@ impl Backend for DataFusionBackend {
 
     async fn evaluate(&self, batch: &Batch, given: &[LocalMembers]) -> Result<Evaluation<LocalMembers>, BackendError> {
         let assembled = self.plan(batch, given, None, Detail::Outputs)?;
-        let collected = members(&self.tables, &assembled, batch.outputs.len()).await;
+        let collected = members(&self.tables, &assembled, batch).await;
         match collected.map_err(|error| self.tables.failure("evaluating segments", error))? {
             Collected::Evaluation(evaluation) => Ok(evaluation),
             Collected::Duplicates { count, examples } => Err(duplicates(role_of(batch.subject), count, &examples)),
@@ -178,6 +179,7 @@ fn outside(batch: &Batch) -> Inspection {
         values: vec![Datum::Missing; batch.features.len()],
         tests: vec![false; batch.tests.len()],
         outputs: vec![false; batch.outputs.len()],
+        scores: vec![None; batch.outputs.len()],
     }
 }
 
@@ -192,5 +194,11 @@ fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, row: usiz
         values: values.collect::<DataFusionResult<_>>()?,
         tests: (0..batch.tests.len()).map(|index| holds(test_column(index))).collect::<DataFusionResult<_>>()?,
         outputs: (0..batch.outputs.len()).map(|index| holds(output_column(index))).collect::<DataFusionResult<_>>()?,
+        scores: batch.outputs.iter().map(|output| score_of(output, rows, row)).collect::<DataFusionResult<_>>()?,
     })
+}
+
+fn score_of(output: &Output, rows: &RecordBatch, row: usize) -> DataFusionResult<Option<Score>> {
+    let Some(index) = output.score() else { return Ok(None) };
+    Ok(Score::of_billionths(scores(rows, index)?.value(row)))
 }

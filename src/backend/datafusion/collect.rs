@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int64Array, StringBuilder};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{DataFusionError, Result};
@@ -13,8 +13,11 @@ use roaring::RoaringBitmap;
 
 use super::assembly::{Assembled, IN_UNIVERSE, SUBJECT, observation_column, output_column};
 use super::function::text_argument;
+use super::score::score_column;
 use super::tables::Tables;
 use crate::backend::{Evaluation, LocalMembers, Observation, Scan, SortedIds};
+use crate::model::scoring::Score;
+use crate::plan::Batch;
 
 /// Keys that an error about duplicates names.
 const EXAMPLES: usize = 3;
@@ -34,7 +37,7 @@ pub(super) enum Collected {
 }
 
 /// Executes the plan and collects the members of its outputs.
-pub(super) async fn members(tables: &Tables, assembled: &Assembled, n_outputs: usize) -> Result<Collected> {
+pub(super) async fn members(tables: &Tables, assembled: &Assembled, batch: &Batch) -> Result<Collected> {
     let state = state(tables);
     let physical = state.create_physical_plan(&assembled.plan).await?;
     let mut rows = execute_stream(Arc::clone(&physical), state.task_ctx())?;
@@ -44,7 +47,11 @@ pub(super) async fn members(tables: &Tables, assembled: &Assembled, n_outputs: u
         duplicates: 0,
         last_duplicate: None,
         examples: Vec::new(),
-        outputs: vec![RoaringBitmap::new(); n_outputs],
+        outputs: batch
+            .outputs
+            .iter()
+            .map(|output| Output { selected: RoaringBitmap::new(), score: output.score(), scores: Vec::new() })
+            .collect(),
         observed: vec![0; assembled.observations.len()],
     };
     while let Some(batch) = rows.try_next().await? {
@@ -79,13 +86,35 @@ pub(super) fn booleans<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Boo
     column(batch, name)?.as_boolean_opt().ok_or_else(|| DataFusionError::Internal(format!("column `{name}` is not boolean")))
 }
 
+/// The scores of the batch, in billionths.
+pub(super) fn scores(batch: &RecordBatch, index: usize) -> Result<&Int64Array> {
+    let name = score_column(index);
+    column(batch, &name)?.as_primitive_opt().ok_or_else(|| DataFusionError::Internal(format!("column `{name}` holds no scores")))
+}
+
+/// What was found of one output.
+struct Output {
+    selected: RoaringBitmap,
+    /// By which of the batch's scores its members are told, when by one.
+    score: Option<usize>,
+    /// Of each member, ascending.
+    scores: Vec<Score>,
+}
+
+impl Output {
+    fn members(self, ids: &Arc<SortedIds>) -> LocalMembers {
+        let members = LocalMembers::new(Arc::clone(ids), self.selected);
+        if self.score.is_some() { members.with_scores(self.scores) } else { members }
+    }
+}
+
 struct Members {
     ids: StringBuilder,
     last: Option<String>,
     duplicates: u64,
     last_duplicate: Option<String>,
     examples: Vec<String>,
-    outputs: Vec<RoaringBitmap>,
+    outputs: Vec<Output>,
     observed: Vec<u64>,
 }
 
@@ -112,9 +141,11 @@ impl Members {
         }
         for (index, output) in self.outputs.iter_mut().enumerate() {
             let holds = booleans(batch, &output_column(index))?;
+            let scores = output.score.map(|index| scores(batch, index)).transpose()?;
             for (row, position) in positions.iter().enumerate() {
                 if let Some(position) = position.filter(|_| holds.is_valid(row) && holds.value(row)) {
-                    output.insert(position);
+                    output.selected.insert(position);
+                    output.scores.extend(scores.and_then(|scores| Score::of_billionths(scores.value(row))));
                 }
             }
         }
@@ -159,7 +190,7 @@ impl Members {
         observations.sort();
         Ok(Collected::Evaluation(Evaluation {
             universe: LocalMembers::all(Arc::clone(&ids)),
-            outputs: self.outputs.into_iter().map(|selected| LocalMembers::new(Arc::clone(&ids), selected)).collect(),
+            outputs: self.outputs.into_iter().map(|output| output.members(&ids)).collect(),
             observations,
             scans,
         }))

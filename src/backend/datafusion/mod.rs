@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! scan events -> read values -> conditions -> aggregate by subject -> tests ┐
-//! scan subjects -> read values ----------------------------------> tests ┴ full join -> samples, rankings -> outputs -> sort
+//! scan subjects -> read values ----------------------------------> tests ┴ full join -> samples, rankings -> scores, outputs -> sort
 //! ```
 //!
 //! A batch is one plan: its events are scanned once, however many segments look at them. What a definition says stands in the plan as
@@ -25,6 +25,7 @@ mod elements;
 mod json;
 mod hash;
 mod ranking;
+mod score;
 mod compare;
 mod members;
 mod aggregate;

@@ -13,13 +13,10 @@ use datafusion::common::{DataFusionError, Result};
 
 use super::function::{Kernel, argument, text_argument};
 use super::scalar::trimmed;
-use crate::model::decimal::is_json_number;
+use crate::model::decimal::{is_json_number, nano_units};
 
 /// Digits after the point with which a double enters a sum.
 pub(super) const SUM_SCALE: i8 = 9;
-
-/// A double of this size or more does not enter a sum.
-const SUM_LIMIT: f64 = 1e18;
 
 const RESIDUAL_BITS: u32 = 33;
 
@@ -85,29 +82,6 @@ pub(super) fn key_of_text(text: &str) -> Option<i128> {
 /// The exact integer that a JSON number is: without fraction and exponent, and within 64 bits.
 pub(super) fn integer_of_text(text: &str) -> Option<i128> {
     text.parse::<i64>().map(i128::from).or_else(|_| text.parse::<u64>().map(i128::from)).ok()
-}
-
-/// The integer nearest to the value times 10^9, ties to even; `None` from 10^18 on.
-#[expect(clippy::cast_sign_loss, reason = "the sign of the exponent was looked at")]
-pub(super) fn nano_units(value: f64) -> Option<i128> {
-    if value.is_nan() || value.abs() >= SUM_LIMIT {
-        return None;
-    }
-    let bits = value.to_bits();
-    let biased = ((bits >> 52) & 0x7ff) as i32;
-    let fraction = i128::from(bits & ((1 << 52) - 1));
-    let (mantissa, exponent) = if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
-    let product = mantissa * 1_000_000_000; // below 2^83
-    let magnitude = match exponent {
-        0.. => product << exponent as u32, // below 10^27
-        -126..=-1 => {
-            let shift = exponent.unsigned_abs();
-            let (floor, rest, half) = (product >> shift, product & ((1 << shift) - 1), 1i128 << (shift - 1));
-            floor + i128::from(rest > half || (rest == half && floor & 1 == 1))
-        }
-        _ => 0,
-    };
-    Some(if value.is_sign_negative() { -magnitude } else { magnitude })
 }
 
 /// Reads text as a number: the key of a JSON number between spaces.

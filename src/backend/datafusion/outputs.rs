@@ -1,7 +1,9 @@
-//! The outputs of a batch as columns: each once, after those that it refers to.
+//! The outputs of a batch and its scores as columns: each once, after those that it refers to.
 
-use datafusion::common::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use std::collections::HashMap;
+
+use datafusion::common::{Result, plan_err};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 
 use super::assembly::{SUBJECT, comparison_column, output_column, test_column};
 use super::function::call;
@@ -9,6 +11,7 @@ use super::members::GivenMembers;
 use super::predicate::formula;
 use super::ranking::ranking_column;
 use super::reads::{named, with_columns};
+use super::score::{is_enough, score, score_column};
 use crate::backend::LocalMembers;
 use crate::plan::{Batch, Leaf};
 
@@ -23,34 +26,79 @@ pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, given: &[Loca
     });
     let given: Vec<Expr> = given.collect();
     plan = with_columns(plan, given)?;
-    // Outputs of one level refer to lower levels only, and stand in one projection.
-    let mut levels: Vec<Vec<Expr>> = Vec::new();
-    let mut level_of: Vec<usize> = Vec::with_capacity(batch.outputs.len());
-    for (index, output) in batch.outputs.iter().enumerate() {
-        let mut level = 0;
-        let holds = formula(&output.formula, &mut |leaf| match leaf {
-            Leaf::Test(test) => Ok(named(test_column(*test))),
-            Leaf::Compare(comparison) => Ok(named(comparison_column(*comparison))),
-            Leaf::Rank(ranking) => Ok(named(ranking_column(*ranking))),
-            Leaf::Given(segment) => Ok(named(given_column(*segment))),
-            Leaf::Output(other) => {
-                let other_level = level_of.get(*other).ok_or_else(|| {
-                    DataFusionError::Plan(format!("output {index} refers to output {other}, which is not before it"))
-                })?;
-                level = level.max(other_level + 1);
-                Ok(named(output_column(*other)))
-            }
-        })?;
-        level_of.push(level);
-        if levels.len() <= level {
-            levels.resize_with(level + 1, Vec::new);
-        }
-        levels[level].push(holds.alias(output_column(index)));
+    let mut columns = Columns { batch, levels: Vec::new(), outputs: Vec::new(), scores: HashMap::new() };
+    for index in 0..batch.outputs.len() {
+        columns.output(index)?;
     }
-    for level in levels {
+    for level in columns.levels {
         plan = with_columns(plan, level)?;
     }
     Ok(plan)
+}
+
+/// The columns of outputs and scores. Those of one level refer to lower levels only, and stand in one projection.
+struct Columns<'a> {
+    batch: &'a Batch,
+    levels: Vec<Vec<Expr>>,
+    /// The level of each output so far.
+    outputs: Vec<usize>,
+    /// The level of each score so far.
+    scores: HashMap<usize, usize>,
+}
+
+impl Columns<'_> {
+    fn output(&mut self, index: usize) -> Result<()> {
+        let batch = self.batch;
+        let Some(output) = batch.outputs.get(index) else { return plan_err!("output {index} is not in the batch") };
+        let mut level = 0;
+        let holds = formula(&output.formula, &mut |leaf| self.leaf(leaf, &mut level))?;
+        self.put(level, holds.alias(output_column(index)));
+        self.outputs.push(level);
+        Ok(())
+    }
+
+    /// The level of the column of a score, which is put there when it is new.
+    fn score(&mut self, index: usize) -> Result<usize> {
+        if let Some(level) = self.scores.get(&index) {
+            return Ok(*level);
+        }
+        let batch = self.batch;
+        let Some(scored) = batch.scores.get(index) else { return plan_err!("score {index} is not in the batch") };
+        let mut level = 0;
+        let value = score(scored, &mut |leaf| self.leaf(leaf, &mut level))?;
+        self.put(level, value.alias(score_column(index)));
+        self.scores.insert(index, level);
+        Ok(level)
+    }
+
+    fn put(&mut self, level: usize, column: Expr) {
+        if self.levels.len() <= level {
+            self.levels.resize_with(level + 1, Vec::new);
+        }
+        self.levels[level].push(column);
+    }
+
+    /// Whether a leaf holds; raises the level above that of what it refers to.
+    fn leaf(&mut self, leaf: &Leaf, level: &mut usize) -> Result<Expr> {
+        Ok(match leaf {
+            Leaf::Test(test) => named(test_column(*test)),
+            Leaf::Rank(ranking) => named(ranking_column(*ranking)),
+            Leaf::Compare(comparison) => named(comparison_column(*comparison)),
+            Leaf::Given(segment) => named(given_column(*segment)),
+            Leaf::Output(other) => {
+                let Some(other_level) = self.outputs.get(*other) else {
+                    return plan_err!("an output refers to output {other}, which is not before it");
+                };
+                *level = (*level).max(other_level + 1);
+                named(output_column(*other))
+            }
+            Leaf::Score(index) => {
+                *level = (*level).max(self.score(*index)? + 1);
+                let threshold = self.batch.scores.get(*index).map(|scored| &scored.threshold);
+                threshold.map_or_else(|| lit(false), |threshold| is_enough(named(score_column(*index)), threshold))
+            }
+        })
+    }
 }
 
 fn given_column(index: usize) -> String {

@@ -90,7 +90,9 @@ pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, 
         sampled_rows: sample.rows(),
         time_range: pass.times.and_then(|(first, last)| Some((instant(first)?, instant(last)?))),
         event_types: pass.event_types.most_frequent(EVENT_TYPES),
+        more_event_types: pass.event_types.distinct() >= EVENT_TYPES,
         properties: properties.collect(),
+        crowded: sample.crowded(),
     })
 }
 

@@ -11,6 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::render::{Column, Listing};
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
+use crate::model::scoring::Score;
 use crate::model::segment::Status;
 use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
@@ -51,9 +52,11 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
             continue;
         }
         let wanted: BTreeSet<&OutputName> = requests.iter().map(|request| &request.name).collect();
-        for (output, matches) in batch.outputs.iter().zip(inspection.outputs) {
+        let found = inspection.outputs.into_iter().zip(inspection.scores);
+        for (output, (matches, score)) in batch.outputs.iter().zip(found) {
             if let (true, OutputName::Segment(segment)) = (wanted.contains(&output.name), &output.name) {
-                rows.push(Row { segment_id: segment.to_string(), subject: subject.keyword(), matches, score: None });
+                let (segment_id, score) = (segment.to_string(), score.map(Score::shown));
+                rows.push(Row { segment_id, subject: subject.keyword(), matches, score });
             }
         }
     }

@@ -6,14 +6,18 @@ use serde_json::json;
 
 use super::preview::{evaluated_request, node_request};
 use crate::backend::{Backend as _, Datum, Inspection};
+use crate::check::CheckedRule;
 use crate::cli::args::ExplainArguments;
 use crate::cli::context::{Context, only_ready};
 use crate::cli::error::CliError;
 use crate::cli::render::{Column, Document, Listing};
-use crate::ir::{OutlineNode, outline};
+use crate::ir::{OutlineNode, degree_alone, normalize_degree, outline};
+use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
-use crate::plan::{Batch, Leaf, Output, OutputName};
+use crate::model::scoring::Score;
+use crate::plan::{Batch, Leaf, Output, OutputName, Request};
 use crate::refresh::Error;
+use crate::refresh::definitions::ReadySegment;
 use crate::refresh::place::calendar_of;
 
 /// A node with what it came to for the subject.
@@ -27,6 +31,12 @@ struct Explained {
     value: Option<Datum>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     true_because_missing: bool,
+    /// How well the node holds, in a segment that scores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degree: Option<f64>,
+    /// How much it counts, when it is the condition of a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<Self>,
 }
@@ -38,6 +48,8 @@ struct Row<'a> {
     holds: bool,
     value: Option<String>,
     true_because_missing: bool,
+    degree: Option<f64>,
+    weight: Option<f64>,
 }
 
 /// Evaluates every node of a segment for one subject and prints the tree.
@@ -49,7 +61,10 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
     let mut requests = vec![evaluated_request(ready)?];
     let tree = outline(&ready.checked);
     if let Some(tree) = &tree {
-        tree.walk(&mut |node| requests.push(node_request(ready, node)));
+        tree.walk(&mut |node| {
+            requests.push(node_request(ready, node));
+            requests.extend(degree_request(ready, node));
+        });
     }
     let batch = named.opened.plan(ready.record.subject, &requests, &calendar_of(tenant, as_of))?;
     let given = named.opened.given(&context.place, tenant, &batch).await?;
@@ -57,7 +72,9 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
     let inspection = inspected.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
     let segment_id = &ready.logical.id;
     let found = Found { batch: &batch, inspection: &inspection, segment_id };
-    let member = found.output(&OutputName::Segment(segment_id.clone())).is_some_and(|(_, holds)| holds);
+    let found_segment = found.output(&OutputName::Segment(segment_id.clone()));
+    let member = found_segment.is_some_and(|(_, holds, _)| holds);
+    let score = found_segment.and_then(|(_, _, score)| score);
     let in_universe = inspection.in_universe;
     // Of a subject that no segment can contain, no node says anything.
     let tree = tree.as_ref().filter(|_| in_universe).map(|tree| found.explain(tree));
@@ -67,7 +84,9 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
         (true, true) => format!("is in `{segment_id}`"),
         (true, false) => format!("is not in `{segment_id}`"),
     };
-    let mut text = format!("{} `{subject_id}` {verdict} as of {as_of}\n", ready.record.subject.keyword());
+    let scored = score.map(|score| format!(", with a score of {:.3} ({})", score.shown(), score.confidence().label()));
+    let scored = scored.unwrap_or_default();
+    let mut text = format!("{} `{subject_id}` {verdict} as of {as_of}{scored}\n", ready.record.subject.keyword());
     let mut rows = Vec::new();
     if let Some(tree) = &tree {
         write_tree(tree, 0, &mut text);
@@ -79,9 +98,11 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
         ("holds", Column::Flag),
         ("value", Column::Text),
         ("true_because_missing", Column::Flag),
+        ("degree", Column::Number),
+        ("weight", Column::Number),
     ];
     let rows = Listing { columns, rows }.batch()?;
-    let json = json!({
+    let mut json = json!({
         "segment_id": segment_id,
         "subject_id": subject_id,
         "as_of": as_of,
@@ -89,7 +110,19 @@ pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> 
         "member": member,
         "rule": tree,
     });
+    if let (CheckedRule::Scoring(scoring), Some(object)) = (ready.checked.rule(), json.as_object_mut()) {
+        object.insert("score".to_owned(), json!(score.map(Score::shown)));
+        object.insert("threshold".to_owned(), json!(scoring.threshold.to_f64()));
+        object.insert("confidence".to_owned(), json!(score.map(|score| score.confidence().label())));
+    }
     context.screen.document(&Document { text, json, rows })
+}
+
+/// The request for how well a node holds, when it has degrees.
+fn degree_request(ready: &ReadySegment, node: &OutlineNode) -> Option<Request> {
+    let name = OutputName::Degree(ready.logical.id.clone(), node.path.clone());
+    let formula = degree_alone(normalize_degree(node.degree.as_ref()?));
+    Some(Request { name, formula })
 }
 
 /// A batch and what it came to for the subject.
@@ -100,15 +133,22 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn output(&self, name: &OutputName) -> Option<(&'a Output, bool)> {
+    /// What is asked for under a name, whether it holds, and its score when it has one.
+    fn output(&self, name: &OutputName) -> Option<(&'a Output, bool, Option<Score>)> {
         let index = self.batch.outputs.iter().position(|output| output.name == *name)?;
-        Some((self.batch.outputs.get(index)?, *self.inspection.outputs.get(index)?))
+        let score = self.inspection.scores.get(index).copied().flatten();
+        Some((self.batch.outputs.get(index)?, *self.inspection.outputs.get(index)?, score))
     }
 
     fn explain(&self, node: &OutlineNode) -> Explained {
         let found = self.output(&OutputName::Node(self.segment_id.clone(), node.path.clone()));
-        let holds = found.is_some_and(|(_, holds)| holds);
-        let seen = found.filter(|_| node.children.is_empty()).and_then(|(output, _)| self.value(output));
+        let holds = found.is_some_and(|(_, holds, _)| holds);
+        let degree = self.output(&OutputName::Degree(self.segment_id.clone(), node.path.clone()));
+        let seen = match found {
+            Some((_, _, Some(score))) => Some((Datum::Number(score.shown().to_string()), false)),
+            Some((output, _, None)) if node.children.is_empty() => self.value(output),
+            Some((_, _, None)) | None => None,
+        };
         let (value, is_missing) = seen.map_or((None, false), |(value, is_missing)| (Some(value), is_missing));
         Explained {
             path: node.path.to_string(),
@@ -116,6 +156,8 @@ impl<'a> Found<'a> {
             holds,
             true_because_missing: holds && is_missing,
             value,
+            degree: degree.and_then(|(_, _, degree)| degree).map(Score::shown),
+            weight: node.weight.as_ref().map(Decimal::to_f64),
             children: node.children.iter().map(|child| self.explain(child)).collect(),
         }
     }
@@ -133,7 +175,7 @@ impl<'a> Found<'a> {
                 compares = true;
                 features.extend(compared.into_iter().flat_map(|compared| [compared.left, compared.right]));
             }
-            Leaf::Output(_) | Leaf::Given(_) => {}
+            Leaf::Score(_) | Leaf::Output(_) | Leaf::Given(_) => {}
         });
         let mut values = features.into_iter().filter_map(|feature| self.inspection.values.get(feature));
         match (values.next(), values.collect::<Vec<_>>().as_slice()) {
@@ -155,7 +197,9 @@ fn write_tree(node: &Explained, depth: usize, text: &mut String) {
         (Some(_), true) => "   true because missing".to_owned(),
         (Some(value), false) => format!("   {}", in_words(value)),
     };
-    text.push_str(&format!("{mark}  {}{}{value}\n", "  ".repeat(depth), node.label));
+    let degree = node.degree.map(|degree| format!("   degree {degree:.3}")).unwrap_or_default();
+    let weight = node.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
+    text.push_str(&format!("{mark}  {}{}{value}{degree}{weight}\n", "  ".repeat(depth), node.label));
     for child in &node.children {
         write_tree(child, depth + 1, text);
     }
@@ -189,6 +233,8 @@ fn collect_rows<'a>(node: &'a Explained, rows: &mut Vec<Row<'a>>) {
         holds: node.holds,
         value: value.filter(|value| !value.is_null()).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
         true_because_missing: node.true_because_missing,
+        degree: node.degree,
+        weight: node.weight,
     });
     for child in &node.children {
         collect_rows(child, rows);

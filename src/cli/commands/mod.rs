@@ -2,6 +2,7 @@
 
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod diff;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -11,6 +12,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod members;
+pub(crate) mod overlap;
 pub(crate) mod plan;
 pub(crate) mod preview;
 pub(crate) mod refresh;

@@ -9,6 +9,7 @@ use serde_json::json;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::backend::{LocalMembers, MemberSet as _};
+use crate::check::CheckedRule;
 use crate::cli::args::{Of, PreviewArguments, Sample};
 use crate::cli::context::{Context, Named, only_ready};
 use crate::cli::error::CliError;
@@ -17,6 +18,8 @@ use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
 use crate::ir::{OutlineNode, normalize_formula, outline};
+use crate::model::decimal::Decimal;
+use crate::model::scoring::Score;
 use crate::plan::{OutputName, Request};
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::ReadySegment;
@@ -25,6 +28,8 @@ use crate::refresh::place::{calendar_of, request_for};
 #[derive(Debug, Serialize)]
 struct Subject<'a> {
     subject_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
 }
 
 /// The count of a node.
@@ -33,6 +38,9 @@ struct Node {
     path: String,
     label: String,
     count: u64,
+    /// How much it counts, when it is the condition of a rule of a score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
     #[serde(skip)]
     depth: usize,
 }
@@ -69,7 +77,8 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
         });
         nodes
     });
-    let rows: Vec<Subject<'_>> = sample.into_iter().map(|subject_id| Subject { subject_id }).collect();
+    let rows: Vec<Subject<'_>> =
+        sample.into_iter().map(|(subject_id, score)| Subject { subject_id, score: score.map(Score::shown) }).collect();
     let mut json = json!({ "segment_id": segment_id, "as_of": as_of, "count": count, "universe": universe, "sample": rows });
     if let (Some(nodes), Some(object)) = (&nodes, json.as_object_mut()) {
         object.insert("breakdown".to_owned(), json!(nodes));
@@ -79,18 +88,28 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
         format!("{segment_id}: {count} of {universe} {}s ({share:.1} %) as of {as_of}\n", ready.record.subject.keyword());
     // Writing to a text does not fail.
     for node in nodes.iter().flatten() {
-        writeln!(text, "{:>10}  {}{}", node.count, "  ".repeat(node.depth), node.label).ok();
+        let weight = node.weight.map(|weight| format!("   weight {weight}")).unwrap_or_default();
+        writeln!(text, "{:>10}  {}{}{weight}", node.count, "  ".repeat(node.depth), node.label).ok();
     }
     if !rows.is_empty() {
         writeln!(text, "{}:", if rows.len() as u64 == count { "members" } else { "sample" }).ok();
-        rows.iter().for_each(|row| writeln!(text, "  {}", row.subject_id).unwrap_or_default());
+        for Subject { subject_id, score } in &rows {
+            let score = score.map(|score| format!("   {score:.3}")).unwrap_or_default();
+            writeln!(text, "  {subject_id}{score}").ok();
+        }
     }
+    let is_scored = matches!(ready.checked.rule(), CheckedRule::Scoring(_));
     let rows = match &nodes {
         Some(nodes) => {
-            let columns = vec![("path", Column::Text), ("label", Column::Text), ("count", Column::Count)];
+            let mut columns = vec![("path", Column::Text), ("label", Column::Text), ("count", Column::Count)];
+            columns.extend(is_scored.then_some(("weight", Column::Number)));
             Listing { columns, rows: nodes.iter().collect() }.batch()?
         }
-        None => Listing { columns: vec![("subject_id", Column::Text)], rows }.batch()?,
+        None => {
+            let mut columns = vec![("subject_id", Column::Text)];
+            columns.extend(is_scored.then_some(("score", Column::Number)));
+            Listing { columns, rows }.batch()?
+        }
     };
     context.screen.document(&Document { text, json, rows })
 }
@@ -125,7 +144,8 @@ pub(crate) fn node_request(ready: &ReadySegment, node: &OutlineNode) -> Request 
 }
 
 fn collect_nodes(node: &OutlineNode, depth: usize, nodes: &mut Vec<Node>, count: &impl Fn(&OutlineNode) -> u64) {
-    nodes.push(Node { path: node.path.to_string(), label: node.label.clone(), count: count(node), depth });
+    let weight = node.weight.as_ref().map(Decimal::to_f64);
+    nodes.push(Node { path: node.path.to_string(), label: node.label.clone(), count: count(node), weight, depth });
     for child in &node.children {
         collect_nodes(child, depth + 1, nodes, count);
     }
@@ -133,19 +153,19 @@ fn collect_nodes(node: &OutlineNode, depth: usize, nodes: &mut Vec<Node>, count:
 
 /// The members whose ids have the least hashes, by id. A member stays in the sample as long as it is one of the segment, whoever
 /// else comes and goes, until one with a lesser hash takes its place.
-fn sample_of(members: &LocalMembers, sample: Sample) -> Vec<&str> {
+pub(crate) fn sample_of(members: &LocalMembers, sample: Sample) -> Vec<(&str, Option<Score>)> {
     let limit = match sample {
-        Sample::All => return members.iter().collect(),
+        Sample::All => return members.iter_with_scores().collect(),
         Sample::First(limit) => limit,
     };
     let mut least = BinaryHeap::new();
-    for id in members.iter() {
-        least.push((xxh3_64(id.as_bytes()), id));
+    for (id, score) in members.iter_with_scores() {
+        least.push((xxh3_64(id.as_bytes()), id, score));
         if least.len() > limit {
             least.pop();
         }
     }
-    let mut ids: Vec<&str> = least.into_iter().map(|(_, id)| id).collect();
-    ids.sort_unstable();
-    ids
+    let mut found: Vec<(&str, Option<Score>)> = least.into_iter().map(|(_, id, score)| (id, score)).collect();
+    found.sort_unstable();
+    found
 }

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 
 use super::table::{Table, column};
+use crate::model::scoring::Score;
 use crate::store::{Figures, LedgerError, RowStream};
 
 /// A member as its row says.
@@ -26,18 +27,22 @@ pub(super) struct Member<'a> {
 /// What happened to one subject.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Step<'a> {
-    Stays(Member<'a>),
-    Enters(&'a str),
+    /// With the score that it has now.
+    Stays(Member<'a>, Option<Score>),
+    Enters(&'a str, Option<Score>),
     Leaves(Member<'a>),
 }
 
+/// A new member, with its score.
+type Next<'m> = (&'m str, Option<Score>);
+
 /// The merge, one subject at a time, ascending.
-pub(super) struct Merge<'m, I: Iterator<Item = &'m str>> {
+pub(super) struct Merge<'m, I: Iterator<Item = Next<'m>>> {
     previous: Option<Cursor>,
     next: Peekable<I>,
 }
 
-impl<'m, I: Iterator<Item = &'m str>> Merge<'m, I> {
+impl<'m, I: Iterator<Item = Next<'m>>> Merge<'m, I> {
     pub(super) async fn new(previous: Option<&Table>, next: I) -> Result<Self, LedgerError> {
         let previous = match previous {
             Some(table) => Some(Cursor::open(table).await?),
@@ -52,34 +57,65 @@ impl<'m, I: Iterator<Item = &'m str>> Merge<'m, I> {
             Some(cursor) => cursor.head().await?,
             None => None,
         };
-        let Some(head) = head else { return Ok(self.next.next().map(Step::Enters)) };
-        let order = self.next.peek().map_or(Ordering::Less, |next| head.subject_id().cmp(next));
+        let Some(head) = head else { return Ok(self.next.next().map(|(id, score)| Step::Enters(id, score))) };
+        let order = self.next.peek().map_or(Ordering::Less, |(next, _)| head.subject_id().cmp(next));
         match order {
-            Ordering::Greater => Ok(self.next.next().map(Step::Enters)),
+            Ordering::Greater => Ok(self.next.next().map(|(id, score)| Step::Enters(id, score))),
             Ordering::Equal => {
-                self.next.next();
-                Ok(Some(Step::Stays(head.take())))
+                let score = self.next.next().and_then(|(_, score)| score);
+                Ok(Some(Step::Stays(head.take(), score)))
             }
             Ordering::Less => Ok(Some(Step::Leaves(head.take()))),
         }
     }
 }
 
+impl Member<'_> {
+    /// The member with this score.
+    pub(super) fn scored(self, score: Option<Score>) -> Self {
+        Self { score: score.map(Score::shown), confidence: score.map(|score| score.confidence().label()), ..self }
+    }
+
+    /// Whether the member had this score.
+    pub(super) fn has(&self, score: Option<Score>) -> bool {
+        self.score.map(f64::to_bits) == score.map(|score| score.shown().to_bits())
+    }
+}
+
+/// What a merge comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Comparison {
+    pub(super) figures: Figures,
+    /// Members that stay with another score.
+    pub(super) rescored: u64,
+}
+
+impl Comparison {
+    /// Whether the rows before say all that the rows after would.
+    pub(super) fn is_same(&self) -> bool {
+        self.figures.added_count == 0 && self.figures.removed_count == 0 && self.rescored == 0
+    }
+}
+
 /// Counts what a merge comes to; reading everything once, it also shows that everything can be read.
-pub(super) async fn figures<'m>(previous: Option<&Table>, next: impl Iterator<Item = &'m str>) -> Result<Figures, LedgerError> {
+pub(super) async fn compare<'m>(previous: Option<&Table>, next: impl Iterator<Item = Next<'m>>) -> Result<Comparison, LedgerError> {
     let mut merge = Merge::new(previous, next).await?;
-    let mut figures = Figures::default();
+    let mut comparison = Comparison::default();
+    let figures = &mut comparison.figures;
     while let Some(step) = merge.step().await? {
         match step {
-            Step::Stays(_) => figures.member_count += 1,
-            Step::Enters(_) => {
+            Step::Stays(member, score) => {
+                figures.member_count += 1;
+                comparison.rescored += u64::from(!member.has(score));
+            }
+            Step::Enters(..) => {
                 figures.member_count += 1;
                 figures.added_count += 1;
             }
             Step::Leaves(_) => figures.removed_count += 1,
         }
     }
-    Ok(figures)
+    Ok(comparison)
 }
 
 /// The rows of a snapshot, one at a time.

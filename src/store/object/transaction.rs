@@ -112,9 +112,9 @@ impl ObjectTransaction {
     ) -> Result<Figures, LedgerError> {
         let base = Arc::clone(&self.base);
         let before = Before::open(&self.ledger, &self.run, &base, segment).await?;
-        let figures = merge::figures(before.snapshot.as_ref(), members.iter()).await?;
-        let unchanged = figures.added_count == 0 && figures.removed_count == 0;
-        let snapshot = if unchanged && before.snapshot.is_some() {
+        let comparison = merge::compare(before.snapshot.as_ref(), members.iter_with_scores()).await?;
+        let figures = comparison.figures;
+        let snapshot = if comparison.is_same() && before.snapshot.is_some() {
             SnapshotChange::Kept
         } else {
             let occasion = before.occasion(&definition);
@@ -157,7 +157,7 @@ impl ObjectTransaction {
             computed_hash: known.progress.computed_hash.clone(),
             ..self.progress(duration)
         };
-        let figures = merge::figures(before.snapshot.as_ref(), std::iter::empty()).await?;
+        let figures = merge::compare(before.snapshot.as_ref(), std::iter::empty()).await?.figures;
         if figures.removed_count > 0 {
             let mut changes = self.take_changes()?;
             let mut merge = Merge::new(before.snapshot.as_ref(), std::iter::empty()).await?;
@@ -175,7 +175,7 @@ impl ObjectTransaction {
         Ok(figures)
     }
 
-    /// Writes the snapshot and the changes of a segment whose members changed, or that has no snapshot yet.
+    /// Writes the snapshot and the changes of a segment whose members or scores changed, or that has no snapshot yet.
     async fn write(
         &mut self,
         segment: &SegmentId,
@@ -189,18 +189,19 @@ impl ObjectTransaction {
         let path = layout::snapshot_file(&self.folder, segment);
         let mut snapshot = SnapshotWriter::create(place, path, &self.run, segment)?;
         let mut changes = None;
-        let mut merge = Merge::new(before.snapshot.as_ref(), members.iter()).await?;
+        let mut merge = Merge::new(before.snapshot.as_ref(), members.iter_with_scores()).await?;
         let entered_at = self.run.as_of.as_microsecond();
         while let Some(step) = merge.step().await? {
             let (subject_id, change, reason, score) = match step {
-                Step::Stays(member) => {
-                    snapshot.push(member).await?;
+                Step::Stays(member, score) => {
+                    snapshot.push(member.scored(score)).await?;
                     continue;
                 }
-                Step::Enters(subject_id) => {
+                Step::Enters(subject_id, score) => {
                     let reason = ChangeReason::RuleMatch.keyword();
-                    snapshot.push(Member { subject_id, entered_at, score: None, confidence: None, reason }).await?;
-                    (subject_id, Change::Enter, occasion.enter(), None)
+                    let member = Member { subject_id, entered_at, score: None, confidence: None, reason }.scored(score);
+                    snapshot.push(member).await?;
+                    (subject_id, Change::Enter, occasion.enter(), member.score)
                 }
                 Step::Leaves(member) => {
                     let reason = if universe.contains(member.subject_id) { occasion.exit() } else { ChangeReason::LeftUniverse };

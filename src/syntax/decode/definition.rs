@@ -21,6 +21,8 @@ const MAX_NAME: usize = 255;
 pub(in crate::syntax) struct Read {
     pub(in crate::syntax) definition: Definition,
     pub(in crate::syntax) id: IdRead,
+    /// Why the id could not be read.
+    pub(in crate::syntax) about_id: Vec<Finding>,
 }
 
 /// Whether the id of a definition could be read.
@@ -33,7 +35,9 @@ pub(in crate::syntax) enum IdRead {
 pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>) -> Option<Read> {
     let fields = decoder.object(place)?;
     decoder.known_keys(&fields, keys::DEFINITION);
+    let before = decoder.findings.len();
     let id = decoder.required(&fields, "id", keys::DEFINITION).and_then(|place| decoder.segment_id(&place));
+    let about_id = decoder.findings.split_off(before);
     let kind = decoder.kind(&fields);
     let rule = decoder.rule(&fields, kind);
     let (id, id_read) = match id {
@@ -55,7 +59,7 @@ pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>
         rule,
         metadata: decoder.metadata(&fields),
     };
-    Some(Read { definition, id: id_read })
+    Some(Read { definition, id: id_read, about_id })
 }
 
 impl Decoder<'_> {

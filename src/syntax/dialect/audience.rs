@@ -5,7 +5,7 @@ use super::super::node::{Member, Node, NodeKind};
 use super::super::print;
 use super::export::{Leaving, Writer};
 use super::head::whole_text;
-use super::{Body, Mapping, RuleKeys, Translator, build, given, is_static, snake};
+use super::{Body, Mapping, Translator, build, given, is_static, snake};
 use crate::diagnostic::{Code, Finding};
 use crate::model::condition::{AttributeTest, Comparison, Condition, Leaf, Logic, Node as Rule, SegmentLeaf, Subject};
 use crate::model::operator::{Operator, ValueType};
@@ -85,7 +85,7 @@ impl Translator<'_> {
     pub(super) fn audience(&mut self, fields: &Fields<'_>) -> Body {
         let members = self.cache(fields);
         let span = fields.place.node.span.clone();
-        let body = |rule| Body { rule_keys: RuleKeys::These(RULE_KEYS), rule, members };
+        let body = |rule| Body { rule_keys: RULE_KEYS, rule, members };
         let (filters, compose) = (given(fields, "filters"), given(fields, "compose"));
         let is_empty = |place: &Place<'_>| matches!(&place.node.kind, NodeKind::List(filters) if filters.is_empty());
         if compose.is_none() && filters.as_ref().is_none_or(is_empty) {

@@ -52,12 +52,12 @@ pub(super) fn negation(condition: Node) -> Node {
     object(&span, vec![("not", condition)])
 }
 
-/// The members of a definition that a rule comes to: a group is the rule itself, anything else the only condition of one.
+/// The members of a definition that a rule comes to: a group or a scoring is the rule itself, anything else the only condition of one.
 pub(super) fn root_rule(rule: Node) -> Vec<Member> {
     let span = rule.span.clone();
-    let is_group = rule.member("logic").is_some();
+    let is_whole = rule.member("logic").is_some() || rule.member("scoring").is_some();
     match rule.kind {
-        NodeKind::Object(members) if is_group => members,
+        NodeKind::Object(members) if is_whole => members,
         kind @ (NodeKind::Null
         | NodeKind::Boolean(_)
         | NodeKind::Number(_)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::node::Node;
 use super::super::{Document, print};
-use super::{Dialect, Mapping, audience, build, groups, layered, tree};
+use super::{Dialect, Mapping, audience, build, groups, layered, tree, weighted};
 use crate::diagnostic::{Code, Finding, Report};
 use crate::model::condition::{Comparison, Condition, Leaf, Node as Rule, Subject};
 use crate::model::operator::{Operator, ValueType};
@@ -44,17 +44,20 @@ pub fn export(document: &Document, dialect: Dialect, mapping: Mapping<'_>) -> Re
     }
     match &definition.rule {
         None => writer.static_segment(),
-        Some(DefinitionRule::Scoring(_)) => {
-            writer.refuse::<()>(&DocPath::root().key("scoring"), "the form has no scores");
-        }
+        Some(DefinitionRule::Scoring(scoring)) => match dialect {
+            Dialect::Weighted => members.extend(weighted::write(&mut writer, scoring)),
+            Dialect::Tree | Dialect::Groups | Dialect::Layered | Dialect::Audience => {
+                writer.refuse::<()>(&DocPath::root().key("scoring"), "the form has no scores");
+            }
+        },
         Some(DefinitionRule::Conditions { logic, conditions }) => members.extend(match dialect {
             Dialect::Tree => tree::write(&mut writer, *logic, conditions),
             Dialect::Groups => groups::write(&mut writer, *logic, conditions),
             Dialect::Layered => layered::write(&mut writer, *logic, conditions),
             Dialect::Audience => audience::write(&mut writer, *logic, conditions),
             Dialect::Weighted => {
-                let finding = Finding::new(Code::NotYetSupported, "the form `weighted` is not yet supported");
-                writer.findings.push(document.place(finding, &DocPath::root()));
+                let problem = "the form has scores alone, and no rule that holds or not";
+                writer.refuse::<()>(&DocPath::root().key("conditions"), problem);
                 Vec::new()
             }
         }),
@@ -128,11 +131,16 @@ impl Writer<'_> {
         if access.json.is_some() { literal_type(comparison) } else { access.stored.value_type() }
     }
 
+    /// Whether a comparison reads its property as the type that it would be read as unsaid.
+    pub(super) fn is_default_type(&self, property: &PropertyPath, comparison: &Comparison) -> bool {
+        comparison.value_type.is_none_or(|said| Some(said) == self.default_type(property, comparison))
+    }
+
     /// Refuses a comparison that reads its property as another type than it would be read as unsaid.
     pub(super) fn only_default_type(&mut self, property: &PropertyPath, comparison: &Comparison, path: &DocPath) -> Option<()> {
         match comparison.value_type {
             None => Some(()),
-            Some(said) if Some(said) == self.default_type(property, comparison) => Some(()),
+            Some(_) if self.is_default_type(property, comparison) => Some(()),
             Some(said) => {
                 self.refuse(&path.key("value_type"), format!("the form does not say that `{property}` is read as `{said}`"))
             }
@@ -176,10 +184,17 @@ impl Writer<'_> {
             }
         }
         members.extend(self.times(definition));
+        let shows = self.dialect == Dialect::Weighted;
+        if shows {
+            members.extend(definition.icon.as_deref().map(|icon| ("icon", text(icon))));
+            members.extend(definition.color.as_deref().map(|color| ("color", text(color))));
+            let tags: Vec<Node> = definition.tags.iter().map(|tag| text(tag)).collect();
+            members.extend((!tags.is_empty()).then(|| ("tags", build::list(&(0..0), tags))));
+        }
         let left = [
-            ("tags", !definition.tags.is_empty()),
-            ("icon", definition.icon.is_some()),
-            ("color", definition.color.is_some()),
+            ("tags", !shows && !definition.tags.is_empty()),
+            ("icon", !shows && definition.icon.is_some()),
+            ("color", !shows && definition.color.is_some()),
             ("metadata", definition.metadata.is_some()),
         ];
         self.left_out.extend(left.into_iter().filter(|(_, there)| *there).map(|(key, _)| key));

@@ -7,7 +7,7 @@ use super::super::node::{Node, NodeKind};
 use super::super::print;
 use super::export::{Leaving, Writer};
 use super::head::is_carried;
-use super::{Body, RuleKeys, Translator, build, given, is_static, snake};
+use super::{Body, Translator, build, given, is_static, snake};
 use crate::diagnostic::{Code, Finding};
 use crate::model::condition::{AttributeTest, Condition, Leaf, Logic, Node as Rule, Subject};
 use crate::model::operator::{Operator, ValueType};
@@ -101,7 +101,7 @@ impl Translator<'_> {
             let help = "Parts of it may be segments of their own, which this one refers to.";
             self.decoder.refuse(&place, Finding::new(Code::ManyRules, message).with_help(help));
         }
-        Body { rule_keys: RuleKeys::These(RULE_KEYS), rule, members: Vec::new() }
+        Body { rule_keys: RULE_KEYS, rule, members: Vec::new() }
     }
 
     /// Rules, or nested forms in their place, with group numbers; in the order in which the numbers first stand.

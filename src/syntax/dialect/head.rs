@@ -2,7 +2,7 @@
 
 use super::super::decode::{Fields, list_words};
 use super::super::node::{Member, Node, NodeKind};
-use super::{Body, RuleKeys, Translator, build, snake};
+use super::{Body, Translator, build, snake};
 use crate::diagnostic::{Code, Finding, nearest};
 use crate::model::id::MAX_ID_LENGTH;
 
@@ -79,7 +79,7 @@ impl Translator<'_> {
         let mut head = Head::default();
         let span = fields.place.node.span.clone();
         for member in fields.members {
-            if !body.rule_keys.contains(&member.key) && member.value.kind != NodeKind::Null {
+            if !body.rule_keys.contains(&member.key.as_str()) && member.value.kind != NodeKind::Null {
                 self.head_member(&mut head, fields, member, body.rule_keys);
             }
         }
@@ -107,7 +107,7 @@ impl Translator<'_> {
         head.members
     }
 
-    fn head_member(&mut self, head: &mut Head, fields: &Fields<'_>, member: &Member, rule_keys: RuleKeys) {
+    fn head_member(&mut self, head: &mut Head, fields: &Fields<'_>, member: &Member, rule_keys: &'static [&'static str]) {
         let key = snake(&member.key.replace('-', "_"));
         let Some(place) = fields.get(&member.key) else { return };
         match key.as_str() {
@@ -158,7 +158,7 @@ impl Translator<'_> {
             "metadata" => self.metadata(head, member),
             carried if CARRIED.contains(&carried) => head.metadata.push(member.clone()),
             unknown => {
-                let rule_keys = rule_keys.list().iter().filter(|key| !fields.has(key));
+                let rule_keys = rule_keys.iter().filter(|key| !fields.has(key));
                 let near = nearest(&member.key, rule_keys.copied());
                 let help = match near.or_else(|| nearest(unknown, KNOWN.iter().chain(CARRIED).copied())) {
                     Some(near) => format!("Did you mean `{near}`?"),

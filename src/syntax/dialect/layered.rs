@@ -4,7 +4,7 @@ use super::super::decode::{Fields, Place};
 use super::super::node::Node;
 use super::super::print;
 use super::export::Writer;
-use super::{Body, RuleKeys, Translator, build, given};
+use super::{Body, Translator, build, given};
 use crate::model::condition::{Condition, Leaf, Logic, Node as Rule, Subject};
 use crate::model::path::DocPath;
 
@@ -25,9 +25,9 @@ impl Translator<'_> {
                     self.decoder.known_keys(&inner, GROUP_KEYS);
                     self.layer(&inner)
                 });
-                Body { rule_keys: RuleKeys::These(&["definition"]), rule, members }
+                Body { rule_keys: &["definition"], rule, members }
             }
-            None => Body { rule_keys: RuleKeys::These(GROUP_KEYS), rule: self.layer(fields), members },
+            None => Body { rule_keys: GROUP_KEYS, rule: self.layer(fields), members },
         }
     }
 

@@ -24,13 +24,14 @@ mod head;
 mod layered;
 mod settings;
 mod tree;
+mod weighted;
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use export::{Exported, export};
-pub use settings::{AudienceSettings, Feature, GroupsSettings, Settings, TreeSettings};
+pub use settings::{AudienceSettings, Feature, GroupsSettings, Settings, TreeSettings, WeightedSettings};
 
 use super::decode::{self, Decoder, Fields, IdRead, Place, Read};
 use super::node::{Member, Node, NodeKind};
@@ -49,7 +50,7 @@ pub enum Dialect {
     Groups,
     /// Conditions on products in layers.
     Layered,
-    /// Weighted rules, whose sum is compared with a threshold. It is neither read nor written yet.
+    /// Weighted rules, whose score is compared with a threshold.
     Weighted,
     /// Filters that must all hold, and compositions of other segments.
     Audience,
@@ -57,7 +58,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect that is read.
-    pub const READABLE: [Self; 4] = [Self::Tree, Self::Groups, Self::Layered, Self::Audience];
+    pub const READABLE: [Self; 5] = [Self::Tree, Self::Groups, Self::Layered, Self::Weighted, Self::Audience];
 
     /// Its name.
     #[must_use]
@@ -74,8 +75,7 @@ impl Dialect {
     /// The dialect of a name.
     #[must_use]
     pub fn from_keyword(word: &str) -> Option<Self> {
-        let every = [Self::Tree, Self::Groups, Self::Layered, Self::Weighted, Self::Audience];
-        every.into_iter().find(|dialect| dialect.keyword() == word)
+        Self::READABLE.into_iter().find(|dialect| dialect.keyword() == word)
     }
 }
 
@@ -155,11 +155,7 @@ fn translate(
             Dialect::Groups => translator.groups(&fields),
             Dialect::Layered => translator.layered(&fields),
             Dialect::Audience => translator.audience(&fields),
-            Dialect::Weighted => {
-                let message = "definitions of the form `weighted` are not yet supported";
-                translator.decoder.refuse(place, Finding::new(Code::NotYetSupported, message));
-                Body { rule_keys: RuleKeys::All, rule: None, members: Vec::new() }
-            }
+            Dialect::Weighted => translator.weighted(&fields),
         };
         let head = translator.head(&fields, &body, stem);
         (head, body.members, body.rule)
@@ -192,9 +188,10 @@ fn translate(
     // From here on paths are those of the canonical definition, as in all that `check` finds.
     let read = decode::definition(&mut decoder, &Place::root(&root));
     findings.extend(decoder.into_findings());
+    findings.extend(read.iter().flat_map(|read| read.about_id.iter().cloned()));
     let report = Report::of_text(findings);
     match read {
-        Some(Read { definition, id: IdRead::Yes }) => {
+        Some(Read { definition, id: IdRead::Yes, .. }) => {
             let size = print::print_json(&definition).len();
             Ok(Document {
                 source: Arc::clone(source),
@@ -211,37 +208,12 @@ fn translate(
 
 /// What the part of a definition that is of its dialect alone came to.
 struct Body {
-    /// The keys that it was read from.
-    rule_keys: RuleKeys,
+    /// The keys that are of its dialect alone.
+    rule_keys: &'static [&'static str],
     /// The rule as a node; `None` when there is none, or when it could not be read, which was reported.
     rule: Option<Node>,
     /// Other members of the canonical definition.
     members: Vec<Member>,
-}
-
-/// Which keys of a definition are of its dialect alone.
-#[derive(Clone, Copy)]
-enum RuleKeys {
-    /// These.
-    These(&'static [&'static str]),
-    /// All of them: nothing else is to be read.
-    All,
-}
-
-impl RuleKeys {
-    fn contains(self, key: &str) -> bool {
-        match self {
-            Self::These(keys) => keys.contains(&key),
-            Self::All => true,
-        }
-    }
-
-    fn list(self) -> &'static [&'static str] {
-        match self {
-            Self::These(keys) => keys,
-            Self::All => &[],
-        }
-    }
 }
 
 /// Turns nodes of a foreign text into nodes of a canonical one.
@@ -352,7 +324,6 @@ mod tests {
         for dialect in Dialect::READABLE {
             assert_eq!(Dialect::from_keyword(dialect.keyword()), Some(dialect));
         }
-        assert_eq!(Dialect::from_keyword("weighted"), Some(Dialect::Weighted));
         assert_eq!(Dialect::from_keyword("csv"), None);
     }
 }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub tree: TreeSettings,
     /// Of `groups`.
     pub groups: GroupsSettings,
+    /// Of `weighted`.
+    pub weighted: WeightedSettings,
     /// Of `audience`.
     pub audience: AudienceSettings,
 }
@@ -45,6 +47,16 @@ pub struct TreeSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct GroupsSettings {
     /// Properties by foreign name.
+    #[serde(deserialize_with = "fields")]
+    pub fields: BTreeMap<String, PropertyPath>,
+}
+
+/// What the names of `weighted` stand for. A field that is not set is the column of that name, or else of the name in snake case.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WeightedSettings {
+    /// Properties by foreign name, or by the beginning of one, such as `interests`; also `lastSeen`, `pricePreferences.minObserved` and
+    /// `pricePreferences.maxObserved`, which some rules read.
     #[serde(deserialize_with = "fields")]
     pub fields: BTreeMap<String, PropertyPath>,
 }

@@ -5,7 +5,7 @@ use super::super::node::Node;
 use super::super::print::{self, Object};
 use super::export::{Leaving, Writer};
 use super::settings::Feature;
-use super::{Body, Mapping, RuleKeys, Translator, build, given, is_static};
+use super::{Body, Mapping, Translator, build, given, is_static};
 use crate::model::condition::{
     AttributeTest, Comparison, Condition, EventCondition, EventLeaf, EventTypePattern, Leaf, Logic, Measure, Node as Rule, Subject,
 };
@@ -124,7 +124,7 @@ enum Others {
 impl Translator<'_> {
     /// A definition: a rule under `rule`, or alone.
     pub(super) fn tree(&mut self, fields: &Fields<'_>) -> Body {
-        let body = |rule_keys, rule| Body { rule_keys: RuleKeys::These(rule_keys), rule, members: Vec::new() };
+        let body = |rule_keys, rule| Body { rule_keys, rule, members: Vec::new() };
         if let Some(place) = given(fields, "rule") {
             return body(&["rule"], self.tree_node(&place, Others::Refused));
         }

@@ -28,10 +28,12 @@ mod wording;
 use std::sync::Arc;
 use std::thread;
 
+pub(super) use print::print_condition;
 pub use print::print_expression;
 pub(super) use wording::reworded;
 
 use super::decode::{self, Decoder, Place};
+use super::node::{Member, Node, NodeKind};
 use super::{Document, TextForm};
 use crate::diagnostic::{Code, Finding, Report, Source};
 use crate::model::condition::Subject;
@@ -57,6 +59,30 @@ pub fn parse_expression(source: &Arc<Source>, id: &SegmentId, subject: Subject) 
             Err(finding.at(source, 0..source.text.len()).into())
         }
     })
+}
+
+/// One expression as the condition of a definition; its places are those of the expression's own text.
+///
+/// # Errors
+/// Everything that is wrong with its form.
+pub(super) fn condition_of(text: &str, subject: Subject) -> Result<Node, Report> {
+    let source = Source::new("expression", text);
+    // INVARIANT: the text of the id is one.
+    let id = "expression".parse::<SegmentId>().map_err(|_| Report::default())?;
+    let document = parse_expression(&source, &id, subject)?;
+    if document.report.has_errors() {
+        return Err(document.report);
+    }
+    let NodeKind::Object(mut members) = document.root.kind else { return Err(Report::default()) };
+    members.retain(|member| ["logic", "conditions"].contains(&member.key.as_str()));
+    // What is no chain of conditions stands there as the only one.
+    if let [Member { value: Node { kind: NodeKind::Text(logic), .. }, .. }, Member { value, .. }] = members.as_slice()
+        && let ("and", NodeKind::List(conditions)) = (logic.as_str(), &value.kind)
+        && let [only] = conditions.as_slice()
+    {
+        return Ok(only.clone());
+    }
+    Ok(Node { kind: NodeKind::Object(members), span: document.root.span })
 }
 
 fn read_document(source: &Arc<Source>, id: &SegmentId, subject: Subject) -> Result<Document, Report> {

@@ -29,6 +29,11 @@ pub fn print_expression(definition: &Definition) -> Option<String> {
     }
 }
 
+/// Prints one condition as an expression, without its remarks.
+pub(in crate::syntax) fn print_condition(condition: &Condition) -> String {
+    self::condition(condition, Around::Nothing)
+}
+
 /// What stands around a condition.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Around {

@@ -126,8 +126,8 @@ fn foreign_definitions_are_validated_and_previewed() {
     assert!(two.stderr.contains("holds 2 definitions: `some`, `other`"), "{}", two.stderr);
 
     project.run(&["validate", "--dialect", "tree"]).exits(2);
-    let weighted = project.run(&["validate", "--dialect", "weighted", "tree.json"]).exits(2);
-    assert!(weighted.stderr.contains("[possible values: tree, groups, layered, audience]"), "{}", weighted.stderr);
+    let unknown = project.run(&["validate", "--dialect", "weights", "tree.json"]).exits(2);
+    assert!(unknown.stderr.contains("[possible values: tree, groups, layered, weighted, audience]"), "{}", unknown.stderr);
 }
 
 fn names_of_foreign_fields_are_configured() {

@@ -11,7 +11,7 @@ use super::meaning::{self, entries, numbers_compare};
 use super::world::{Row, World};
 use crate::generator::dice::Dice;
 
-pub(crate) const FORM: Form = Form { dialect: Dialect::Audience, write, members, shows };
+pub(crate) const FORM: Form = Form { dialect: Dialect::Audience, write, members, scores: None, shows };
 
 const COMPARISONS: [&str; 6] = ["eq", "neq", "gt", "gte", "lt", "lte"];
 

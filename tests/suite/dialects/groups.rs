@@ -10,7 +10,7 @@ use super::meaning::{self, entries, numbers_compare};
 use super::world::{Row, World};
 use crate::generator::dice::Dice;
 
-pub(crate) const FORM: Form = Form { dialect: Dialect::Groups, write, members, shows };
+pub(crate) const FORM: Form = Form { dialect: Dialect::Groups, write, members, scores: None, shows };
 
 /// A field of the form, the column behind it, what it holds, and the data types that are said of it (or none).
 struct Field {

@@ -133,6 +133,7 @@ fn settings_say_what_names_stand_for() {
         tree.pricing_page_views = { property = "stats.pricing" }
         tree.fields = { country = "address.country", tier = "attributes.tier" }
         groups.fields = { lastEmailOpenedAt = "email.opened" }
+        weighted.fields = { interests = "profile.interests", lastSeen = "seen_at", "pricePreferences.minObserved" = "cheapest" }
         audience.fields = { created_at = "signed_up_at", "feature_usage.export_pdf" = "exported_at", home-page = "page" }
         "#,
     )
@@ -153,6 +154,15 @@ fn settings_say_what_names_stand_for() {
     assert_eq!(one(custom, Dialect::Tree)["property"], "attributes.tier");
     let group = json!({"rules": [{"field": "lastEmailOpenedAt", "operator": "is_set"}]});
     assert_eq!(one(group, Dialect::Groups)["property"], "email.opened");
+    let weighted = |rule: Json| {
+        let document = json!({"Rules": [rule]}).to_string();
+        canonical(&read_one("in.json", &document, Dialect::Weighted, mapping).unwrap())["scoring"]["rules"][0]["condition"].clone()
+    };
+    let interest = json!({"Type": "CategoryInterest", "Field": "interests.tech", "Value": 1});
+    assert_eq!(weighted(interest)["property"], "profile.interests.tech");
+    assert_eq!(weighted(json!({"Type": "Recency", "Field": "any", "Value": 1}))["property"], json!({"days_since": "seen_at"}));
+    let prices = json!({"type": "PriceRange", "value": "1-2"});
+    assert_eq!(weighted(prices)["property"], json!({"mean": ["cheapest", "pricePreferences.maxObserved"]}));
     let audience = |filter: Json| one(json!({"filters": [filter]}), Dialect::Audience)["property"].clone();
     assert_eq!(audience(json!({"type": "account-tenure", "op": "gt", "value": 3})), "signed_up_at");
     assert_eq!(audience(json!({"type": "feature-usage", "field": "export-pdf", "op": "used-within", "value": 3})), "exported_at");
@@ -173,6 +183,32 @@ fn columns_decide_what_names_stand_for() {
     let created = json!({"rules": [{"field": "createdAt", "operator": "is_set"}]});
     assert_eq!(one(&created, Dialect::Groups, Some(&table))["property"], "createdAt");
     assert_eq!(one(&created, Dialect::Groups, None)["property"], "created_at");
+    let columns = [
+        ("totalSessions", ColumnType::Integer),
+        ("total_carts", ColumnType::Integer),
+        (
+            "price_preferences",
+            ColumnType::Struct(vec![
+                ("min_observed".to_owned(), ColumnType::Float),
+                ("max_observed".to_owned(), ColumnType::Float),
+            ]),
+        ),
+        ("price_traits", ColumnType::Json),
+    ];
+    let table = Table { columns: columns.into_iter().map(|(name, stored)| (name.to_owned(), stored)).collect(), data: None };
+    let property = |rule: Json| {
+        let document = json!({"rules": [rule]});
+        let mapping = Mapping { settings: &settings, users: Some(&table) };
+        let document = read_one("in.json", &document.to_string(), Dialect::Weighted, mapping).unwrap();
+        canonical(&document)["scoring"]["rules"][0]["condition"]["property"].clone()
+    };
+    let statistic = |field: &str| property(json!({"type": "Statistic", "field": field, "value": 1}));
+    assert_eq!(statistic("totalSessions"), "totalSessions");
+    assert_eq!(statistic("totalCarts"), "total_carts");
+    assert_eq!(statistic("priceTraits.likesDeals"), "price_traits.likesDeals");
+    assert_eq!(statistic("unknownColumn"), "unknownColumn");
+    let mean = json!({"mean": ["price_preferences.min_observed", "price_preferences.max_observed"]});
+    assert_eq!(property(json!({"type": "PriceRange", "value": "1-2"})), mean);
 }
 
 fn what_a_form_cannot_say_is_refused_with_its_place() {

@@ -10,7 +10,7 @@ use super::meaning::{self, entries, numbers_compare};
 use super::world::{AUDIENCE, Row, World};
 use crate::generator::dice::Dice;
 
-pub(crate) const FORM: Form = Form { dialect: Dialect::Layered, write, members, shows };
+pub(crate) const FORM: Form = Form { dialect: Dialect::Layered, write, members, scores: None, shows };
 
 fn shows() -> Vec<String> {
     let operators = ["eq", "neq", "gt", "lte", "between", "contains", "starts_with", "in", "is_true", "is_set", "is_not_set"];

@@ -10,7 +10,7 @@ use super::meaning::{self, entries, numbers_compare, without_case};
 use super::world::{COUNTS, Row, World};
 use crate::generator::dice::Dice;
 
-pub(crate) const FORM: Form = Form { dialect: Dialect::Tree, write, members, shows };
+pub(crate) const FORM: Form = Form { dialect: Dialect::Tree, write, members, scores: None, shows };
 
 const COMPARISONS: [&str; 6] = [">", ">=", "<", "<=", "=", "!="];
 

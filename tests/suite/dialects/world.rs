@@ -53,6 +53,7 @@ impl World {
             "score": "float", "opted_in": "boolean", "tags": {"list": "text"}, "status": "text", "first_name": "text",
             "loginCount": "integer", "created_at": "timestamp", "last_active_at": "text", "last_email_opened_at": "timestamp",
             "birth_day": "date", "attributes": "json", "feature_usage": "json",
+            "lastSeen": "timestamp", "pricePreferences": "json", "interests": "json", "traits": "json",
         });
         if has_counts {
             COUNTS.iter().for_each(|count| columns[*count] = json!("integer"));
@@ -141,6 +142,16 @@ fn user(dice: &mut Dice, clock: &Clock, index: usize, has_counts: bool) -> Row {
         "attributes": attributes.to_string(),
         "feature_usage": if dice.chance(10) { Json::Null } else { json!(usage.to_string()) },
     });
+    row["lastSeen"] = some_instant(dice, clock);
+    let share =
+        |dice: &mut Dice| maybe(dice, &[json!(0.15), json!(0.31), json!(0.72), json!(1), json!("0.4"), json!(-0.5), json!("much")]);
+    let interests = json!({"tech": share(dice), "home": share(dice)});
+    row["interests"] = json!(interests.to_string());
+    let price = |dice: &mut Dice| maybe(dice, &[json!(0), json!(50.25), json!(100), json!(2_500), json!("10000"), json!(30_000.5)]);
+    let prices = json!({"minObserved": price(dice), "maxObserved": price(dice)});
+    row["pricePreferences"] = json!(prices.to_string());
+    let trait_of = |dice: &mut Dice| maybe(dice, &[json!(true), json!(false), json!("TRUE"), json!("no")]);
+    row["traits"] = json!(json!({"prefersDeals": trait_of(dice)}).to_string());
     if has_counts {
         for count in COUNTS {
             row[count] = maybe(dice, &[0, 1, 2, 3, 5, 10, 12].map(|count| json!(count)));

@@ -21,6 +21,9 @@ use dice::Dice;
 /// Segments of a batch, besides the static and the paused one.
 const SEGMENTS: usize = 14;
 
+/// How many of a hundred segments score.
+const SCORED: usize = 30;
+
 /// A batch, and which combinations its definitions show.
 pub(crate) struct Generated {
     pub(crate) scenario: Scenario,
@@ -60,6 +63,7 @@ pub(crate) fn generate(seed: u64, batch: u64) -> Generated {
         stored: stored_members(),
         segments,
         expected: BTreeMap::new(),
+        expected_scores: BTreeMap::new(),
         tables: data.tables,
     };
     Generated { scenario, combinations: shown }
@@ -118,10 +122,37 @@ fn segment(
         }
         conditions
     };
-    segment["logic"] = json!(*author.dice.pick(&["and", "or"]));
-    segment["conditions"] = json!(conditions);
+    if author.dice.chance(SCORED) {
+        segment["scoring"] = scoring(author, conditions);
+    } else {
+        segment["logic"] = json!(*author.dice.pick(&["and", "or"]));
+        segment["conditions"] = json!(conditions);
+    }
     author.written.push((format!("s{number}"), subject));
     segment
+}
+
+/// A scoring whose rules hold the conditions.
+fn scoring(author: &mut Author<'_>, conditions: Vec<Json>) -> Json {
+    let mut rules = Vec::new();
+    for condition in conditions {
+        let mut rule = json!({"condition": condition});
+        if author.dice.chance(70) {
+            // The first weight is above 0, so that one of them is.
+            let weights = [0.6, 0.2, 1.0, 3.0, 1e-9, 0.1, 0.0];
+            let choice = if rules.is_empty() { &weights[..6] } else { &weights[..] };
+            rule["weight"] = json!(*author.dice.pick(choice));
+        }
+        rules.push(rule);
+    }
+    let mut scoring = json!({"rules": rules});
+    if author.dice.chance(70) {
+        scoring["combination"] = json!(*author.dice.pick(&["all", "any", "weighted", "weighted"]));
+    }
+    if author.dice.chance(80) {
+        scoring["threshold"] = json!(*author.dice.pick(&[0.0, 0.001, 0.1, 0.25, 0.333333333, 0.5, 0.6, 0.75, 1.0]));
+    }
+    scoring
 }
 
 /// A condition of some depth.

@@ -10,6 +10,7 @@ use segmenta::model::decimal::Decimal;
 use segmenta::model::operator::{Operator, ValueType};
 use segmenta::model::property::{DatePart, Property, PropertyPath};
 use segmenta::model::schedule::Schedule;
+use segmenta::model::scoring::{Combination, Scoring, ScoringRule};
 use segmenta::model::segment::{Definition, Kind, Rule, Status};
 use segmenta::model::value::Literal;
 use segmenta::model::window::{Anchor, DateExpr, Duration, Offset, Truncation, Unit, Window};
@@ -134,7 +135,25 @@ fn logic() -> impl Strategy<Value = Logic> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    (logic(), prop::collection::vec(condition(), 1..4)).prop_map(|(logic, conditions)| Rule::Conditions { logic, conditions })
+    let conditions = (logic(), prop::collection::vec(condition(), 1..4));
+    prop_oneof![
+        4 => conditions.prop_map(|(logic, conditions)| Rule::Conditions { logic, conditions }),
+        1 => scoring().prop_map(Rule::Scoring),
+    ]
+}
+
+fn scoring() -> impl Strategy<Value = Scoring> {
+    let combination = prop::sample::select(vec![Combination::All, Combination::Any, Combination::Weighted]);
+    let rule = (condition(), option(percent()), option(text(0))).prop_map(|(condition, weight, description)| ScoringRule {
+        condition,
+        weight,
+        description,
+    });
+    (combination, option(percent()), prop::collection::vec(rule, 1..4)).prop_map(|(combination, threshold, rules)| Scoring {
+        combination,
+        threshold,
+        rules,
+    })
 }
 
 fn condition() -> impl Strategy<Value = Condition> {

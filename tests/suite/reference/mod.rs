@@ -9,6 +9,7 @@ mod examples;
 pub(crate) mod events;
 pub(crate) mod json;
 pub(crate) mod read;
+pub(crate) mod score;
 pub(crate) mod value;
 
 use std::cmp::Ordering;
@@ -71,6 +72,20 @@ pub(crate) fn evaluate(
     segments.iter().map(|segment| (segment.id().clone(), evaluator.members(segment))).collect()
 }
 
+/// The score of every subject of the universe in each segment that scores.
+pub(crate) fn evaluate_scores(
+    segments: &[&CheckedSegment],
+    tables: &MemoryTables,
+    context: Context<'_>,
+) -> BTreeMap<SegmentId, BTreeMap<String, BigDecimal>> {
+    let evaluator = Evaluator::new(segments, tables, context);
+    let scored = segments.iter().filter_map(|segment| match segment.rule() {
+        CheckedRule::Scoring(scoring) => Some((segment.id().clone(), evaluator.scores(segment.subject(), scoring))),
+        CheckedRule::Static | CheckedRule::Conditions(_) => None,
+    });
+    scored.collect()
+}
+
 /// The subjects for which each node of a segment's definition holds.
 pub(crate) fn evaluate_nodes(
     segment: &CheckedSegment,
@@ -80,8 +95,12 @@ pub(crate) fn evaluate_nodes(
 ) -> BTreeMap<DocPath, BTreeSet<String>> {
     let evaluator = Evaluator::new(segments, tables, context);
     let mut found = BTreeMap::new();
-    if let CheckedRule::Conditions(condition) = segment.rule() {
-        let mut waiting = vec![condition];
+    let mut waiting: Vec<&CheckedCondition> = match segment.rule() {
+        CheckedRule::Static => Vec::new(),
+        CheckedRule::Conditions(condition) => vec![condition],
+        CheckedRule::Scoring(scoring) => scoring.rules.iter().map(|rule| &rule.condition).collect(),
+    };
+    {
         while let Some(node) = waiting.pop() {
             found.insert(node.path().clone(), evaluator.matching(segment.subject(), node));
             match node {
@@ -147,6 +166,10 @@ impl<'a> Evaluator<'a> {
         match segment.rule() {
             CheckedRule::Static => self.stored_members(segment.id(), segment.subject()),
             CheckedRule::Conditions(condition) => self.matching(segment.subject(), condition),
+            CheckedRule::Scoring(scoring) => {
+                let scores = self.scores(segment.subject(), scoring).into_iter();
+                scores.filter(|(_, found)| score::is_enough(found, scoring)).map(|(id, _)| id).collect()
+            }
         }
     }
 
@@ -270,16 +293,20 @@ impl<'a> Evaluator<'a> {
 
     /// The products of which members of the segment have as many events as asked for.
     fn signalled(&self, signal: &CheckedSignal) -> BTreeSet<String> {
+        let seen = self.signals(signal).into_iter();
+        seen.filter(|(_, seen)| compare::holds(Some(seen), &signal.test, &self.calendar)).map(|(id, _)| id).collect()
+    }
+
+    /// What members of the segment did with each product, as a number.
+    fn signals(&self, signal: &CheckedSignal) -> BTreeMap<String, Seen> {
         let members = self.referenced(&signal.segment_id, Subject::User);
         let table = self.catalog.events.as_ref().expect("a checked segment has its table");
         let events = events::by_key(&self.tables.events, table, &signal.product, &self.calendar);
-        let products = self.products.subjects.keys();
-        let holds = |id: &&String| {
-            let of_product = events.get(*id).map(Vec::as_slice).unwrap_or_default();
-            let seen = events::signal(of_product, signal, &members, table, &self.calendar);
-            compare::holds(Some(&seen), &signal.test, &self.calendar)
+        let seen = |id: &String| {
+            let of_product = events.get(id).map(Vec::as_slice).unwrap_or_default();
+            (id.clone(), events::signal(of_product, signal, &members, table, &self.calendar))
         };
-        products.filter(holds).cloned().collect()
+        self.products.subjects.keys().map(seen).collect()
     }
 
     fn leaf_holds(&self, individual: &Individual, leaf: &CheckedLeaf) -> bool {

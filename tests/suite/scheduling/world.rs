@@ -370,6 +370,7 @@ impl WorldBackend {
             Formula::Not(inner) => !below(inner),
             Formula::Leaf(Leaf::Output(index)) => outputs[*index].0.contains(id),
             Formula::Leaf(Leaf::Rank(_) | Leaf::Compare(_)) => panic!("this world ranks and compares nobody"),
+            Formula::Leaf(Leaf::Score(_)) => panic!("this world scores nobody"),
             Formula::Leaf(Leaf::Given(index)) => given[*index].0.contains(id),
             Formula::Leaf(Leaf::Test(index)) => match &batch.features[batch.tests[*index].feature] {
                 BatchFeature::Attribute(Value::Stored(access, _)) => self.world.tables().columns[&access.column].contains(id),
@@ -393,7 +394,7 @@ impl Backend for WorldBackend {
             tables.in_progress += 1;
             tables.most_in_progress = tables.most_in_progress.max(tables.in_progress);
             let names = batch.outputs.iter().map(|output| match &output.name {
-                OutputName::Segment(id) | OutputName::Node(id, _) => id.to_string(),
+                OutputName::Segment(id) | OutputName::Node(id, _) | OutputName::Degree(id, _) => id.to_string(),
             });
             tables.evaluations.push((batch.as_of, names.collect()));
             if tables.stops_when_evaluating {

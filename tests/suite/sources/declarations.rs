@@ -269,6 +269,7 @@ fn batch_of(features: Vec<BatchFeature>) -> Batch {
     };
     Batch {
         rankings: Vec::new(),
+        scores: Vec::new(),
         subject: Subject::User,
         as_of: "2026-01-01T00:00:00Z".parse().unwrap(),
         timezone: "UTC".to_owned(),

@@ -3,7 +3,11 @@
 use super::*;
 
 pub(super) fn trials() -> Vec<Trial> {
-    named(&[("profiles", profiles), ("profiles_of_json_and_maps", profiles_of_json_and_maps)])
+    named(&[
+        ("profiles", profiles),
+        ("profiles_of_json_and_maps", profiles_of_json_and_maps),
+        ("profiles_tell_what_they_leave_out", profiles_tell_what_they_leave_out),
+    ])
 }
 
 /// The properties of a profile, as `property: type, missing; value×rows`.
@@ -79,5 +83,29 @@ fn profiles_of_json_and_maps() -> Outcome {
         "props.n: number or text, 1 missing; 1×2",
     ];
     assert_eq!(shown(&found), expected);
+    Ok(())
+}
+
+fn profiles_tell_what_they_leave_out() -> Outcome {
+    let many: Vec<String> = (0..200).map(|key| format!("\"k{key}\":1")).collect();
+    let wide = format!("{{{}}}", many.join(","));
+    let profiled = |props: &[&str]| {
+        let ids: Vec<_> = (0..i64::try_from(props.len()).unwrap()).collect();
+        let at = vec!["2024-01-01"; props.len()];
+        let stored = batch(vec![("id", ints(&ids)), ("at", texts(&at)), ("props", texts(props))]);
+        let batches = MemoryTables { events: vec![stored], ..MemoryTables::default() };
+        let configured = events("", "event_type = \"props.kind\"\ndata = \"props\"");
+        let tables = run(Tables::from_batches(&configured, &batches, &EngineSettings::default()))?;
+        run(profile(&tables, TableRole::Events))
+    };
+    let all = profiled(&["{\"kind\":\"view\",\"empty\":{},\"deep\":{\"none\":{}}}", "{}"])?;
+    let properties = shown(&all);
+    assert_eq!(properties.iter().filter(|line| line.contains("object")).count(), 2, "an empty object is a value: {properties:?}");
+    assert_eq!((all.crowded, all.more_event_types), (vec![], false));
+    assert_eq!(profiled(&[&wide])?.crowded, ["props"]);
+    let kinds: Vec<String> = (0..10_000).map(|kind| format!("{{\"kind\":\"k{kind}\"}}")).collect();
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    assert!(profiled(&kinds)?.more_event_types);
+    assert!(!profiled(&kinds[1..])?.more_event_types);
     Ok(())
 }

@@ -69,6 +69,11 @@ impl Sample {
         })
     }
 
+    /// Columns below which there may be more paths than are kept.
+    pub(super) fn crowded(&self) -> Vec<String> {
+        self.below.iter().filter(|(_, paths)| **paths >= PATHS).map(|(column, _)| column.clone()).collect()
+    }
+
     pub(super) fn add(&mut self, batch: &RecordBatch, table: &Table) -> Result<(), ArrowError> {
         self.rows += count(batch.num_rows());
         for (name, stored) in &table.columns {
@@ -143,6 +148,8 @@ impl Sample {
             Value::Number(number) => self.see(path, "number", Some(&number.to_string())),
             Value::String(text) => self.see(path, "text", Some(text)),
             Value::Array(_) => self.see(path, "array", None),
+            // Nothing stands below it, so that it is a value itself.
+            Value::Object(members) if members.is_empty() && path.len() > 1 => self.see(path, "object", None),
             Value::Object(members) if path.len() <= DEPTH => {
                 for (key, member) in members {
                     path.push(key.clone());

@@ -96,6 +96,7 @@ impl World {
         let tests = tests.into_iter().enumerate().map(|(feature, test)| BatchTest { feature, test }).collect();
         Batch {
             rankings: Vec::new(),
+            scores: Vec::new(),
             subject: Subject::User,
             as_of: instant(AS_OF),
             timezone: self.timezone().to_owned(),
