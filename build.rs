@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-#[expect(clippy::print_stdout, reason = "Cargo reads its instructions there")]
 #[expect(clippy::disallowed_methods, reason = "Cargo names the folder for the result in the environment")]
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries");

@@ -126,6 +126,8 @@ mod tests {
     fn what_is_referred_to_comes_along() {
         let chosen = choose(&["win-back".to_owned()]).unwrap();
         assert_eq!(names(&chosen), ["lapsed-buyers", "needs-attention", "unreachable", "win-back"]);
+        let chosen = choose(&["bought-by-vips".to_owned()]).unwrap();
+        assert_eq!(names(&chosen), ["bought-by-vips", "vip-customers"]);
         let starters = choose(&[]).unwrap();
         assert!(STARTERS.iter().all(|name| names(&starters).contains(name)), "{:?}", names(&starters));
         assert!(names(&starters).contains(&"lapsed-buyers"));

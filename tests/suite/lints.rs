@@ -14,7 +14,7 @@ use crate::language::catalog;
 type Test = fn() -> Result<(), Failed>;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 12] = [
+    let tests: [(&str, Test); 13] = [
         ("conditions_that_exclude_each_other_never_hold", conditions_that_exclude_each_other),
         ("alternatives_that_leave_nothing_out_always_hold", alternatives_that_leave_nothing_out),
         ("conditions_that_nothing_decides_are_told_alone", conditions_that_nothing_decides),
@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("segments_that_differ_in_one_condition_are_told", segments_that_differ_in_one_condition),
         ("what_the_data_has_nothing_of_is_told", what_the_data_has_nothing_of),
         ("what_was_not_looked_at_is_not_told", what_was_not_looked_at),
+        ("what_is_nested_is_looked_at", what_is_nested_is_looked_at),
         ("what_is_said_of_conditions_by_chance_is_so", truth::what_is_said_is_so),
     ];
     tests.into_iter().map(|(name, test)| Trial::test(format!("lints::{name}"), test)).collect()
@@ -453,6 +454,40 @@ fn what_the_data_has_nothing_of() -> Result<(), Failed> {
         found(&report(&[document(listed)], Some(&facts()))),
         ["unseen-event-type /conditions/0/by/event_type/1", "unseen-property /conditions/0/by/where/0/not/property"]
     );
+    Ok(())
+}
+
+/// Leaves that hold others, and scores.
+fn what_is_nested_is_looked_at() -> Result<(), Failed> {
+    let told = |rule: &str| found(&report(&[document(&format!(r#"{{"id": "a", {rule}}}"#))], Some(&facts())));
+    let sequence = r#""logic": "and", "conditions": [{"type": "sequence", "window": {"last": "1y"}, "same": ["properties.session"], "steps": [
+        {"event_type": "page_viewed"}, {"event_type": "nothing", "where": [{"property": "price", "operator": "gt", "value": 5},
+        {"property": "price", "operator": "lt", "value": 4}]}]}]"#;
+    assert_eq!(
+        told(sequence),
+        [
+            "long-window /conditions/0/window",
+            "unseen-property /conditions/0/same/0",
+            "unseen-event-type /conditions/0/steps/1/event_type/0",
+            "never-holds /conditions/0/steps/1/where/1"
+        ]
+    );
+    let compared = r#""logic": "and", "conditions": [{"type": "compare", "left": {"type": "event", "event_type": "nothing"}, "operator": "gt",
+        "right": {"property": "plan_price"}}]"#;
+    assert_eq!(
+        told(compared),
+        ["unseen-event-type /conditions/0/left/event_type/0", "unseen-property /conditions/0/right/property"]
+    );
+    let scored = |second: &str| {
+        format!(
+            r#""scoring": {{"rules": [{{"condition": {{"logic": "and", "conditions": [
+            {{"type": "user_attribute", "property": "visits", "operator": "gt", "value": 5}}, {second}]}}}}]}}"#
+        )
+    };
+    let near = r#"{"type": "user_attribute", "property": "visits", "operator": "lt", "value": 3}"#;
+    assert!(told(&scored(near)).is_empty(), "both may be near");
+    let same = r#"{"type": "user_attribute", "property": "visits", "operator": "gt", "value": 5.0}"#;
+    assert_eq!(told(&scored(same)), ["repeated-condition /scoring/rules/0/condition/conditions/1"]);
     Ok(())
 }
 

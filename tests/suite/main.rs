@@ -13,6 +13,7 @@ mod documentation;
 mod engine;
 mod evaluators;
 mod expressions;
+mod fuzzed;
 mod generated;
 mod generator;
 mod golden;
@@ -44,6 +45,7 @@ fn main() {
         differential::trials(),
         documentation::trials(),
         expressions::trials(),
+        fuzzed::trials(),
         generated::trials(),
         golden::trials(),
         language::trials(),

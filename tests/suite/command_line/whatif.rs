@@ -81,6 +81,8 @@ fn a_diff_is_the_difference_of_two_previews() {
         ("cart-abandoners", "\"last\": \"2w\"", "\"last\": \"1m\""),
         ("win-back", "\"not_in\"", "\"in\""),
         ("trending", "\"value\": 4", "\"value\": 6"),
+        ("ready-to-buy", "0.55", "0.7"),
+        ("bought-by-vips", "purchased_by_segment", "viewed_by_segment"),
     ] {
         let text = std::fs::read_to_string(format!("{root}/queries/{id}.json")).unwrap();
         let changed = text.replace(from, to);
