@@ -80,6 +80,8 @@ struct Definition {
     /// Who is in the segment.
     #[schemars(length(min = 1))]
     conditions: Option<Vec<Condition>>,
+    /// How well subjects fit, and from which score on they are in the segment; instead of `logic` and `conditions`.
+    scoring: Option<Scoring>,
     /// An object of the author's own; carried, never read.
     metadata: Option<BTreeMap<String, Value>>,
 }
@@ -113,6 +115,55 @@ enum Subject {
 enum Logic {
     And,
     Or,
+}
+
+/// Rules with weights, whose degrees make a score.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, example = example_of_scoring())]
+#[expect(dead_code, reason = "the type is its schema")]
+struct Scoring {
+    /// How the degrees of the rules become one score; `weighted` when it is left out.
+    combination: Option<Combination>,
+    /// Members are the subjects whose score is at least this; 0.3 when it is left out.
+    #[schemars(range(min = 0, max = 1))]
+    threshold: Option<f64>,
+    /// What the score is made of.
+    #[schemars(length(min = 1))]
+    rules: Vec<ScoringRule>,
+}
+
+fn example_of_scoring() -> Value {
+    json!({
+        "threshold": 0.35,
+        "rules": [
+            {"condition": {"type": "user_attribute", "property": "interests.tech", "operator": "gte", "value": 0.4}, "weight": 0.6},
+            {"condition": {"type": "event", "event_type": "order_completed", "operator": "gte", "value": 3}, "weight": 0.4}
+        ]
+    })
+}
+
+/// `weighted`: the mean of the degrees by weight; `all`: the least degree; `any`: the greatest.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the type is its schema")]
+enum Combination {
+    Weighted,
+    All,
+    Any,
+}
+
+/// One rule of a scoring.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is its schema")]
+struct ScoringRule {
+    /// What is graded.
+    condition: Condition,
+    /// How much it counts; 1 when it is left out.
+    #[schemars(range(min = 0))]
+    weight: Option<f64>,
+    /// A remark; carried, never read.
+    description: Option<String>,
 }
 
 /// A node of the rule.

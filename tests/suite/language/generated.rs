@@ -149,7 +149,8 @@ fn scoring() -> impl Strategy<Value = Scoring> {
         weight,
         description,
     });
-    (combination, option(percent()), prop::collection::vec(rule, 1..4)).prop_map(|(combination, threshold, rules)| Scoring {
+    let threshold = r"1|0(\.[0-9]{1,9})?".prop_map(|digits| digits.parse().unwrap());
+    (combination, option(threshold), prop::collection::vec(rule, 1..4)).prop_map(|(combination, threshold, rules)| Scoring {
         combination,
         threshold,
         rules,
