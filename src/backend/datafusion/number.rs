@@ -173,7 +173,9 @@ impl Kernel for Canonical {
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let keys = argument(arguments, 0)?.as_primitive::<Decimal128Type>();
-        Ok(Arc::new(keys.unary::<_, Decimal128Type>(canonical).with_data_type(key_type())))
+        // What stands in the place of NULL is no key.
+        let canonical: Decimal128Array = keys.iter().map(|key| key.map(canonical)).collect();
+        Ok(Arc::new(canonical.with_data_type(key_type())))
     }
 }
 
