@@ -162,17 +162,42 @@ fn lower_compare(compare: &CheckedCompare) -> Formula<SubjectTest> {
         Some(positive) => (positive, true),
         None => (compare.operator, false),
     };
-    let comparator = match operator {
-        Operator::Gt => Comparator::Gt,
-        Operator::Gte => Comparator::Gte,
-        Operator::Lt => Comparator::Lt,
-        Operator::Lte => Comparator::Lte,
-        // INVARIANT: `check` lets no operator through but these and `eq`.
-        _ => Comparator::Eq,
-    };
     let (left, right) = (lower_quantity(&compare.left), lower_quantity(&compare.right));
-    let formula = Formula::Leaf(SubjectTest::Compare(Comparison { left, comparator, right, factor: compare.factor.clone() }));
+    let formula = match comparator_of(operator) {
+        Some(comparator) => {
+            Formula::Leaf(SubjectTest::Compare(Comparison { left, comparator, right, factor: compare.factor.clone() }))
+        }
+        // INVARIANT: `check` lets no other operator stand between two numbers.
+        None => Formula::Constant(false),
+    };
     if negative { negate(formula) } else { formula }
+}
+
+/// How an operator compares two values, when it does.
+fn comparator_of(operator: Operator) -> Option<Comparator> {
+    match operator {
+        Operator::Eq => Some(Comparator::Eq),
+        Operator::Gt => Some(Comparator::Gt),
+        Operator::Gte => Some(Comparator::Gte),
+        Operator::Lt => Some(Comparator::Lt),
+        Operator::Lte => Some(Comparator::Lte),
+        Operator::Neq
+        | Operator::Between
+        | Operator::NotBetween
+        | Operator::In
+        | Operator::NotIn
+        | Operator::Contains
+        | Operator::DoesNotContain
+        | Operator::StartsWith
+        | Operator::EndsWith
+        | Operator::Matches
+        | Operator::IsSet
+        | Operator::IsNotSet
+        | Operator::IsTrue
+        | Operator::IsFalse
+        | Operator::ContainsAny
+        | Operator::ContainsAll => None,
+    }
 }
 
 fn lower_sequence(sequence: &CheckedSequence) -> SequenceFeature {

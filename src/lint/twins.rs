@@ -42,12 +42,22 @@ impl Side<'_> {
     }
 }
 
+/// Rules that hold for nobody, or for everybody, have nothing in common but that.
+fn tells_subjects_apart(rule: &LogicalRule) -> bool {
+    match rule {
+        LogicalRule::Static | LogicalRule::Formula(Formula::Constant(_)) => false,
+        LogicalRule::Formula(Formula::All(_) | Formula::Any(_) | Formula::AtLeast { .. } | Formula::Not(_) | Formula::Leaf(_)) => {
+            true
+        }
+    }
+}
+
 /// What is to be said of segments that are like others: of each at most once, and of sameness rather than of likeness.
 pub(super) fn twins<'a>(segments: impl Iterator<Item = &'a CheckedSegment>, probes: &Probes) -> Vec<Twin<'a>> {
     let sides: Vec<Side<'a>> = segments
         .filter(|segment| segment.definition().status != Status::Archived)
         .map(|checked| Side { checked, logical: normalize(lower(checked)) })
-        .filter(|side| side.logical.rule != LogicalRule::Static)
+        .filter(|side| tells_subjects_apart(&side.logical.rule))
         .collect();
     let mut same: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, side) in sides.iter().enumerate() {

@@ -110,7 +110,7 @@ struct Planner<'a> {
     rankings: HashMap<BatchRanking, usize>,
     scores: HashMap<Scored<Leaf>, usize>,
     comparisons: HashMap<BatchComparison, usize>,
-    /// Leaves of segments that stand in the batch.
+    /// Outputs of segments that stand in the batch.
     segments: HashMap<SegmentId, Leaf>,
     /// Segments whose references are being planned, outermost first.
     open: Vec<SegmentId>,
@@ -181,17 +181,11 @@ impl Planner<'_> {
         of.iter().map(|formula| self.formula(formula)).collect()
     }
 
+    /// What a reference means is the same whether the segment is asked for as well or not.
     fn reference(&mut self, id: &SegmentId) -> Result<Leaf, PlanError> {
-        if let Some(leaf) = self.segments.get(id) {
-            return Ok(*leaf);
-        }
         match self.references.get(id) {
             Some(Reference::Evaluated(formula)) => self.segment(id, formula),
-            Some(Reference::Stored) => {
-                let leaf = Leaf::Given(self.given(id));
-                self.segments.insert(id.clone(), leaf);
-                Ok(leaf)
-            }
+            Some(Reference::Stored) => Ok(Leaf::Given(self.given(id))),
             None => match self.requested.get(id) {
                 Some(formula) => self.segment(id, formula),
                 None => Err(PlanError::UnknownReference(id.clone())),
@@ -372,6 +366,23 @@ mod tests {
         assert_eq!(batch.given, [id("s")]);
         let expected = [Leaf::Output(0), Leaf::Output(1), Leaf::Given(0)].map(Formula::Leaf);
         assert_eq!(batch.outputs[2].formula, Formula::All(expected.to_vec()));
+    }
+
+    #[test]
+    fn a_reference_means_stored_members_though_the_rule_is_asked_for_too() {
+        let references = BTreeMap::from([(id("p"), Reference::Stored)]);
+        for requests in [
+            [request("a", member("p")), request("p", orders_at_least(1))],
+            [request("p", orders_at_least(1)), request("a", member("p"))],
+        ] {
+            let batch = plan(Subject::User, &requests, &references, &calendar(), "UTC").unwrap();
+            let formula = |name: &str| {
+                let wanted = OutputName::Segment(id(name));
+                batch.outputs.iter().find(|output| output.name == wanted).map(|output| output.formula.clone())
+            };
+            assert_eq!(formula("a"), Some(Formula::Leaf(Leaf::Given(0))));
+            assert_eq!(formula("p"), Some(Formula::Leaf(Leaf::Test(0))));
+        }
     }
 
     #[test]

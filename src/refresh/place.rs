@@ -9,7 +9,7 @@ use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, ReadySegment, is_evaluated};
 use super::error::Error;
 use crate::backend::{Backend, BackendError, Evaluation, MemberSet};
-use crate::ir::LogicalRule;
+use crate::ir::{Formula, LogicalRule, SubjectTest};
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
@@ -80,12 +80,12 @@ impl<B: Backend> Opened<B> {
         Ok(plan(subject, requests, &references, calendar, &self.backend.catalog().timezone)?)
     }
 
-    /// The segments of other subjects whose members a batch is given, and that are evaluated rather than read: users whose signals
-    /// products ask for.
+    /// The segments of users whose members a batch of products is given, for their signals. Those that are stored are asked for too:
+    /// only who is in the universe of the users counts.
     #[must_use]
     pub fn audiences(&self, batch: &Batch) -> Vec<Request> {
         let audience = |id| match &self.definitions.segments.get(id)?.form {
-            Form::Ready(ready) if ready.record.subject != batch.subject && is_evaluated(ready) => request_for(ready),
+            Form::Ready(ready) if ready.record.subject != batch.subject => Some(membership_of(ready)),
             Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
         };
         batch.given.iter().filter_map(audience).collect()
@@ -184,6 +184,20 @@ pub fn request_for(ready: &ReadySegment) -> Option<Request> {
         LogicalRule::Static => None,
         LogicalRule::Formula(formula) => {
             Some(Request { name: OutputName::Segment(ready.logical.id.clone()), formula: formula.clone() })
+        }
+    }
+}
+
+/// The request for the members of a segment as others see them: by its rule, or for a static or paused one as they are stored, as far as
+/// they are in the universe.
+#[must_use]
+pub fn membership_of(ready: &ReadySegment) -> Request {
+    let id = ready.logical.id.clone();
+    match &ready.logical.rule {
+        LogicalRule::Formula(formula) if is_evaluated(ready) => Request { name: OutputName::Segment(id), formula: formula.clone() },
+        LogicalRule::Formula(_) | LogicalRule::Static => {
+            let formula = Formula::Leaf(SubjectTest::Member(id.clone()));
+            Request { name: OutputName::Segment(id), formula }
         }
     }
 }

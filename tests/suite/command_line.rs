@@ -253,6 +253,14 @@ fn an_evaluation_agrees_with_the_memberships() {
     }
     let named = project.run(&["evaluate", "--subject", "u4", BUYERS, "--format", "json"]).ok().json();
     assert_eq!(named, json!([{ "segment_id": BUYERS, "subject": "user", "matches": false, "score": null }]));
+    // A paused segment has the members that it has, whatever its rule says, and so has it for those that refer to it.
+    let paused = r#"{"id": "buyers", "status": "paused", "logic": "and", "conditions": [{"not": {"type": "everyone"}}]}"#;
+    project.write("queries/buyers.json", paused);
+    for asked in [[BIG, BUYERS], [BUYERS, BIG]] {
+        let found = project.run(&["evaluate", "--subject", "u1", asked[0], asked[1], "--format", "json"]).ok().json();
+        let row = |id: &str| json!({ "segment_id": id, "subject": "user", "matches": true, "score": null });
+        assert_eq!(found, json!([row(BIG), row(BUYERS)]));
+    }
 }
 
 fn validation_tells_every_error_with_its_place() {

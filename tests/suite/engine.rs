@@ -179,18 +179,19 @@ impl Engine {
 
     /// The members that a batch is given: stored ones, and those of evaluated segments of users that products ask for.
     fn given(&self, batch: &Batch, order: Order<'_>, lowering: Lowering) -> Result<Vec<LocalMembers>, String> {
-        let is_audience = |id: &SegmentId| {
-            dynamic(order, lowering).any(|(segment, _)| {
-                segment.id() == id && segment.subject() != batch.subject && segment.definition().status == Status::Active
-            })
+        let audience = |id: &SegmentId| {
+            let segment = order.segments.iter().find(|segment| segment.id() == id && segment.subject() != batch.subject)?;
+            let by_rule = dynamic(order, lowering).find(|(segment, _)| segment.id() == id);
+            let by_rule = by_rule.filter(|_| segment.definition().status == Status::Active).map(|(_, formula)| formula);
+            let formula = by_rule.unwrap_or_else(|| Formula::Leaf(SubjectTest::Member(id.clone())));
+            Some(Request { name: OutputName::Segment(id.clone()), formula })
         };
         let nobody = BTreeSet::new();
         let mut given = Vec::new();
         for id in &batch.given {
-            if is_audience(id) {
-                let asked = BTreeSet::from([id.clone()]);
-                let found = self.segments(Subject::User, order, &asked, lowering)?;
-                let name = OutputName::Segment(id.clone());
+            if let Some(request) = audience(id) {
+                let name = request.name.clone();
+                let found = self.requests(Subject::User, order, &[request], lowering)?;
                 let members = found.outputs.into_iter().find_map(|(found, members)| (found == name).then_some(members));
                 given.push(local(&members.ok_or("an audience without members")?));
             } else {

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, and, c
 use super::assembly::IN_UNIVERSE;
 use super::form::{Form, Typed, decimal_at};
 use super::function::{Kernel, argument, call};
+use super::number::Canonical;
 use super::reads::{named, with_columns};
 use crate::model::condition::{RankOrder, TopShare};
 use crate::model::decimal::Decimal;
@@ -45,7 +46,9 @@ pub(super) fn ranking_column(index: usize) -> String {
 pub(super) fn key(value: &Typed, present: Option<&Typed>) -> Result<Expr> {
     let expr = value.expr.clone();
     let key = match &value.form {
-        Form::Integer | Form::Unsigned | Form::Float | Form::Decimal { .. } | Form::Mixed | Form::Age { .. } => expr,
+        Form::Integer | Form::Unsigned | Form::Float | Form::Decimal { .. } | Form::Age { .. } => expr,
+        // A whole double is the integer: they share a place.
+        Form::Mixed => call(Canonical, vec![expr]),
         Form::Average { count } => call(QuotientKey, vec![expr, count.as_ref().clone()]),
         Form::Text | Form::Boolean | Form::Instant | Form::List(_) | Form::Stored => {
             return plan_err!("a ranking by {:?}", value.form);

@@ -16,7 +16,7 @@ use crate::model::segment::Status;
 use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::definitions::{Definitions, Form};
-use crate::refresh::place::{calendar_of, request_for};
+use crate::refresh::place::{calendar_of, membership_of};
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -83,14 +83,14 @@ fn note_invalid(context: &Context, definitions: &Definitions) {
     }
 }
 
-/// The segments of a kind of subject that a rule decides: those that were asked for, or all that are active.
+/// The segments of a kind of subject that were asked for, or all that are listed; static and paused ones with the members that they have.
 fn requests_of(definitions: &Definitions, subject: Subject, asked: Option<&BTreeSet<SegmentId>>) -> Vec<Request> {
     let mut requests = Vec::new();
     for (id, known) in &definitions.segments {
         let Form::Ready(ready) = &known.form else { continue };
-        let is_asked = asked.map_or(ready.record.status == Status::Active, |asked| asked.contains(id));
+        let is_asked = asked.map_or(ready.record.status != Status::Archived, |asked| asked.contains(id));
         if is_asked && ready.record.subject == subject {
-            requests.extend(request_for(ready));
+            requests.push(membership_of(ready));
         }
     }
     requests

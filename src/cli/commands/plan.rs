@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::render::{Column, Document, Listing};
 use crate::model::condition::Subject;
-use crate::plan::Request;
+use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::place::{calendar_of, request_for};
 
@@ -25,16 +25,30 @@ pub(crate) async fn execute(context: &Context, arguments: &PlanArguments) -> Res
     let as_of = context.as_of(tenant, arguments.as_of);
     let named = context.open_named(tenant, &arguments.segments).await?;
     let mut rows = Vec::new();
-    for subject in [Subject::User, Subject::Product] {
-        let of_subject = || named.ready().filter(|ready| ready.record.subject == subject);
-        let requests: Vec<Request> = of_subject().filter_map(request_for).collect();
+    let calendar = calendar_of(tenant, as_of);
+    let requests_of = |subject: Subject| -> Vec<Request> {
+        named.ready().filter(|ready| ready.record.subject == subject).filter_map(request_for).collect()
+    };
+    let products = requests_of(Subject::Product);
+    let mut users = requests_of(Subject::User);
+    // Users whose signals products ask for are evaluated first.
+    for audience in named.opened.audiences(&named.opened.plan(Subject::Product, &products, &calendar)?) {
+        if users.iter().all(|request| request.name != audience.name) {
+            users.push(audience);
+        }
+    }
+    for (subject, requests) in [(Subject::User, users), (Subject::Product, products)] {
         if requests.is_empty() {
             continue;
         }
-        let batch = named.opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
+        let batch = named.opened.plan(subject, &requests, &calendar)?;
         let shown = named.opened.backend.show_plan(&batch).await;
         let plan = shown.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
-        let segments = of_subject().map(|ready| ready.logical.id.to_string()).collect::<Vec<_>>().join(", ");
+        let ids = requests.iter().filter_map(|request| match &request.name {
+            OutputName::Segment(id) => Some(id.to_string()),
+            OutputName::Node(..) | OutputName::Degree(..) => None,
+        });
+        let segments = ids.collect::<Vec<_>>().join(", ");
         rows.push(Row { subject: subject.keyword(), segments, plan });
     }
     if rows.is_empty() {

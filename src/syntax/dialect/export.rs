@@ -170,17 +170,17 @@ impl Writer<'_> {
             Status::Archived => Some("archived"),
         };
         match (self.dialect, definition.status) {
-            (Dialect::Tree | Dialect::Layered, Status::Active | Status::Paused) => {
-                members.push(("is_active", build::boolean(&(0..0), status.is_none())));
+            (Dialect::Tree | Dialect::Layered, Status::Active) => members.push(("is_active", build::boolean(&(0..0), true))),
+            (Dialect::Audience | Dialect::Weighted, Status::Active) => {}
+            (Dialect::Tree | Dialect::Layered | Dialect::Audience | Dialect::Weighted, Status::Paused) => {
+                members.push(("is_active", build::boolean(&(0..0), false)));
             }
             (Dialect::Groups, _) => {
                 members.push(("type", text("dynamic")));
                 members.push(("status", text(status.unwrap_or("active"))));
             }
-            (Dialect::Audience | Dialect::Weighted, Status::Active) => {}
-            (Dialect::Tree | Dialect::Layered | Dialect::Audience | Dialect::Weighted, Status::Paused | Status::Archived) => {
-                let problem = format!("the form has no segments that are {}", status.unwrap_or_default());
-                self.refuse::<()>(&DocPath::root().key("status"), problem);
+            (Dialect::Tree | Dialect::Layered | Dialect::Audience | Dialect::Weighted, Status::Archived) => {
+                self.refuse::<()>(&DocPath::root().key("status"), "the form has no segments that are archived");
             }
         }
         members.extend(self.times(definition));

@@ -144,13 +144,17 @@ impl Translator<'_> {
                 None
             }
         };
-        if let (Some((Logic::Or, _)), [(_, only)]) = (&join, groups.as_slice())
-            && only.len() > 1
-            && let Some(place) = given(fields, "rulesOperator")
-        {
-            let message = format!("`OR` joins groups, and all {} rules are of one group: all of them must hold", only.len());
-            let finding = Finding::new(Code::SingleAlternative, message);
-            self.decoder.refuse(&place, finding.with_help("Give each alternative a `groupIndex` of its own."));
+        if let (Some((Logic::Or, _)), [(_, only)], Some(place)) = (&join, groups.as_slice(), given(fields, "rulesOperator")) {
+            let (message, help) = match only.len() {
+                1 => {
+                    ("`OR` joins groups, and there is only one rule".to_owned(), "Leave `rulesOperator` out, or add alternatives.")
+                }
+                count => (
+                    format!("`OR` joins groups, and all {count} rules are of one group: all of them must hold"),
+                    "Give each alternative a `groupIndex` of its own.",
+                ),
+            };
+            self.decoder.refuse(&place, Finding::new(Code::SingleAlternative, message).with_help(help));
         }
         let nodes: Option<Vec<Vec<Node>>> = groups.into_iter().map(|(_, group)| group.into_iter().collect()).collect();
         let (nodes, (logic, word)) = (nodes.filter(|_| complete)?, join?);
@@ -182,6 +186,10 @@ impl Translator<'_> {
                 None
             }
         };
+        if let (Some((Logic::Or, _)), [_], Some(place)) = (&logic, places.as_slice(), given(fields, "logic")) {
+            let finding = Finding::new(Code::SingleAlternative, "`OR` joins alternatives, and there is only one");
+            self.decoder.refuse(&place, finding.with_help("Leave `logic` out, or give each alternative an entry of its own."));
+        }
         let conditions = self.each(&places, |translator, place| translator.nested_entry(place, count));
         let (logic, word) = logic?;
         Some(build::joined(&fields.place.node.span, (logic, &word), conditions?))

@@ -277,7 +277,11 @@ fn what_is_doubtful_is_warned_of() {
     assert_eq!(codes(&rules(20, Json::Null)), Vec::<String>::new());
     assert_eq!(codes(&rules(21, Json::Null)), ["many-rules"]);
     assert_eq!(codes(&rules(2, json!(0))), ["single-alternative"]);
-    assert_eq!(codes(&rules(1, json!(0))), Vec::<String>::new());
+    assert_eq!(codes(&rules(1, json!(0))), ["single-alternative"]);
+    let rule = json!({"field": "a", "operator": "equals", "value": "b"});
+    let both = json!({"logic": "OR", "groups": [{"logic": "AND", "rules": [rule, rule]}]});
+    assert_eq!(codes(&both.to_string()), ["single-alternative"]);
+    assert_eq!(codes(&json!({"logic": "OR", "rules": [rule, rule]}).to_string()), Vec::<String>::new());
     // A metric is carried over, and holds for nobody.
     let metric =
         r#"{"logic": "or", "conditions": [{"type": "ai_visibility_metric", "metric": "rank", "operator": "lt", "value": 3}]}"#;
