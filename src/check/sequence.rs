@@ -57,7 +57,8 @@ impl Scope<'_> {
             self.report(&place.index(index).key("absent"), finding);
             return None;
         }
-        if leaf.within.is_none() && leaf.steps.last().is_some_and(|step| step.absent) {
+        let is_left_out = leaf.within.is_none() && !self.has_fault_in(&path.key("within"));
+        if is_left_out && leaf.steps.last().is_some_and(|step| step.absent) {
             let finding = Finding::new(Code::MissingKey, "an absent step needs `within`: how long it is waited for")
                 .with_help("Add `within`, such as `\"1d\"`.");
             self.report(&place.index(found - 1).key("absent"), finding);

@@ -124,7 +124,7 @@ impl CliError {
     /// What was wrong in definitions, when that is what it is about.
     pub(crate) fn report(&self) -> Option<&Report> {
         match self {
-            Self::Work(Error::Definitions(report)) | Self::Untranslated { report, .. } => Some(report),
+            Self::Work(Error::Definitions(report) | Error::Refused(report)) | Self::Untranslated { report, .. } => Some(report),
             Self::Work(_)
             | Self::Usage { .. }
             | Self::Read { .. }

@@ -4,9 +4,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use datafusion::arrow::array::{Array as _, AsArray as _};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::csv;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::ReaderBuilder;
 use datafusion::arrow::json::writer::{JsonArray, LineDelimited, Writer as JsonWriter, WriterBuilder};
@@ -202,6 +203,8 @@ pub(crate) enum Column {
     Count,
     /// A number with a fraction.
     Number,
+    /// A score, which people are shown with three decimals.
+    Score,
     /// A part of a whole, from 0 to 1; a percentage for people.
     Share,
     /// True or false.
@@ -224,7 +227,9 @@ impl<R: Serialize> Listing<R> {
             table.add_row(shown.iter().map(|(name, column)| row.get(*name).map_or_else(String::new, |value| cell(value, *column))));
         }
         for (index, (_, column)) in shown.iter().enumerate() {
-            if let (Column::Count | Column::Number | Column::Share, Some(cells)) = (*column, table.column_mut(index)) {
+            if let (Column::Count | Column::Number | Column::Score | Column::Share, Some(cells)) =
+                (*column, table.column_mut(index))
+            {
                 cells.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -239,9 +244,15 @@ fn cell(value: &serde_json::Value, column: Column) -> String {
         (serde_json::Value::Number(number), Column::Share) => {
             format!("{:.1} %", number.as_f64().unwrap_or_default() * 100.0)
         }
+        (serde_json::Value::Number(number), Column::Score) => score_text(number.as_f64().unwrap_or_default()),
         (serde_json::Value::String(text), _) => text.clone(),
         (other, _) => other.to_string(),
     }
+}
+
+/// A score as people are shown it.
+fn score_text(score: f64) -> String {
+    format!("{score:.3}")
 }
 
 fn schema_of(columns: &[(&'static str, Column)]) -> SchemaRef {
@@ -249,7 +260,7 @@ fn schema_of(columns: &[(&'static str, Column)]) -> SchemaRef {
         let data_type = match column {
             Column::Text => DataType::Utf8,
             Column::Count => DataType::UInt64,
-            Column::Number | Column::Share => DataType::Float64,
+            Column::Number | Column::Score | Column::Share => DataType::Float64,
             Column::Flag => DataType::Boolean,
             Column::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
         };
@@ -422,7 +433,15 @@ fn table_of(batch: &RecordBatch) -> Result<String, CliError> {
         .collect::<Result<_, _>>()?;
     let mut table = plain_table(shown.iter().map(|&index| schema.field(index).name().replace('_', " ")));
     for row in 0..batch.num_rows() {
-        table.add_row(formatters.iter().map(|formatter| formatter.value(row).to_string()));
+        // Scores are the only fractions of the store.
+        let cells = shown.iter().zip(&formatters).map(|(&index, formatter)| {
+            let scores = batch.columns().get(index).and_then(|column| column.as_primitive_opt::<Float64Type>());
+            match scores.filter(|scores| scores.is_valid(row)) {
+                Some(scores) => score_text(scores.value(row)),
+                None => formatter.value(row).to_string(),
+            }
+        });
+        table.add_row(cells);
     }
     for (position, &index) in shown.iter().enumerate() {
         if let (true, Some(column)) = (schema.field(index).data_type().is_numeric(), table.column_mut(position)) {

@@ -21,6 +21,9 @@ pub enum Error {
     /// Definitions are invalid, and nothing was done.
     #[error("{}", count_of_errors(.0))]
     Definitions(Report),
+    /// Definitions are invalid, and a refresh of all of them was refused.
+    #[error("{}", count_of_errors(.0))]
+    Refused(Report),
     /// A place of definitions is missing, unreadable or empty.
     #[error("the definitions at `{path}` {problem}")]
     DefinitionFiles {
@@ -107,7 +110,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Definitions(_) => ErrorKind::Definition,
+            Self::Definitions(_) | Self::Refused(_) => ErrorKind::Definition,
             Self::Config(_) | Self::UnknownSegment { .. } | Self::Segment { .. } | Self::Past { .. } | Self::Referenced { .. } => {
                 ErrorKind::Request
             }
@@ -134,7 +137,8 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.help.clone(),
-            Self::Definitions(_) => {
+            Self::Definitions(_) => None,
+            Self::Refused(_) => {
                 Some("Correct them; `segmenta refresh --skip-invalid` goes on with their last valid forms.".to_owned())
             }
             Self::UnknownSegment { near, .. } => match near {

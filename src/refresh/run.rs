@@ -204,7 +204,7 @@ async fn refresh_under<P: Place>(
     let opened = Opened::open(place, tenant, files).await?;
     let definitions = &opened.definitions;
     if request.on_invalid == OnInvalid::Refuse && !definitions.invalid.is_empty() {
-        return Err(Error::Definitions(definitions.report.clone()));
+        return Err(Error::Refused(definitions.report.clone()));
     }
     let as_of = request.as_of.or(tenant.as_of).unwrap_or_else(|| clock.now());
     let calendar = calendar_of(tenant, as_of);

@@ -102,15 +102,12 @@ impl Document {
         node.span.clone()
     }
 
-    /// The same definition in the place of another: a text that names itself differently, or not at all, goes by the other's id and
-    /// name.
+    /// The same definition in the place of another, whose id and name it goes by, whatever it says of its own.
     #[must_use]
     pub fn in_place_of(mut self, identity: &Identity) -> Self {
-        if self.definition.id != identity.id {
-            let definition = Arc::make_mut(&mut self.definition);
-            definition.id = identity.id.clone();
-            definition.name.clone_from(&identity.name);
-        }
+        let definition = Arc::make_mut(&mut self.definition);
+        definition.id = identity.id.clone();
+        definition.name.clone_from(&identity.name);
         self
     }
 
@@ -244,13 +241,14 @@ mod tests {
             let text = format!(r#"{{{head}"logic": "and", "conditions": [{{"type": "everyone"}}]}}"#);
             parse_in_place_of(&Source::new("a.json", text), Format::Json, &identity).unwrap()
         };
-        for head in ["", r#""id": "other", "name": "Other", "#, r#""id": "No Id", "#, r#""id": 7, "#] {
+        for head in
+            ["", r#""id": "vip", "name": "New", "#, r#""id": "other", "name": "Other", "#, r#""id": "No Id", "#, r#""id": 7, "#]
+        {
             let document = read(head);
             let definition = document.definition();
             assert_eq!((&definition.id, definition.name.as_deref()), (&identity.id, Some("Important")), "{head}");
             assert_eq!(document.report(), &Report::default(), "{head}");
         }
-        assert_eq!(read(r#""id": "vip", "name": "New", "#).definition().name.as_deref(), Some("New"));
         assert!(read(r#""nam": "x", "#).report().has_errors());
     }
 

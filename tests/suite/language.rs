@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("language::hostile_nesting_is_a_finding", hostile_nesting),
         Trial::test("language::hostile_aliases_are_a_finding", hostile_aliases),
         Trial::test("language::one_pass_finds_errors_of_form_and_of_meaning", one_pass),
+        Trial::test("language::one_pass_looks_at_every_part_of_a_leaf", one_pass_over_every_part_of_a_leaf),
         Trial::test("language::a_broken_definition_stops_no_other", a_broken_definition_stops_no_other),
         Trial::test("language::values_read_alike_in_every_language", values_read_alike),
         Trial::test("language::a_byte_order_mark_is_no_part_of_a_text", byte_order_mark),
@@ -315,6 +316,25 @@ fn one_pass() -> Result<(), Failed> {
         Code::UnknownSegment,
     ];
     assert_eq!(codes(&report), expected);
+    Ok(())
+}
+
+fn one_pass_over_every_part_of_a_leaf() -> Result<(), Failed> {
+    let text = r#"{"id": "a", "logic": "and", "conditions": [
+        {"type": "sequence", "steps": [{"event_type": []}, {"event_type": "b", "absent": true}], "within": "2m", "same": ["prise", "a..b"]},
+        {"type": "compare", "left": {"property": "contry"}, "operator": "foo", "right": {"type": "event", "event_type": []}, "factor": "x"}
+    ]}"#;
+    let expected = [
+        Code::EmptyOperand,
+        Code::InvalidDuration,
+        Code::UnknownProperty,
+        Code::InvalidPath,
+        Code::UnknownProperty,
+        Code::UnknownWord,
+        Code::EmptyOperand,
+        Code::WrongKind,
+    ];
+    assert_eq!(codes(&checked(&[text]).report), expected);
     Ok(())
 }
 

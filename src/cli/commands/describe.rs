@@ -81,7 +81,8 @@ fn rows_of(profile: &TableProfile) -> Vec<Row> {
 }
 
 fn text_of(profile: &TableProfile) -> String {
-    let mut text = format!("{}: {} rows in {} files", profile.table, profile.rows, profile.files);
+    let files = if profile.files == 1 { "file" } else { "files" };
+    let mut text = format!("{}: {} rows in {} {files}", profile.table, profile.rows, profile.files);
     // Writing to a text does not fail.
     if let Some((first, last)) = &profile.time_range {
         write!(text, ", from {first} to {last}").ok();

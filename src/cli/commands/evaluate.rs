@@ -65,7 +65,7 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
     }
     rows.sort_by(|a, b| a.segment_id.cmp(&b.segment_id));
     let columns =
-        vec![("segment_id", Column::Text), ("subject", Column::Text), ("matches", Column::Flag), ("score", Column::Number)];
+        vec![("segment_id", Column::Text), ("subject", Column::Text), ("matches", Column::Flag), ("score", Column::Score)];
     context.screen.listing(&Listing { columns, rows })
 }
 

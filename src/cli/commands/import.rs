@@ -55,7 +55,8 @@ pub(crate) async fn execute(context: &Context, arguments: &ImportArguments) -> R
     let written = rows.len();
     let columns = vec![("segment_id", Column::Text), ("file", Column::Text), ("from", Column::Text)];
     context.screen.listing(&Listing { columns, rows })?;
-    context.screen.note(&format!("{written} definitions written, none of them approximated"));
+    let definitions = if written == 1 { "definition" } else { "definitions" };
+    context.screen.note(&format!("{written} {definitions} written, nothing approximated"));
     if checked.report.has_errors() {
         let problem = "definitions with errors were not written".to_owned();
         return Err(CliError::Untranslated { problem, report: std::mem::take(&mut checked.report) });

@@ -147,11 +147,12 @@ fn tell(screen: Screen, folder: &Path, templates: &[Template], made: Summary) ->
     let steps: Vec<String> =
         next.iter().map(|(command, what)| format!("  {command:width$}   {what}").trim_end().to_owned()).collect();
     let text = format!(
-        "made in {}\n  scheduler.toml   the configuration: where tables, definitions and results are\n  segments/        {} definitions\n  \
+        "made in {}\n  scheduler.toml   the configuration: where tables, definitions and results are\n  segments/        {} {}\n  \
          data/            {users} users, {products} products, {events} events, up to the end of 2025\n\nnext\n{}\n\n`segmenta init --list` \
          shows more definitions to start from.\n",
         folder.display(),
         templates.len(),
+        if templates.len() == 1 { "definition" } else { "definitions" },
         steps.join("\n"),
     );
     let names: Vec<&str> = templates.iter().map(|template| template.definition().id.as_str()).collect();

@@ -107,7 +107,7 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
         }
         None => {
             let mut columns = vec![("subject_id", Column::Text)];
-            columns.extend(is_scored.then_some(("score", Column::Number)));
+            columns.extend(is_scored.then_some(("score", Column::Score)));
             Listing { columns, rows }.batch()?
         }
     };

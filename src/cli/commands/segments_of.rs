@@ -13,6 +13,6 @@ pub(crate) async fn execute(context: &Context, arguments: &SegmentsOfArguments) 
     let tenant = context.tenant()?;
     let rows = context.place.ledger().segments_of(&tenant.id, &arguments.subject).await.map_err(Error::from)?;
     let columns =
-        vec![("segment_id", Column::Text), ("entered_at", Column::Instant), ("score", Column::Number), ("reason", Column::Text)];
+        vec![("segment_id", Column::Text), ("entered_at", Column::Instant), ("score", Column::Score), ("reason", Column::Text)];
     context.screen.listing(&Listing { columns, rows })
 }

@@ -1,6 +1,5 @@
 //! Numbers per subject that are ranked, or compared with each other.
 
-use super::value::whole;
 use super::{Decoder, Fields, Place, keys};
 use crate::diagnostic::{Code, Finding};
 use crate::model::condition::{CompareLeaf, EventMeasure, Measure, Quantity, RankOrder, TopLeaf, TopShare};
@@ -14,10 +13,11 @@ impl Decoder<'_> {
         let left = self.required(fields, "left", keys::COMPARE).and_then(|place| self.quantity(&place));
         let operators = OPERATORS.map(|operator| (operator.keyword(), operator));
         let operator = self.required(fields, "operator", keys::COMPARE);
+        // What cannot be read is taken for something harmless, so that both sides are looked at all the same.
         let operator = operator.and_then(|place| self.word(&place, "operators between two numbers", &operators));
         let right = self.required(fields, "right", keys::COMPARE).and_then(|place| self.quantity(&place));
-        let factor = whole(fields.get("factor").map(|place| self.number(&place)));
-        Some(CompareLeaf { left: left?, operator: operator?, right: right?, factor: factor? })
+        let factor = fields.get("factor").and_then(|place| self.number(&place));
+        Some(CompareLeaf { left: left?, operator: operator.unwrap_or(Operator::Eq), right: right?, factor })
     }
 
     pub(super) fn top(&mut self, fields: &Fields<'_>) -> Option<TopLeaf> {

@@ -14,14 +14,19 @@ impl Decoder<'_> {
         let (event_type, _) = self.selection(fields);
         let product_id_property = whole(fields.get("product_id_property").map(|place| self.path(&place)));
         let window = fields.get("window").and_then(|place| self.window(&place)).unwrap_or_default();
-        let comparison = whole(Self::has_comparison(fields).then(|| self.comparison(fields)));
+        let comparison = if Self::has_comparison(fields) {
+            self.required(fields, "operator", keys::USER_BEHAVIOR_SIGNAL);
+            self.comparison(fields)
+        } else {
+            None
+        };
         Some(SignalLeaf {
             signal: signal?,
             segment_id: segment_id?,
             event_type,
             product_id_property: product_id_property?,
             window,
-            comparison: comparison?,
+            comparison,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Advice that was given for a definition, in the words of an expression.
 
-use crate::diagnostic::Finding;
+use crate::diagnostic::{Code, Finding};
 use crate::model::operator::ValueType;
 
 /// What stands otherwise in an expression: advice names keys of a definition where an expression has arguments.
@@ -12,6 +12,10 @@ const WORDS: [(&str, &str); 3] = [
 
 /// The same finding with its advice in the words of an expression.
 pub(in crate::syntax) fn reworded(finding: Finding) -> Finding {
+    if finding.code == Code::UnknownProperty && finding.path.as_deref().is_some_and(|path| path.ends_with("/right/property")) {
+        let help = finding.help.clone().map(|help| format!(" {help}")).unwrap_or_default();
+        return finding.with_help(format!("A text stands in single quotes, such as `'US'`.{help}"));
+    }
     let Some(mut help) = finding.help.clone() else { return finding };
     for (in_a_definition, in_an_expression) in WORDS {
         help = help.replace(in_a_definition, in_an_expression);
