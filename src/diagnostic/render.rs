@@ -3,11 +3,12 @@
 use std::fmt;
 
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, ThemeCharacters, ThemeStyles,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents, ThemeCharacters, ThemeStyles,
 };
 use serde::Serialize;
 
-use super::{Code, Finding, Report, Severity};
+use super::{Code, Finding, Report, Severity, Source};
 
 /// How a report looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,17 +117,36 @@ struct Row<'a> {
     path: Option<&'a str>,
 }
 
+/// A text whose columns count characters, as people do; miette counts bytes.
+#[derive(Debug)]
+struct InCharacters<'a>(&'a Source);
+
+impl SourceCode for InCharacters<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let Source { name, text } = self.0;
+        let read = text.read_span(span, before, after)?;
+        let start = read.span().offset();
+        let column = self.0.position(start).column.saturating_sub(1);
+        let (name, line, lines) = (name.clone(), read.line(), read.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(name, read.data(), *read.span(), line, column, lines)))
+    }
+}
+
 /// A finding as miette sees it.
 #[derive(Debug)]
 struct View<'a> {
     finding: &'a Finding,
-    source: Option<NamedSource<std::sync::Arc<str>>>,
+    source: Option<InCharacters<'a>>,
 }
 
 impl<'a> View<'a> {
     fn of(finding: &'a Finding) -> Self {
-        let source = finding.source.as_ref().map(|source| NamedSource::new(&source.name, std::sync::Arc::clone(&source.text)));
-        Self { finding, source }
+        Self { finding, source: finding.source.as_deref().map(InCharacters) }
     }
 }
 
@@ -168,7 +188,6 @@ impl Diagnostic for View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::Source;
 
     fn report() -> Report {
         let source = Source::new("queries/a.json", "{\n  \"id\": \"a\",\n  \"nmae\": \"ä b\"\n}\n");
@@ -188,6 +207,16 @@ mod tests {
         assert!(text.contains("^^^^^^"), "{text}");
         assert!(text.is_ascii() || text.contains('ä'), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let source = Source::new("a.sql", "東京 = x");
+        let finding = Finding::new(Code::UnknownProperty, "unknown property `x`").at(&source, 9..10);
+        let report = Report { findings: vec![finding] };
+        let text = render_text(&report, 100, Style { charset: Charset::Ascii, colour: Colour::Plain });
+        assert!(text.contains("a.sql:1:6"), "{text}");
+        assert_eq!(to_json(&report)[0]["column"], 6);
     }
 
     #[test]

@@ -4,10 +4,17 @@ use crate::diagnostic::{Code, Finding};
 use crate::model::operator::ValueType;
 
 /// What stands otherwise in an expression: advice names keys of a definition where an expression has arguments.
-const WORDS: [(&str, &str); 3] = [
+const WORDS: [(&str, &str); 7] = [
     ("`{\"type\": \"everyone\"}`", "`everyone()`"),
     ("Leave `value_type` out.", "Leave `type` out."),
     ("Add a `value_type`.", "Add a `type`, such as `type => 'number'`."),
+    ("Set `\"subject\": \"product\"`: the condition holds for products.", "It holds for products: ask with `--of products`."),
+    (
+        "Set `\"subject\": \"user\"`, or count events with conditions of type `event`.",
+        "Ask with `--of users`, or count `events(...)`.",
+    ),
+    ("For a single event write a condition of type `event`.", "For a single event write `events(...)`."),
+    ("`value` is the lower end and `value2` the upper; exchange them.", "The lower end stands first; exchange them."),
 ];
 
 /// The same finding with its advice in the words of an expression.
