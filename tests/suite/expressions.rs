@@ -120,7 +120,13 @@ fn without_remarks(rule: Rule, subject: Subject) -> Rule {
         Rule::Conditions { logic, conditions } => {
             Rule::Conditions { logic, conditions: conditions.into_iter().map(|condition| strip(condition, subject)).collect() }
         }
-        scoring @ Rule::Scoring(_) => scoring,
+        Rule::Scoring(mut scoring) => {
+            for rule in &mut scoring.rules {
+                rule.condition = strip(rule.condition.clone(), subject);
+                rule.description = None;
+            }
+            Rule::Scoring(scoring)
+        }
     }
 }
 

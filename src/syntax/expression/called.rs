@@ -60,6 +60,19 @@ impl Reader<'_> {
                 self.refuse(call.span.clone(), place, finding);
                 None
             }
+            Form::Scoring => {
+                let finding = Finding::new(Code::WrongKind, "`scoring` is a whole rule, and no condition in another").with_help(
+                    "Let it stand alone, and put conditions into it: `scoring(rule(visits >= 4, weight => 2), country = 'US')`.",
+                );
+                self.refuse(call.span.clone(), place, finding);
+                None
+            }
+            Form::ScoringRule => {
+                let finding = Finding::new(Code::WrongKind, "`rule` is a part of a scoring, and no condition")
+                    .with_help("Write `scoring(rule(visits >= 4, weight => 2))`.");
+                self.refuse(call.span.clone(), place, finding);
+                None
+            }
             // Groups are read before leaves are; one that is met here had arguments that it does not take.
             Form::Group(_) | Form::AtLeast => None,
         }
@@ -147,6 +160,8 @@ impl Reader<'_> {
                     | Form::Sequence
                     | Form::Step
                     | Form::Top
+                    | Form::Scoring
+                    | Form::ScoringRule
                     | Form::Sample => {
                         let finding =
                             Finding::new(Code::WrongKind, format!("`{}` is a condition, and no value to compare", call.name))
@@ -208,6 +223,8 @@ impl Reader<'_> {
             | Form::Top
             | Form::Sample
             | Form::Signal(_)
+            | Form::Scoring
+            | Form::ScoringRule
             | Form::AiVisibilityMetric => None,
         }
     }

@@ -46,6 +46,10 @@ pub(super) enum Form {
     Signal(&'static str),
     /// `ai_visibility_metric`.
     AiVisibilityMetric,
+    /// A whole rule that scores; no condition.
+    Scoring,
+    /// A condition with its weight, in a scoring.
+    ScoringRule,
 }
 
 impl Form {
@@ -68,7 +72,9 @@ impl Form {
             | Self::Value
             | Self::Derived(_)
             | Self::Mean
-            | Self::Step => false,
+            | Self::Step
+            | Self::Scoring
+            | Self::ScoringRule => false,
         }
     }
 }
@@ -217,6 +223,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
         SIGNAL,
         "viewed_by_segment('vip', last => '30d') >= 10",
     ),
+    function(
+        "scoring",
+        Form::Scoring,
+        (1, MANY),
+        &["combination", "threshold"],
+        "scoring(rule(visits >= 4, weight => 2), country = 'US', threshold => 0.35)",
+    ),
+    function("rule", Form::ScoringRule, (1, 1), &["weight"], "rule(visits >= 4, weight => 2)"),
     function("ai_visibility_metric", Form::AiVisibilityMetric, (0, 1), READ_AS, "ai_visibility_metric('share_of_voice') >= 5"),
 ];
 

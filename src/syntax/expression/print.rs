@@ -10,11 +10,12 @@ use crate::model::condition::{
 };
 use crate::model::operator::Operator;
 use crate::model::property::{Property, PropertyPath};
+use crate::model::scoring::{Combination, Scoring};
 use crate::model::segment::{Definition, Rule};
 use crate::model::value::Literal;
 use crate::model::window::{DateExpr, Duration, Window};
 
-/// Prints the rule of a definition as one expression; `None` when it has no rule of conditions.
+/// Prints the rule of a definition as one expression; `None` for a static segment, which has none.
 ///
 /// What [`parse_expression`](super::parse_expression) reads from it for the same subject is the same rule, but for remarks, and for
 /// attributes of the other subject, which `check` refuses in any case.
@@ -25,13 +26,29 @@ pub fn print_expression(definition: &Definition) -> Option<String> {
             (Logic::And, [only]) if !is_group(&only.node) => condition(only, Around::Nothing),
             (logic, conditions) => group(*logic, conditions, Around::Nothing, condition),
         }),
-        Rule::Scoring(_) => None,
+        Rule::Scoring(scoring) => Some(self::scoring(scoring)),
     }
 }
 
 /// Prints one condition as an expression, without its remarks.
 pub(in crate::syntax) fn print_condition(condition: &Condition) -> String {
     self::condition(condition, Around::Nothing)
+}
+
+fn scoring(scoring: &Scoring) -> String {
+    let rules = scoring.rules.iter().map(|rule| {
+        let condition = condition(&rule.condition, Around::Nothing);
+        match &rule.weight {
+            Some(weight) => call("rule", [condition, named("weight", &weight.to_string())]),
+            None => condition,
+        }
+    });
+    let combination = match scoring.combination {
+        Combination::Weighted => None,
+        Combination::All | Combination::Any => Some(named("combination", &text(scoring.combination.keyword()))),
+    };
+    let threshold = scoring.threshold.as_ref().map(|threshold| named("threshold", &threshold.to_string()));
+    call("scoring", rules.chain(combination).chain(threshold))
 }
 
 /// What stands around a condition.

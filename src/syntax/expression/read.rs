@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, Expr, Function, UnaryOperator, Value};
 
 use super::build::{hole, list, member, object, word};
 use super::functions::{Form, form_of, listed};
@@ -61,22 +61,60 @@ impl Reader<'_> {
         let root = DocPath::root();
         let span = 0..self.source.text.len();
         let scene = Scene::Subject(subject);
-        let (logic, conditions) = self.group(expr, &root).unwrap_or_else(|| ("and", vec![expr]));
-        let place = root.key("conditions");
-        let conditions = conditions
-            .into_iter()
-            .enumerate()
-            .map(|(index, condition)| self.condition(condition, scene, &place.index(index), 2))
-            .collect();
-        object(
-            span.clone(),
-            vec![
-                word("id", id.as_str(), span.clone()),
-                word("subject", subject.keyword(), span.clone()),
-                word("logic", logic, span.clone()),
-                member("conditions", list(conditions, span)),
-            ],
-        )
+        let mut members = vec![word("id", id.as_str(), span.clone()), word("subject", subject.keyword(), span.clone())];
+        match unnested(expr) {
+            Expr::Function(function) if form_of(unnested(expr)) == Some(Form::Scoring) => {
+                match self.scoring(function, scene, &root.key("scoring")) {
+                    Some(scoring) => members.push(member("scoring", scoring)),
+                    None => members.extend([
+                        word("logic", "and", span.clone()),
+                        member("conditions", list(vec![hole(span.clone())], span.clone())),
+                    ]),
+                }
+            }
+            _ => {
+                let (logic, conditions) = self.group(expr, &root).unwrap_or_else(|| ("and", vec![expr]));
+                let place = root.key("conditions");
+                let conditions = conditions
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, condition)| self.condition(condition, scene, &place.index(index), 2))
+                    .collect();
+                members.extend([word("logic", logic, span.clone()), member("conditions", list(conditions, span.clone()))]);
+            }
+        }
+        object(span, members)
+    }
+
+    /// A rule that scores: conditions, with a weight or without.
+    fn scoring(&mut self, function: &Function, scene: Scene, place: &DocPath) -> Option<Node> {
+        let call = self.call(function, place)?;
+        let mut members = self.named_literals(&call, &["combination", "threshold"], place)?;
+        let rules = place.key("rules");
+        let each = call.positional.iter().enumerate();
+        let rules = each.map(|(index, expr)| self.scoring_rule(expr, scene, &rules.index(index))).collect::<Vec<_>>();
+        members.push(member("rules", list(rules, call.span.clone())));
+        Some(object(call.span, members))
+    }
+
+    fn scoring_rule(&mut self, expr: &Expr, scene: Scene, place: &DocPath) -> Node {
+        let span = self.extent(expr);
+        let of_rule = match unnested(expr) {
+            rule @ Expr::Function(function) if form_of(rule) == Some(Form::ScoringRule) => Some(self.call(function, place)),
+            _ => None,
+        };
+        let (graded, weight) = match of_rule {
+            None => (Some(expr), Vec::new()),
+            Some(call) => {
+                let weight = call.as_ref().and_then(|call| self.named_literals(call, &["weight"], place)).unwrap_or_default();
+                (call.and_then(|call| call.positional.first().copied()), weight)
+            }
+        };
+        let condition = match graded {
+            Some(graded) => self.condition(graded, scene, &place.key("condition"), 2),
+            None => hole(span.clone()),
+        };
+        object(span, std::iter::once(member("condition", condition)).chain(weight).collect())
     }
 
     pub(super) fn refuse(&mut self, span: Range<usize>, place: &DocPath, finding: Finding) {
