@@ -381,7 +381,7 @@ fn a_refresh_refuses_invalid_definitions_and_the_past() {
     let request = |on_invalid, as_of| RunRequest { selection: Selection::All, as_of, on_invalid, wait: Duration::ZERO, job: None };
     let run = |request: RunRequest| block_on(refresh(&world, tenant, &request, &world.clock, &Silent));
     let refused = run(request(OnInvalid::Refuse, None));
-    assert!(matches!(&refused, Err(Error::Definitions(report)) if report.has_errors()), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::Refused(report)) if report.has_errors()), "{refused:?}");
     assert!(world.tables().evaluations.is_empty(), "nothing ran");
     let report = run(request(OnInvalid::UseLastValid, None)).unwrap();
     let found: Vec<_> =
