@@ -391,6 +391,7 @@ mod tests {
             let example = match function.form {
                 Form::Value | Form::Derived(_) | Form::Mean => format!("{} > 1", function.example),
                 Form::Step => format!("sequence({0}, {0})", function.example),
+                Form::ScoringRule => format!("scoring({})", function.example),
                 _ => function.example.to_owned(),
             };
             let source = Source::new("example", example.as_str());
