@@ -216,48 +216,65 @@ impl Scope<'_> {
     /// The same of a value that can be a number.
     pub(super) fn number_access(&mut self, path: &PropertyPath, table: &Table, noun: &str, place: &DocPath) -> Option<Access> {
         let access = self.access(path, table, noun, place)?;
-        match &access.stored {
-            ColumnType::Integer
-            | ColumnType::Unsigned
-            | ColumnType::Float
-            | ColumnType::Decimal { .. }
-            | ColumnType::Text
-            | ColumnType::Json => Some(access),
-            other @ (ColumnType::Boolean
-            | ColumnType::Date
-            | ColumnType::Timestamp
-            | ColumnType::List(_)
-            | ColumnType::Struct(_)
-            | ColumnType::Map(_)
-            | ColumnType::Other(_)) => {
-                let message = format!("`{path}` holds no numbers: it is of type {other}");
-                self.report(place, Finding::new(Code::UnsuitableProperty, message));
-                None
-            }
-        }
+        self.holding("numbers", holds_numbers, access, path, place)
     }
 
     /// The same of a value that can be a date.
     fn date_access(&mut self, path: &PropertyPath, table: &Table, noun: &str, place: &DocPath) -> Option<Access> {
         let access = self.access(path, table, noun, place)?;
-        match &access.stored {
-            ColumnType::Integer
-            | ColumnType::Unsigned
-            | ColumnType::Text
-            | ColumnType::Json
-            | ColumnType::Date
-            | ColumnType::Timestamp => Some(access),
-            other @ (ColumnType::Boolean
-            | ColumnType::Float
-            | ColumnType::Decimal { .. }
-            | ColumnType::List(_)
-            | ColumnType::Struct(_)
-            | ColumnType::Map(_)
-            | ColumnType::Other(_)) => {
-                let message = format!("`{path}` holds no dates: it is of type {other}");
-                self.report(place, Finding::new(Code::UnsuitableProperty, message));
-                None
-            }
+        self.holding("dates", holds_dates, access, path, place)
+    }
+
+    /// A value whose stored type can hold what is asked of it.
+    pub(super) fn holding(
+        &mut self,
+        what: &str,
+        holds: fn(&ColumnType) -> bool,
+        access: Access,
+        path: &PropertyPath,
+        place: &DocPath,
+    ) -> Option<Access> {
+        if holds(&access.stored) {
+            return Some(access);
         }
+        let message = format!("`{path}` holds no {what}: it is of type {}", access.stored);
+        self.report(place, Finding::new(Code::UnsuitableProperty, message));
+        None
+    }
+}
+
+fn holds_numbers(column: &ColumnType) -> bool {
+    match column {
+        ColumnType::Integer
+        | ColumnType::Unsigned
+        | ColumnType::Float
+        | ColumnType::Decimal { .. }
+        | ColumnType::Text
+        | ColumnType::Json => true,
+        ColumnType::Boolean
+        | ColumnType::Date
+        | ColumnType::Timestamp
+        | ColumnType::List(_)
+        | ColumnType::Struct(_)
+        | ColumnType::Map(_)
+        | ColumnType::Other(_) => false,
+    }
+}
+
+fn holds_dates(column: &ColumnType) -> bool {
+    match column {
+        ColumnType::Integer
+        | ColumnType::Unsigned
+        | ColumnType::Text
+        | ColumnType::Json
+        | ColumnType::Date
+        | ColumnType::Timestamp => true,
+        ColumnType::Boolean
+        | ColumnType::Float
+        | ColumnType::Decimal { .. }
+        | ColumnType::List(_)
+        | ColumnType::Struct(_)
+        | ColumnType::Map(_)
+        | ColumnType::Other(_) => false,
     }
 }

@@ -28,7 +28,8 @@ impl Scope<'_> {
         let product = match &leaf.product_id_property {
             Some(property) => {
                 let place = path.key("product_id_property");
-                self.access(property, &table.table, "events", &place).and_then(|access| self.id_access(access, property, &place))
+                let access = self.access(property, &table.table, "events", &place);
+                access.and_then(|access| self.holding("ids", holds_ids, access, property, &place))
             }
             None => self.default_id_access(&table.table, &path.key("signal")),
         };
@@ -46,7 +47,7 @@ impl Scope<'_> {
     fn default_id_access(&mut self, table: &Table, place: &DocPath) -> Option<Access> {
         let property = PropertyPath::from_keys(vec![PRODUCT_ID.to_owned()])?;
         match resolve(&property, table, "events") {
-            Ok(access) => self.id_access(access, &property, place),
+            Ok(access) => self.holding("ids", holds_ids, access, &property, place),
             Err(finding) => {
                 let help = "Name the property of the events that holds the id of the product with `product_id_property`.";
                 self.report(place, finding.with_help(help));
@@ -54,24 +55,20 @@ impl Scope<'_> {
             }
         }
     }
+}
 
-    /// An id is something that can be read as text.
-    fn id_access(&mut self, access: Access, path: &PropertyPath, place: &DocPath) -> Option<Access> {
-        match &access.stored {
-            ColumnType::Text | ColumnType::Integer | ColumnType::Unsigned | ColumnType::Json => Some(access),
-            other @ (ColumnType::Boolean
-            | ColumnType::Float
-            | ColumnType::Decimal { .. }
-            | ColumnType::Date
-            | ColumnType::Timestamp
-            | ColumnType::List(_)
-            | ColumnType::Struct(_)
-            | ColumnType::Map(_)
-            | ColumnType::Other(_)) => {
-                let message = format!("`{path}` holds no ids: it is of type {other}");
-                self.report(place, Finding::new(Code::UnsuitableProperty, message));
-                None
-            }
-        }
+/// An id is something that can be read as text.
+fn holds_ids(column: &ColumnType) -> bool {
+    match column {
+        ColumnType::Text | ColumnType::Integer | ColumnType::Unsigned | ColumnType::Json => true,
+        ColumnType::Boolean
+        | ColumnType::Float
+        | ColumnType::Decimal { .. }
+        | ColumnType::Date
+        | ColumnType::Timestamp
+        | ColumnType::List(_)
+        | ColumnType::Struct(_)
+        | ColumnType::Map(_)
+        | ColumnType::Other(_) => false,
     }
 }

@@ -158,10 +158,7 @@ fn lower_quantity(quantity: &CheckedQuantity) -> Feature {
 }
 
 fn lower_compare(compare: &CheckedCompare) -> Formula<SubjectTest> {
-    let (operator, negative) = match compare.operator.complement_of() {
-        Some(positive) => (positive, true),
-        None => (compare.operator, false),
-    };
+    let (operator, negative) = positive_of(compare.operator);
     let (left, right) = (lower_quantity(&compare.left), lower_quantity(&compare.right));
     let formula = match comparator_of(operator) {
         Some(comparator) => {
@@ -171,6 +168,11 @@ fn lower_compare(compare: &CheckedCompare) -> Formula<SubjectTest> {
         None => Formula::Constant(false),
     };
     if negative { negate(formula) } else { formula }
+}
+
+/// The positive form of an operator, and whether the operator is its negation.
+fn positive_of(operator: Operator) -> (Operator, bool) {
+    operator.complement_of().map_or((operator, false), |positive| (positive, true))
 }
 
 /// How an operator compares two values, when it does.
@@ -286,10 +288,7 @@ pub(super) fn lower_row(row: &CheckedRow) -> Formula<RowTest> {
 
 /// The formula of a test whose operator may be negative: the positive test, under `Not` when it is.
 fn lower_test<L>(test: &crate::check::Test, leaf: impl FnOnce(Test) -> L) -> Formula<L> {
-    let (operator, negative) = match test.operator.complement_of() {
-        Some(positive) => (positive, true),
-        None => (test.operator, false),
-    };
+    let (operator, negative) = positive_of(test.operator);
     let formula = match positive_test(operator, &test.operand, test.ignore_case) {
         Some(positive) => Formula::Leaf(leaf(positive)),
         // INVARIANT: `check` pairs operators with their operands; a pair that it does not build never holds.
@@ -320,11 +319,7 @@ fn positive_test(operator: Operator, operand: &Operand, ignore_case: bool) -> Op
         Operator::IsSet => Some(Test::IsSet),
         Operator::IsTrue => Some(Test::Boolean(true)),
         Operator::IsFalse => Some(Test::Boolean(false)),
-        Operator::Eq => compare(Comparator::Eq),
-        Operator::Gt => compare(Comparator::Gt),
-        Operator::Gte => compare(Comparator::Gte),
-        Operator::Lt => compare(Comparator::Lt),
-        Operator::Lte => compare(Comparator::Lte),
+        Operator::Eq | Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => comparator_of(operator).and_then(compare),
         Operator::Between => between(operand),
         Operator::In => one_of(operand, fold, text),
         Operator::Contains => match operand {

@@ -37,6 +37,14 @@ pub struct Batch {
     pub outputs: Vec<Output>,
 }
 
+impl Batch {
+    /// The index of an output, when the batch has it.
+    #[must_use]
+    pub fn position(&self, name: &OutputName) -> Option<usize> {
+        self.outputs.iter().position(|output| output.name == *name)
+    }
+}
+
 /// A set of subjects that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {

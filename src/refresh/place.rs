@@ -54,6 +54,15 @@ pub struct Opened<B> {
     pub definitions: Definitions,
 }
 
+/// Requests, and the batch that they came to.
+#[derive(Debug)]
+pub struct Planned {
+    /// At least one.
+    pub requests: Vec<Request>,
+    /// For the subjects of all of them.
+    pub batch: Batch,
+}
+
 impl<B: Backend> Opened<B> {
     /// Opens the tables of a tenant and resolves its definitions against them.
     ///
@@ -89,6 +98,28 @@ impl<B: Backend> Opened<B> {
             Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
         };
         batch.given.iter().filter_map(audience).collect()
+    }
+
+    /// The batches of the requests for users and for products, in the order in which they are evaluated: users whose signals products
+    /// ask for stand among the users, whether they are asked for as well or not.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn plan_in_order(
+        &self,
+        mut users: Vec<Request>,
+        products: Vec<Request>,
+        calendar: &Calendar,
+    ) -> Result<Vec<Planned>, Error> {
+        let of_products = self.plan(Subject::Product, &products, calendar)?;
+        for audience in self.audiences(&of_products) {
+            if users.iter().all(|request| request.name != audience.name) {
+                users.push(audience);
+            }
+        }
+        let of_users = self.plan(Subject::User, &users, calendar)?;
+        let both = [Planned { requests: users, batch: of_users }, Planned { requests: products, batch: of_products }];
+        Ok(both.into_iter().filter(|planned| !planned.requests.is_empty()).collect())
     }
 
     /// The members that a batch is given: those of its audiences at the same instant, which are evaluated here, and stored ones.

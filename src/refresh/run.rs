@@ -10,7 +10,7 @@ use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, InvalidFile, KnownSegment, read_definitions};
 use super::due::{Candidate, Timing, agenda};
 use super::error::Error;
-use super::place::{Opened, Place, calendar_of, members_by_segment, request_for};
+use super::place::{Opened, Place, Planned, calendar_of, members_by_segment, request_for};
 use crate::backend::{Backend, Evaluation, MemberSet, Observation, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
@@ -370,22 +370,14 @@ async fn evaluate<P: Place>(
         };
         targets.values().filter_map(of_subject).collect()
     };
-    let products = requests_of(Subject::Product);
-    let audiences = opened.audiences(&opened.plan(Subject::Product, &products, calendar)?);
-    let mut users = requests_of(Subject::User);
-    users.extend(
-        audiences.into_iter().filter(|request| !matches!(&request.name, OutputName::Segment(id) if targets.contains_key(id))),
-    );
+    let planned = opened.plan_in_order(requests_of(Subject::User), requests_of(Subject::Product), calendar)?;
     let mut known = BTreeMap::new();
     let mut evaluations = Vec::new();
-    for (subject, requests) in [(Subject::User, users), (Subject::Product, products)] {
+    for Planned { requests, batch } in planned {
+        let subject = batch.subject;
         let Ok(segments) = u32::try_from(requests.len()) else { continue };
-        if segments == 0 {
-            continue;
-        }
         progress.step(Step::Evaluating { subject, segments: requests.len() });
         let began = clock.elapsed();
-        let batch = opened.plan(subject, &requests, calendar)?;
         let evaluation = opened.evaluate_after(place, tenant, &batch, &known).await?;
         known.extend(members_by_segment(&batch, &evaluation));
         let share = clock.elapsed().saturating_sub(began) / segments;

@@ -44,17 +44,23 @@ pub(crate) fn trials() -> Vec<Trial> {
         Ok(())
     });
     let mut all = vec![demo];
-    all.extend(trials.into_iter().map(|(name, test)| {
-        Trial::test(format!("command_line::{name}"), move || {
-            test();
-            Ok(())
-        })
-    }));
+    all.extend(named("command_line::", trials));
     all.extend(foreign::trials());
     all.extend(scored::trials());
     all.extend(init::trials());
     all.extend(whatif::trials());
     all
+}
+
+/// Tests with their names behind that of their area.
+fn named<const N: usize>(area: &str, trials: [(&str, fn()); N]) -> Vec<Trial> {
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(format!("{area}{name}"), move || {
+            test();
+            Ok(())
+        })
+    };
+    trials.into_iter().map(trial).collect()
 }
 
 fn help_and_version_answer_and_wrong_usage_is_told() {

@@ -6,14 +6,11 @@ use std::sync::Arc;
 use bigdecimal::num_bigint::BigInt;
 use bigdecimal::{BigDecimal, ToPrimitive};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use datafusion::arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type,
-};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, is_true, lit};
 
-use super::aggregate::internal;
-use super::form::{DAY_MICROS, Form, Typed};
+use super::form::{DAY_MICROS, Form, Typed, decimal_at};
 use super::function::{Kernel, argument, call};
 use super::number;
 use crate::ir::Comparator;
@@ -150,15 +147,13 @@ impl Side {
 
 fn decimal(column: &ArrayRef, row: usize) -> Result<Fraction> {
     let (digits, scale) = match column.data_type() {
-        DataType::Decimal128(_, scale) => (Digits::Narrow(column.as_primitive::<Decimal128Type>().value(row)), *scale),
-        DataType::Decimal256(_, scale) => {
-            let digits = column.as_primitive::<Decimal256Type>().value(row);
-            let wide = || Digits::Wide(BigInt::from_signed_bytes_le(&digits.to_le_bytes()));
-            (digits.to_i128().map_or_else(wide, Digits::Narrow), *scale)
+        DataType::Decimal128(_, scale) => (Digits::Narrow(column.as_primitive::<Decimal128Type>().value(row)), i64::from(*scale)),
+        _ => {
+            let (digits, scale) = decimal_at(column, row)?.into_bigint_and_exponent();
+            (digits.to_i128().map_or(Digits::Wide(digits), Digits::Narrow), scale)
         }
-        _ => return Err(internal("a comparison of something that is no DECIMAL")),
     };
-    Ok(Fraction { digits, scale: scale.into(), divisor: 1 })
+    Ok(Fraction { digits, scale, divisor: 1 })
 }
 
 #[derive(Debug)]
@@ -176,7 +171,7 @@ impl Number {
     fn double(&self) -> f64 {
         match self {
             Self::Double(value) => *value,
-            Self::Exact(fraction) => nearest(&fraction.quotient()),
+            Self::Exact(fraction) => Decimal::from(fraction.quotient()).to_f64(),
         }
     }
 }
@@ -225,7 +220,7 @@ impl<'a> Factor<'a> {
     fn of(factor: &'a Decimal) -> Result<Self> {
         let exact = factor.as_big();
         let (digits, scale) = exact.as_bigint_and_exponent();
-        let double = nearest(exact);
+        let double = factor.to_f64();
         let is_exact = BigDecimal::try_from(double).is_ok_and(|back| back == *exact);
         Ok(Self { exact, narrow: digits.to_i128(), digits, scale, double: is_exact.then_some(double) })
     }
@@ -253,7 +248,7 @@ impl<'a> Factor<'a> {
             },
             Number::Exact(right) => right.quotient(),
         };
-        nearest(&(exact * self.exact))
+        Decimal::from(exact * self.exact).to_f64()
     }
 
     /// In 128 bits; `None` when they do not suffice.
@@ -272,13 +267,6 @@ impl<'a> Factor<'a> {
         let other = BigDecimal::new(right.digits.big() * &self.digits * left.divisor, right.scale + self.scale);
         one.cmp(&other)
     }
-}
-
-/// The double nearest to a decimal; infinite beyond all doubles.
-fn nearest(value: &BigDecimal) -> f64 {
-    let (digits, scale) = value.as_bigint_and_exponent();
-    // A decimal in digits always reads as a double.
-    format!("{digits}e{}", -scale).parse().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

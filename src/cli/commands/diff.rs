@@ -154,9 +154,9 @@ async fn evaluate(
     let batch = opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
     let evaluation = opened.evaluate(&context.place, tenant, &batch).await?;
     let output = |name: &OutputName| {
-        let found = batch.outputs.iter().zip(&evaluation.outputs).find(|(output, _)| output.name == *name);
+        let found = batch.position(name).and_then(|index| evaluation.outputs.get(index));
         // INVARIANT: every request of a batch is one of its outputs.
-        found.map_or_else(|| evaluation.universe.difference(&evaluation.universe), |(_, members)| members.clone())
+        found.cloned().unwrap_or_else(|| evaluation.universe.difference(&evaluation.universe))
     };
     let after = output(&OutputName::Segment(id.clone()));
     let before = match before {

@@ -135,7 +135,7 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     /// What is asked for under a name, whether it holds, and its score when it has one.
     fn output(&self, name: &OutputName) -> Option<(&'a Output, bool, Option<Score>)> {
-        let index = self.batch.outputs.iter().position(|output| output.name == *name)?;
+        let index = self.batch.position(name)?;
         let score = self.inspection.scores.get(index).copied().flatten();
         Some((self.batch.outputs.get(index)?, *self.inspection.outputs.get(index)?, score))
     }

@@ -10,7 +10,7 @@ use crate::cli::render::{Column, Document, Listing};
 use crate::model::condition::Subject;
 use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
-use crate::refresh::place::{calendar_of, request_for};
+use crate::refresh::place::{Planned, calendar_of, request_for};
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -29,19 +29,8 @@ pub(crate) async fn execute(context: &Context, arguments: &PlanArguments) -> Res
     let requests_of = |subject: Subject| -> Vec<Request> {
         named.ready().filter(|ready| ready.record.subject == subject).filter_map(request_for).collect()
     };
-    let products = requests_of(Subject::Product);
-    let mut users = requests_of(Subject::User);
-    // Users whose signals products ask for are evaluated first.
-    for audience in named.opened.audiences(&named.opened.plan(Subject::Product, &products, &calendar)?) {
-        if users.iter().all(|request| request.name != audience.name) {
-            users.push(audience);
-        }
-    }
-    for (subject, requests) in [(Subject::User, users), (Subject::Product, products)] {
-        if requests.is_empty() {
-            continue;
-        }
-        let batch = named.opened.plan(subject, &requests, &calendar)?;
+    let (users, products) = (requests_of(Subject::User), requests_of(Subject::Product));
+    for Planned { requests, batch } in named.opened.plan_in_order(users, products, &calendar)? {
         let shown = named.opened.backend.show_plan(&batch).await;
         let plan = shown.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
         let ids = requests.iter().filter_map(|request| match &request.name {
@@ -49,7 +38,7 @@ pub(crate) async fn execute(context: &Context, arguments: &PlanArguments) -> Res
             OutputName::Node(..) | OutputName::Degree(..) => None,
         });
         let segments = ids.collect::<Vec<_>>().join(", ");
-        rows.push(Row { subject: subject.keyword(), segments, plan });
+        rows.push(Row { subject: batch.subject.keyword(), segments, plan });
     }
     if rows.is_empty() {
         context.screen.note("there is nothing to plan: members of static segments are added by hand");

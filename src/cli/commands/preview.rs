@@ -62,10 +62,7 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
     let evaluation = named.opened.evaluate(&context.place, tenant, &batch).await?;
     drop(bar);
     observations::note_all(context.screen, ready.record.subject, &evaluation.observations);
-    let members_of = |name: &OutputName| {
-        let index = batch.outputs.iter().position(|output| output.name == *name)?;
-        evaluation.outputs.get(index)
-    };
+    let members_of = |name: &OutputName| evaluation.outputs.get(batch.position(name)?);
     let segment_id = &ready.logical.id;
     let members = members_of(&OutputName::Segment(segment_id.clone()));
     let (count, universe) = (members.map_or(0, LocalMembers::count), evaluation.universe.count());

@@ -13,15 +13,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("names of foreign fields are configured", names_of_foreign_fields_are_configured),
         ("definitions are exported or refused", definitions_are_exported_or_refused),
     ];
-    trials
-        .into_iter()
-        .map(|(name, test)| {
-            Trial::test(format!("command_line::{name}"), move || {
-                test();
-                Ok(())
-            })
-        })
-        .collect()
+    super::named("command_line::", trials)
 }
 
 const FRENCH: &str = r#"{"name": "French", "rules": [{"field": "country", "operator": "equals", "value": "FR"}]}"#;

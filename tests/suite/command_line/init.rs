@@ -18,13 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("every template works in one project", every_template_works_in_one_project),
         ("the templates are listed", the_templates_are_listed),
     ];
-    let trial = |(name, test): (&str, fn())| {
-        Trial::test(format!("command_line::init::{name}"), move || {
-            test();
-            Ok(())
-        })
-    };
-    trials.into_iter().map(trial).collect()
+    super::named("command_line::init::", trials)
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Answer {

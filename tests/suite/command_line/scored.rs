@@ -22,13 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("another weight is another definition", another_weight_is_another_definition),
         ("others refer to a segment that scores", others_refer_to_a_segment_that_scores),
     ];
-    let trial = |(name, test): (&str, fn())| {
-        Trial::test(format!("command_line::scored: {name}"), move || {
-            test();
-            Ok(())
-        })
-    };
-    trials.into_iter().map(trial).collect()
+    super::named("command_line::scored: ", trials)
 }
 
 fn project() -> Project {

@@ -19,15 +19,7 @@ pub(super) fn trials() -> Vec<Trial> {
         ("an overlap is a matrix", an_overlap_is_a_matrix),
         ("an overlap tells what cannot be compared", an_overlap_tells_what_cannot_be_compared),
     ];
-    trials
-        .into_iter()
-        .map(|(name, test)| {
-            Trial::test(format!("command_line::{name}"), move || {
-                test();
-                Ok(())
-            })
-        })
-        .collect()
+    super::named("command_line::", trials)
 }
 
 /// Users with an order of 20 or more, and everyone in France: `u1`, `u3` and `u4`.
