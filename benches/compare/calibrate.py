@@ -6,12 +6,10 @@ value that it is compared with is; the same holds of an average and its number o
 """
 
 import dataclasses
-import json
 import math
 
 import duckdb_ways
 import sql
-from workload import Node, leaves
 
 POINTS = 1000
 STEPS = 14
@@ -88,22 +86,3 @@ def counts(connection, workload, table):
         columns = ", ".join(f"count(*) FILTER ({predicates.of(name)})" for name in some)
         result |= dict(zip(some, connection.execute(f"SELECT {columns} FROM {table}").fetchall()[0]))
     return result
-
-
-def save(workload, members, file):
-    values = {name: [leaf.value for leaf in leaves(node)] for name, node in workload.segments.items()}
-    file.write_text(json.dumps({"values": values, "members": members}))
-
-
-def load(workload, file):
-    """The workload with the values that were kept."""
-    kept = json.loads(file.read_text())
-
-    def fill(node, values):
-        if node.parts:
-            return dataclasses.replace(node, parts=tuple(fill(part, values) for part in node.parts))
-        value = next(values)
-        return dataclasses.replace(node, value=tuple(value) if isinstance(value, list) else value)
-
-    segments: dict[str, Node] = {name: fill(node, iter(kept["values"][name])) for name, node in workload.segments.items()}
-    return dataclasses.replace(workload, segments=segments), kept["members"]

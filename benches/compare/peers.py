@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import workload as definitions
-from kinds import KINDS
+from kinds import KINDS, load, save
 
 
 def main():
@@ -25,10 +25,8 @@ def main():
 
 def known(work):
     """The workload of a folder, with its values."""
-    import calibrate
-
     kind = KINDS[work.name]
-    return calibrate.load(definitions.workload(kind.segments, kind.features), work / "values.json")[0]
+    return load(definitions.workload(kind.segments, kind.features), work / "values.json")[0]
 
 
 def duckdb_way(name):
@@ -49,7 +47,7 @@ def calibration(data, work, _out):
     def run():
         workload = definitions.workload(kind.segments, kind.features)
         workload, members = calibrate.calibrate(data, workload, kind.wanted(data))
-        calibrate.save(workload, members, work / "values.json")
+        save(workload, members, work / "values.json")
 
     return run
 
@@ -74,11 +72,65 @@ def polars_way(name):
     return prepare
 
 
+def duckdb_products(name):
+    def prepare(data, _work, out):
+        import duckdb_ways
+        import products
+
+        return lambda: getattr(products, name)(duckdb_ways.connect(data), out)
+
+    return prepare
+
+
+def duckdb_one(data, _work, _out):
+    """One segment's own query, which counts as `preview` does."""
+    import duckdb_ways
+    import one
+
+    def run():
+        connection = duckdb_ways.connect(data)
+        count = connection.execute(f"SELECT count(*) FROM ({one.QUERY})").fetchall()[0][0]
+        return {"count": count}
+
+    return run
+
+
+def duckdb_one_members(data, _work, out):
+    import duckdb_ways
+    import one
+
+    return lambda: duckdb_ways.copy(duckdb_ways.connect(data), f"{one.QUERY} ORDER BY subject_id", out / "one.parquet")
+
+
+def duckdb_copy(_data, work, out):
+    """Snapshots that segmenta wrote, from tables in memory into files; reading them is not timed."""
+    import duckdb
+
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    names = sorted(file.stem for file in (work / f"out/memberships/{definitions.TENANT}").glob("*.parquet"))
+    for name in names:
+        file = work / f"out/memberships/{definitions.TENANT}/{name}.parquet"
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM read_parquet('{file}')")
+
+    def run():
+        for name in names:
+            connection.execute(f"COPY {name} TO '{out / name}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+
+    return run
+
+
 WAYS = {
     "calibration": calibration,
     "duckdb-each": duckdb_way("each"),
     "duckdb-once": duckdb_way("once"),
     "duckdb-by-type": duckdb_way("by_type"),
+    "duckdb-products-each": duckdb_products("each"),
+    "duckdb-products-each-written": duckdb_products("each_written"),
+    "duckdb-products-once-written": duckdb_products("once_written"),
+    "duckdb-one": duckdb_one,
+    "duckdb-one-members": duckdb_one_members,
+    "duckdb-copy": duckdb_copy,
     "duckdb-floor": duckdb_way("floor"),
     "clickhouse": clickhouse_way("once"),
     "clickhouse-by-type": clickhouse_way("by_type"),
