@@ -44,17 +44,20 @@ def main():
     peers = () if arguments.peers == "none" else tuple(arguments.peers.split(","))
     setting = Setting(binary, python, data, *sizes, arguments.repeats, peers)
 
-    tables, disagreements = [], []
+    # What is printed while it goes on is repeated at the end as one document, and kept beside the data work by work.
+    document, disagreements = report.heading(setting), []
+    kept = data.parent / "report.md"
     for name in arguments.works or works.DEFAULT:
         print(f"== {name}", flush=True)
         result = works.WORKS[name](setting)
-        print(report.table(result), flush=True)
-        tables.append(result)
+        for line in result.disagreements:
+            print(f"DISAGREEMENT {line}", flush=True)
         disagreements += result.disagreements
-    print("\n" + report.document(setting, tables))
-    for line in disagreements:
-        print(f"DISAGREEMENT {line}")
-    sys.exit(1 if disagreements else 0)
+        document += "\n" + report.table(result)
+        kept.write_text(document)
+    print(f"\n{document}")
+    if disagreements:
+        sys.exit(f"members differ in {len(disagreements)} places, see above")
 
 
 def parse_arguments():

@@ -18,13 +18,10 @@ def table(result):
     return "\n".join(lines) + "\n"
 
 
-def document(setting, results):
-    """All of it, with what it was measured on and with."""
-    head = [
-        f"{setting.users:,} users, {setting.events:,} events over {setting.days} days, {setting.products:,} products; {machine()}; {versions(setting)}.",
-        "",
-    ]
-    return "\n".join(head) + "\n" + "\n".join(table(result) for result in results)
+def heading(setting):
+    """What was measured, on and with what."""
+    size = f"{setting.users:,} users, {setting.events:,} events over {setting.days} days, {setting.products:,} products"
+    return f"{size}; {machine()}; {versions(setting)}.\n"
 
 
 def machine():
@@ -37,7 +34,7 @@ def machine():
                 break
     with open("/proc/meminfo") as opened:
         kilobytes = int(opened.readline().split()[1])
-    return f"{os.cpu_count()} cores of {model}, {kilobytes / 2**20:.0f} GiB of memory"
+    return f"{os.cpu_count()} cores of {model}, {kilobytes / 2**20:.1f} GiB of memory"
 
 
 def versions(setting):

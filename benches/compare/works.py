@@ -90,7 +90,6 @@ def peer(setting, work, way):
     def run():
         out = work / way
         shutil.rmtree(out, ignore_errors=True)
-        # DuckDB and Polars may spill beside the results, ClickHouse keeps its session there.
         seconds, peak = project.measure([setting.python, HERE / "peers.py", way, setting.data, work, out], work / f"{way}.log")
         return seconds, json.loads((out / "inside.json").read_text())["seconds"], peak
 
@@ -228,7 +227,7 @@ def product_segments(setting):
 def memory(setting):
     limit = "1GiB"
     free, limited = prepare(setting, "hundred"), prepare(setting, "hundred", folder=setting.data.parent / "memory", memory_limit=limit)
-    without, within = Contestant(SEGMENTA, "no limit"), Contestant(SEGMENTA, f"memory_limit = {limit}")
+    without, within = Contestant(f"{SEGMENTA}, no limit"), Contestant(f"{SEGMENTA}, limited", f"memory_limit = {limit}")
     take_turns(setting, [(without, refresh(setting, free, fresh=True)), (within, refresh(setting, limited, fresh=True))])
     _, disagreements = agree(setting, members_of(free), members_of(limited))
     ratios = [("with the limit / without", within.process / without.process)]
@@ -266,9 +265,9 @@ def writing(setting):
 
     project.write_project(work, setting.data, first)
     refresh(setting, work, fresh=True)()
-    everything = Contestant(SEGMENTA, "all changed: snapshots, entries, exits and history written")
-    nothing = Contestant(SEGMENTA, "nothing changed: the same evaluation, history written")
-    copied = Contestant("DuckDB, COPY from tables in memory", "a file per segment; the time inside is that of COPY alone")
+    everything = Contestant(f"{SEGMENTA}, all changed", "snapshots, entries, exits and history written")
+    nothing = Contestant(f"{SEGMENTA}, nothing changed", "the same evaluation, history written")
+    copied = Contestant("DuckDB, COPY from tables in memory", "a file per segment; inside is COPY alone")
     take_turns(setting, [
         (everything, changed),
         (nothing, refresh(setting, work, fresh=False)),
