@@ -12,7 +12,6 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use datafusion::arrow::array::StringArray;
 use jiff::Timestamp;
-use object_store::memory::InMemory;
 use roaring::RoaringBitmap;
 use segmenta::backend::datafusion::{DataFusionBackend, Tables};
 use segmenta::backend::tables::EngineSettings;
@@ -29,14 +28,14 @@ use segmenta::model::segment::{Kind, Status};
 use segmenta::plan::{self, Batch, OutputName, Request};
 use segmenta::refresh::config::{TenantConfig, parse_config};
 use segmenta::refresh::definitions::{DefinitionFile, read_definitions};
-use segmenta::store::object::{Holder, ObjectLedger, Options, Place};
+use segmenta::store::object::{Holder, ObjectLedger};
 use segmenta::store::{DefinitionRecord, LeaseScope, Ledger, Outcome, Run, RunKind, StagedSegment, Transaction};
 use segmenta::syntax::{Document, Format, parse};
 
 /// Segments that are planned together.
 const SEGMENTS: usize = 1_000;
 
-/// Members of the snapshot that is written.
+/// Members of the snapshot that is written, about.
 const MEMBERS: u32 = 1_000_000;
 
 const AS_OF: &str = "2026-01-01T00:00:00Z";
@@ -136,27 +135,37 @@ fn evaluation(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Every tenth of the ids, from a start.
-fn members(ids: &Arc<SortedIds>, start: u32) -> LocalMembers {
-    LocalMembers::new(
-        Arc::clone(ids),
-        (0..MEMBERS * 2).filter(|position| !(position + start).is_multiple_of(20) && position.is_multiple_of(2)).collect(),
-    )
+/// Ids like those of the demo, twice as many as members.
+fn ids() -> Arc<SortedIds> {
+    let ids = StringArray::from_iter_values((0..MEMBERS * 2).map(|number| format!("u{number:07}")));
+    Arc::new(SortedIds::new(ids).unwrap())
 }
 
-fn staged(members: LocalMembers, universe: LocalMembers) -> StagedSegment<LocalMembers> {
+/// One of every so many ids, in no order that repeats.
+fn every(ids: &Arc<SortedIds>, of: u64, salt: u64) -> RoaringBitmap {
+    let count = u32::try_from(ids.len()).unwrap();
+    (0..count).filter(|position| mixed(u64::from(*position) + salt * u64::from(count)).is_multiple_of(of)).collect()
+}
+
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
+}
+
+fn staged(name: &str, members: LocalMembers, universe: LocalMembers) -> StagedSegment<LocalMembers> {
     let definition = DefinitionRecord {
-        hash: "h".to_owned(),
+        hash: "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0".to_owned(),
         json: "{}".to_owned(),
         subject: Subject::User,
         kind: Kind::Dynamic,
         status: Status::Active,
     };
     let outcome = Outcome::Members { members, universe };
-    StagedSegment { segment: "large".parse().unwrap(), definition: Some(definition), outcome, duration: Duration::ZERO }
+    StagedSegment { segment: name.parse().unwrap(), definition: Some(definition), outcome, duration: Duration::ZERO }
 }
 
-async fn commit(ledger: &ObjectLedger, segment: StagedSegment<LocalMembers>) {
+async fn commit(ledger: &ObjectLedger, segments: Vec<StagedSegment<LocalMembers>>) {
     let tenant: TenantId = "demo".parse().unwrap();
     let lease = ledger.acquire(&LeaseScope::Tenant(tenant.clone()), Duration::ZERO).await.unwrap();
     let now = SystemClock::new().now();
@@ -168,35 +177,54 @@ async fn commit(ledger: &ObjectLedger, segment: StagedSegment<LocalMembers>) {
         evaluation_date: jiff::civil::date(2026, 1, 1),
     };
     let mut transaction = ledger.begin(&lease, run).await.unwrap();
-    transaction.stage(segment).await.unwrap();
+    transaction.stage_all(segments, &|_| {}).await.unwrap();
     transaction.commit().await.unwrap();
     ledger.release(lease).await.unwrap();
 }
 
+/// The members of each segment in one run.
+type Sets = Vec<RoaringBitmap>;
+
 fn store(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let ids = StringArray::from_iter_values((0..MEMBERS * 2).map(|number| format!("u{number:09}")));
-    let ids = Arc::new(SortedIds::new(ids).unwrap());
-    let universe = LocalMembers::new(Arc::clone(&ids), (0..MEMBERS * 2).collect::<RoaringBitmap>());
-    let open = || {
-        let place = Place::new(Arc::new(InMemory::new()), "store".into(), "memory");
-        let clock: SharedClock = Arc::new(SystemClock::new());
-        ObjectLedger::new(place, clock, Holder::named("bench"), Options::default())
-    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let ids = ids();
+    let universe = LocalMembers::all(Arc::clone(&ids));
+    let million = every(&ids, 2, 0);
+    let tenth: RoaringBitmap = million.iter().filter(|position| mixed(u64::from(*position)) % 20 < 18).collect::<RoaringBitmap>()
+        | every(&ids, 20, 1);
+    let half: RoaringBitmap = million.iter().enumerate().filter(|(number, _)| number % 2 == 0).map(|(_, position)| position).collect();
+    let half = half | every(&ids, 4, 1);
+    let small: Sets = (0..1_000).map(|number| every(&ids, 2_000, number)).collect();
+    let cases: Vec<(&str, Option<Sets>, Sets)> = vec![
+        ("first snapshot of a million members", None, vec![million.clone()]),
+        ("a million members, of which a tenth changed", Some(vec![million.clone()]), vec![tenth]),
+        ("a million members, of which every other one changed", Some(vec![million.clone()]), vec![half]),
+        ("a million members, of which none changed", Some(vec![million.clone()]), vec![million]),
+        ("first snapshots of a thousand segments of a thousand members", None, small.clone()),
+        ("a thousand segments of a thousand members, of which none changed", Some(small.clone()), small),
+    ];
     let mut group = criterion.benchmark_group("store");
     group.sample_size(10);
-    for (name, first, then) in
-        [("write a million members", None, 0), ("compare a million members, of which a tenth changed", Some(0), 2)]
-    {
+    for (name, before, after) in cases {
         group.bench_function(name, |bencher| {
-            let setup = || {
-                let ledger = open();
-                if let Some(start) = first {
-                    runtime.block_on(commit(&ledger, staged(members(&ids, start), universe.clone())));
-                }
-                (ledger, staged(members(&ids, then), universe.clone()))
+            let segments = |sets: &Sets| {
+                let members = sets.iter().map(|set| LocalMembers::new(Arc::clone(&ids), set.clone()));
+                members.enumerate().map(|(number, members)| staged(&format!("s{number}"), members, universe.clone())).collect()
             };
-            bencher.iter_batched(setup, |(ledger, segment)| runtime.block_on(commit(&ledger, segment)), BatchSize::PerIteration);
+            let setup = || {
+                let folder = tempfile::tempdir().unwrap();
+                let clock: SharedClock = Arc::new(SystemClock::new());
+                let ledger = ObjectLedger::open(folder.path().to_str().unwrap(), clock, Holder::named("bench")).unwrap();
+                if let Some(before) = &before {
+                    runtime.block_on(commit(&ledger, segments(before)));
+                }
+                (folder, ledger, segments(&after))
+            };
+            let run = |(folder, ledger, segments): (tempfile::TempDir, ObjectLedger, Vec<_>)| {
+                runtime.block_on(commit(&ledger, segments));
+                folder
+            };
+            bencher.iter_batched(setup, run, BatchSize::PerIteration);
         });
     }
     group.finish();

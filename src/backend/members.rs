@@ -77,6 +77,12 @@ impl SortedIds {
         None
     }
 
+    /// All ids, as an array.
+    #[must_use]
+    pub fn array(&self) -> &StringArray {
+        &self.0
+    }
+
     /// All ids, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.0.len()).map(|position| self.0.value(position))
@@ -120,6 +126,18 @@ impl LocalMembers {
     #[must_use]
     pub fn ids(&self) -> &Arc<SortedIds> {
         &self.ids
+    }
+
+    /// The positions of the members among the ids.
+    #[must_use]
+    pub fn positions(&self) -> &RoaringBitmap {
+        &self.selected
+    }
+
+    /// How well each member fits, ascending by id; `None` unless the segment scores.
+    #[must_use]
+    pub fn scores(&self) -> Option<&[Score]> {
+        self.scores.as_deref()
     }
 
     /// The members, ascending.
@@ -171,7 +189,7 @@ impl LocalMembers {
     }
 
     /// The positions of the members in a list of ids; those that it lacks have none.
-    fn positions_in(&self, ids: &Arc<SortedIds>) -> Cow<'_, RoaringBitmap> {
+    pub(crate) fn positions_in(&self, ids: &Arc<SortedIds>) -> Cow<'_, RoaringBitmap> {
         if Arc::ptr_eq(&self.ids, ids) {
             return Cow::Borrowed(&self.selected);
         }

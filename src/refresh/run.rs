@@ -237,18 +237,24 @@ async fn refresh_under<P: Place>(
     if let Some(job) = request.job {
         transaction.note_job(job, as_of);
     }
-    let mut outcomes = outcomes(&targets, evaluations, &mut report);
-    let of = outcomes.len();
-    for (done, (segment, (outcome, universe, share))) in std::mem::take(&mut outcomes).into_iter().enumerate() {
+    let (mut staged, mut reports) = (Vec::new(), Vec::new());
+    for (segment, (outcome, universe, share)) in outcomes(&targets, evaluations, &mut report) {
         let Some(known) = definitions.segments.get(&segment) else { continue };
-        progress.step(Step::Writing { segment: &segment, done, of });
-        let began = clock.elapsed();
-        let status = status_of(&outcome);
-        let definition = Some(known.record().clone());
-        let staged = StagedSegment { segment: segment.clone(), definition, outcome, duration: share };
-        let figures = transaction.stage(staged).await?;
-        let duration = share + clock.elapsed().saturating_sub(began);
-        let segment_report = SegmentReport { segment, subject: known.record().subject, status, figures, universe, duration };
+        let (status, subject) = (status_of(&outcome), known.record().subject);
+        let (figures, duration) = (Figures::default(), share);
+        reports.push(SegmentReport { segment: segment.clone(), subject, status, figures, universe, duration });
+        staged.push(StagedSegment { segment, definition: Some(known.record().clone()), outcome, duration: share });
+    }
+    let of = reports.len();
+    let begins = |done: usize| {
+        if let Some(SegmentReport { segment, .. }) = reports.get(done) {
+            progress.step(Step::Writing { segment, done, of });
+        }
+    };
+    let staged = transaction.stage_all(staged, &begins).await?;
+    for (mut segment_report, staged) in reports.into_iter().zip(staged) {
+        segment_report.figures = staged.figures;
+        segment_report.duration += staged.duration;
         log_segment(run_id, tenant, &segment_report);
         report.segments.push(segment_report);
     }

@@ -115,12 +115,25 @@ pub trait Transaction: Send {
     /// The members that the backend of the same place yields.
     type Members: MemberSet;
 
-    /// Writes what a segment came to beside the visible data: its snapshot when members, scores or reasons changed, its changes and its
-    /// history row. Each segment at most once.
+    /// Writes what segments came to beside the visible data: for each its snapshot when members, scores or reasons changed, its changes
+    /// and its history row. Each segment at most once. `begins` is told the number of each, ascending, before it is written.
     ///
     /// # Errors
     /// When the store cannot be read or written.
-    async fn stage(&mut self, segment: StagedSegment<Self::Members>) -> Result<Figures, LedgerError>;
+    async fn stage_all(
+        &mut self,
+        segments: Vec<StagedSegment<Self::Members>>,
+        begins: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Staged>, LedgerError>;
+
+    /// As [`Transaction::stage_all`], for one segment.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn stage(&mut self, segment: StagedSegment<Self::Members>) -> Result<Figures, LedgerError> {
+        let staged = self.stage_all(vec![segment], &|_| {}).await?;
+        Ok(staged.first().map(|staged| staged.figures).unwrap_or_default())
+    }
 
     /// Adds a history row of kind `daily` with the committed count of a segment.
     ///
@@ -245,6 +258,15 @@ pub struct StagedSegment<M> {
     /// What came of it.
     pub outcome: Outcome<M>,
     /// How long it took; shared work is split evenly.
+    pub duration: Duration,
+}
+
+/// What the ledger made of a segment in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Staged {
+    /// Members after it, who entered, who left.
+    pub figures: Figures,
+    /// How long comparing and encoding took, by itself or beside others.
     pub duration: Duration,
 }
 

@@ -18,7 +18,7 @@ use segmenta::model::segment::Status;
 use segmenta::store::rows::{change_schema, history_schema, membership_schema};
 use segmenta::store::{
     ChangeReason, DefinitionNote, DefinitionRecord, Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome,
-    ReadFilter, RowStream, Run, RunKind, SegmentState, StagedSegment, TenantState, Transaction,
+    ReadFilter, RowStream, Run, RunKind, SegmentState, Staged, StagedSegment, TenantState, Transaction,
 };
 
 /// How long a lease lasts; nothing renews it.
@@ -340,13 +340,8 @@ impl MemoryTransaction {
         }
         Figures { removed_count: members.len() as u64, ..Figures::default() }
     }
-}
 
-#[async_trait]
-impl Transaction for MemoryTransaction {
-    type Members = IdSet;
-
-    async fn stage(&mut self, staged: StagedSegment<IdSet>) -> Result<Figures, LedgerError> {
+    fn stage_one(&mut self, staged: StagedSegment<IdSet>) -> Result<Figures, LedgerError> {
         let StagedSegment { segment, definition, outcome, duration } = staged;
         let known = self.before.state.segments.get(&segment).cloned();
         let deleted = matches!(outcome, Outcome::Ended { reason: ChangeReason::SegmentDeleted });
@@ -394,6 +389,23 @@ impl Transaction for MemoryTransaction {
             self.next.state.segments.remove(&segment);
         }
         Ok(figures)
+    }
+}
+
+#[async_trait]
+impl Transaction for MemoryTransaction {
+    type Members = IdSet;
+
+    async fn stage_all(
+        &mut self,
+        segments: Vec<StagedSegment<IdSet>>,
+        begins: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Staged>, LedgerError> {
+        let one_after_the_other = segments.into_iter().enumerate().map(|(number, segment)| {
+            begins(number);
+            Ok(Staged { figures: self.stage_one(segment)?, duration: Duration::ZERO })
+        });
+        one_after_the_other.collect()
     }
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {

@@ -19,14 +19,17 @@
 //! A snapshot that was replaced stays for a while, so that a slow reader is not cut off; one that was opened too late reads the state
 //! anew. Rows of changes and history are read at their public path, or where they were staged until they are published.
 
-mod builders;
 mod catalog;
+mod chunk;
+mod compare;
 mod delay;
+mod encode;
+mod history;
 mod holder;
 mod layout;
 mod lease;
 mod log;
-mod merge;
+mod packing;
 mod place;
 mod publish;
 mod read;
@@ -193,15 +196,13 @@ impl Ledger for ObjectLedger {
             // Only now is it certain that no older writer commits what it staged: some may have done so until this moment.
             orphans = publish::orphans(self.place(), &state, &run.tenant, number).await?;
         }
-        for path in &orphans {
-            self.place().delete(path).await?;
-        }
+        publish::delete_all(self.place(), orphans).await?;
         for older in older {
             self.place().delete(&layout::lease(scope, older)).await?;
         }
         self.remember(&state);
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        Ok(ObjectTransaction::new(self.clone(), run, number, attempt, state))
+        ObjectTransaction::new(self.clone(), run, number, attempt, state)
     }
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {

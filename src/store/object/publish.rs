@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 
 use super::layout;
 use super::log::{self, LogState};
-use super::place::{Copied, Place};
+use super::place::{Copied, FILES_AT_ONCE, Place};
 use super::record::{Action, CommitRecord, FileRef, RunRecord, SegmentRecord, SnapshotChange};
 use crate::model::id::TenantId;
 use crate::store::LedgerError;
@@ -22,7 +23,8 @@ pub(super) async fn publish(place: &Place, mut state: Arc<LogState>) -> Result<A
             let commit = log::commit(place, number).await?;
             place_commit(place, &commit, &state, &mut placed).await?;
         }
-        place.persist(&placed).await?;
+        // What they name was made to last before it was committed: a copy on a disk is another name of the same content.
+        place.persist_names(&placed).await?;
         if published < state.number {
             log::set_published(place, state.number).await?;
         }
@@ -40,10 +42,16 @@ pub(super) async fn publish(place: &Place, mut state: Arc<LogState>) -> Result<A
 pub(super) async fn discard(place: &Place, run: &RunRecord) -> Result<(), LedgerError> {
     let staged = [&run.changes, &run.history].into_iter().flatten().map(FileRef::location);
     let superseded = run.discarded.iter().map(|path| Path::from(path.as_str()));
-    for path in staged.chain(superseded) {
-        place.delete(&path).await?;
-    }
-    Ok(())
+    delete_all(place, staged.chain(superseded).collect()).await
+}
+
+/// Deletes files, some at the same time.
+pub(super) async fn delete_all(place: &Place, paths: Vec<Path>) -> Result<(), LedgerError> {
+    let deleted = futures::stream::iter(paths).map(|path| {
+        let place = place.clone();
+        async move { place.delete(&path).await }
+    });
+    deleted.buffered(FILES_AT_ONCE).try_collect().await
 }
 
 /// The immutable files of a tenant, written under leases older than `lease`, to which nothing refers. All commits are published.
@@ -80,14 +88,19 @@ async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState, pl
     }
     copies.extend(run.changes.iter().map(|file| (file, layout::changes(tenant, run.evaluation_date, *number, run.run_id))));
     copies.extend(run.history.iter().map(|file| (file, layout::history(tenant, run.evaluation_date, *number, run.run_id))));
-    for (file, public) in copies {
-        match place.copy(&file.location(), &public).await? {
+    let copies: Vec<(Place, FileRef, Path)> =
+        copies.into_iter().map(|(file, public)| (place.clone(), file.clone(), public)).collect();
+    let copied = futures::stream::iter(copies).map(|(place, file, public)| async move {
+        let copied = place.copy(&file.location(), &public).await?;
+        Ok((file, public, copied))
+    });
+    let copied: Vec<(FileRef, Path, Copied)> = copied.buffered(FILES_AT_ONCE).try_collect().await?;
+    for (file, public, copied) in copied {
+        match copied {
             Copied::Whole => placed.push(public),
             // Another writer has published this commit and gone on.
             Copied::SourceAbsent if log::published(place).await? >= *number => {}
-            Copied::SourceAbsent => {
-                return Err(LedgerError::Corrupt { path: file.path.clone(), problem: "it is missing".to_owned() });
-            }
+            Copied::SourceAbsent => return Err(LedgerError::Corrupt { path: file.path, problem: "it is missing".to_owned() }),
         }
     }
     Ok(())

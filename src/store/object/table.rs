@@ -6,92 +6,91 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, StringArray};
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
-use datafusion::parquet::arrow::async_writer::AsyncFileWriter;
-use datafusion::parquet::arrow::{AsyncArrowWriter, ParquetRecordBatchStreamBuilder, ProjectionMask};
-use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::errors::ParquetError;
-use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use datafusion::parquet::file::statistics::Statistics;
-use datafusion::parquet::schema::types::ColumnPath;
+use datafusion::parquet::file::writer::SerializedFileWriter;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::OnceCell;
 
+use super::chunk::{Layout, RowGroup};
 use super::place::{Place, failed};
 use super::record::FileRef;
 use crate::store::{LedgerError, RowStream};
-
-/// Rows of one group: small enough that finding one subject among millions reads little.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
 
 /// Files up to this size are read whole and compared with their checksum; of larger ones only the size is compared, and `verify`
 /// looks at the rest.
 const WHOLE_UP_TO: u64 = 32 * 1024 * 1024;
 
-/// Writes a new file.
+/// Writes a new file, a row group at a time.
 pub(super) struct TableWriter {
-    writer: AsyncArrowWriter<HashedUpload>,
+    file: SerializedFileWriter<Vec<u8>>,
+    upload: BufWriter,
+    hasher: blake3::Hasher,
+    size: u64,
     path: Path,
     rows: u64,
 }
 
 impl TableWriter {
-    pub(super) fn create(place: &Place, path: Path, schema: SchemaRef) -> Result<Self, LedgerError> {
-        let upload = HashedUpload { upload: place.upload(&path), hasher: blake3::Hasher::new(), size: 0 };
-        let writer = AsyncArrowWriter::try_new(upload, schema, Some(properties()));
-        let writer = writer.map_err(|error| failed("write", &path, error))?;
-        Ok(Self { writer, path, rows: 0 })
+    pub(super) fn create(place: &Place, path: Path, layout: &Layout) -> Result<Self, LedgerError> {
+        let file = layout.file().map_err(|error| failed("write", &path, error))?;
+        let upload = place.upload(&path);
+        Ok(Self { file, upload, hasher: blake3::Hasher::new(), size: 0, path, rows: 0 })
     }
 
-    pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<(), LedgerError> {
-        self.writer.write(batch).await.map_err(|error| failed("write", &self.path, error))?;
-        self.rows += batch.num_rows() as u64;
-        Ok(())
+    pub(super) async fn append(&mut self, group: RowGroup) -> Result<(), LedgerError> {
+        self.rows += group.rows as u64;
+        group.append_to(&mut self.file).map_err(|error| failed("write", &self.path, error))?;
+        let bytes = std::mem::take(self.file.inner_mut());
+        self.put(bytes).await
     }
 
-    /// Puts the file in place, whole.
-    pub(super) async fn finish(mut self) -> Result<FileRef, LedgerError> {
-        self.writer.finish().await.map_err(|error| failed("write", &self.path, error))?;
-        let HashedUpload { hasher, size, .. } = self.writer.into_inner();
-        Ok(FileRef { path: self.path.to_string(), size, rows: self.rows, blake3: hasher.finalize().to_hex().to_string() })
+    /// Ends the file, which is then known as it will be, and yet to be put in place.
+    pub(super) async fn close(mut self) -> Result<ClosedTable, LedgerError> {
+        self.file.finish().map_err(|error| failed("write", &self.path, error))?;
+        self.file.flush().map_err(|error| failed("write", &self.path, error))?;
+        let bytes = std::mem::take(self.file.inner_mut());
+        self.put(bytes).await?;
+        let Self { upload, hasher, size, path, rows, .. } = self;
+        let file = FileRef { path: path.to_string(), size, rows, blake3: hasher.finalize().to_hex().to_string() };
+        Ok(ClosedTable { upload, path, file })
+    }
+
+    /// Ends the file and puts it in place, whole.
+    pub(super) async fn finish(self) -> Result<FileRef, LedgerError> {
+        self.close().await?.put_in_place().await
+    }
+
+    async fn put(&mut self, bytes: Vec<u8>) -> Result<(), LedgerError> {
+        self.hasher.update(&bytes);
+        self.size += bytes.len() as u64;
+        self.upload.put(Bytes::from(bytes)).await.map_err(|error| failed("write", &self.path, error))
     }
 }
 
-fn properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_created_by("segmenta".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        // Ids hardly repeat: a dictionary of them would only be built to be thrown away.
-        .set_column_dictionary_enabled(ColumnPath::from("subject_id"), false)
-        .build()
-}
-
-struct HashedUpload {
+/// A file that was written to its end. Small ones are still in memory.
+pub(super) struct ClosedTable {
     upload: BufWriter,
-    hasher: blake3::Hasher,
-    size: u64,
+    path: Path,
+    file: FileRef,
 }
 
-impl AsyncFileWriter for HashedUpload {
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ParquetError>> {
-        async move {
-            self.hasher.update(&bytes);
-            self.size += bytes.len() as u64;
-            self.upload.put(bytes).await.map_err(external)
-        }
-        .boxed()
-    }
-
-    fn complete(&mut self) -> BoxFuture<'_, Result<(), ParquetError>> {
-        async move { self.upload.shutdown().await.map_err(external) }.boxed()
+impl ClosedTable {
+    /// Puts the file in place, whole.
+    pub(super) async fn put_in_place(mut self) -> Result<FileRef, LedgerError> {
+        self.upload.shutdown().await.map_err(|error| failed("write", &self.path, error))?;
+        Ok(self.file)
     }
 }
 
@@ -112,6 +111,7 @@ pub(super) struct Table {
     rows: u64,
     size: u64,
     bytes: Option<Bytes>,
+    metadata: Arc<OnceCell<ArrowReaderMetadata>>,
 }
 
 impl Table {
@@ -127,11 +127,16 @@ impl Table {
             check_size(&path, file, size)?;
             None
         };
-        Ok(Some(Self { place: place.clone(), path, rows: file.rows, size: file.size, bytes }))
+        Ok(Some(Self { place: place.clone(), path, rows: file.rows, size: file.size, bytes, metadata: Arc::default() }))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// All rows, in the columns named.
@@ -139,6 +144,57 @@ impl Table {
         let builder = self.builder().await?;
         let projection = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         self.stream(builder.with_projection(projection))
+    }
+
+    /// Rows that follow one another, in the columns named.
+    pub(super) async fn rows_between(&self, columns: &[&str], rows: Range<u64>) -> Result<RecordBatch, LedgerError> {
+        let builder = self.builder().await?;
+        let projection = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        let (mut groups, mut first, mut start) = (Vec::new(), None, 0);
+        for (position, group) in builder.metadata().row_groups().iter().enumerate() {
+            let end = start + u64::try_from(group.num_rows()).unwrap_or_default();
+            if start < rows.end && rows.start < end {
+                groups.push(position);
+                first.get_or_insert(start);
+            }
+            start = end;
+        }
+        let beyond = |_| LedgerError::Corrupt { path: self.path.to_string(), problem: format!("it has no rows {rows:?}") };
+        let skipped = usize::try_from(rows.start - first.unwrap_or(rows.start)).map_err(beyond)?;
+        let wanted = usize::try_from(rows.end - rows.start).map_err(beyond)?;
+        let selection = RowSelection::from(vec![RowSelector::skip(skipped), RowSelector::select(wanted)]);
+        let builder = builder.with_projection(projection).with_row_groups(groups).with_row_selection(selection).with_batch_size(wanted);
+        let schema = Arc::new(builder.schema().project(&builder_columns(builder.schema(), columns)).map_err(|error| unreadable(&self.path, error.into()))?);
+        let batches: Vec<RecordBatch> = self.stream(builder)?.try_collect().await?;
+        concat_batches(&schema, &batches).map_err(|error| unreadable(&self.path, error.into()))
+    }
+
+    /// The text that stands in every row of a column, when the end of the file says so.
+    pub(super) async fn text_of_all(&self, column: &str) -> Result<Option<String>, LedgerError> {
+        let bytes = self.value_of_all(column).await?;
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// The instant that stands in every row of a column, when the end of the file says so.
+    pub(super) async fn instant_of_all(&self, column: &str) -> Result<Option<i64>, LedgerError> {
+        let bytes = self.value_of_all(column).await?;
+        Ok(bytes.and_then(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?))))
+    }
+
+    /// Whether every row of a column is known to hold NULL.
+    pub(super) async fn is_absent(&self, column: &str) -> Result<bool, LedgerError> {
+        let metadata = self.metadata().await?;
+        Ok(chunks_of(metadata.metadata(), column).all(|chunk| {
+            let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
+            nulls.is_some_and(|nulls| i64::try_from(nulls) == Ok(chunk.num_values()))
+        }))
+    }
+
+    async fn value_of_all(&self, column: &str) -> Result<Option<Vec<u8>>, LedgerError> {
+        let metadata = self.metadata().await?;
+        let mut values = chunks_of(metadata.metadata(), column).map(|chunk| chunk.statistics().and_then(only_value));
+        let Some(first) = values.next().flatten() else { return Ok(None) };
+        Ok(values.all(|value| value == Some(first)).then(|| first.to_vec()))
     }
 
     /// All rows and columns.
@@ -163,14 +219,24 @@ impl Table {
     }
 
     async fn builder(&self) -> Result<ParquetRecordBatchStreamBuilder<TableReader>, LedgerError> {
-        let reader = TableReader { table: self.clone() };
-        let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|error| unreadable(&self.path, error))?;
-        let rows = builder.metadata().file_metadata().num_rows();
-        if u64::try_from(rows) != Ok(self.rows) {
-            let problem = format!("it has {rows} rows instead of {}", self.rows);
-            return Err(LedgerError::Corrupt { path: self.path.to_string(), problem });
-        }
-        Ok(builder)
+        let metadata = self.metadata().await?.clone();
+        Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(TableReader { table: self.clone() }, metadata))
+    }
+
+    /// What the end of the file says of it, which is read once.
+    async fn metadata(&self) -> Result<&ArrowReaderMetadata, LedgerError> {
+        let read = async {
+            let mut reader = TableReader { table: self.clone() };
+            let metadata = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::default()).await;
+            let metadata = metadata.map_err(|error| unreadable(&self.path, error))?;
+            let rows = metadata.metadata().file_metadata().num_rows();
+            if u64::try_from(rows) != Ok(self.rows) {
+                let problem = format!("it has {rows} rows instead of {}", self.rows);
+                return Err(LedgerError::Corrupt { path: self.path.to_string(), problem });
+            }
+            Ok(metadata)
+        };
+        self.metadata.get_or_try_init(|| read).await
     }
 
     fn stream(&self, builder: ParquetRecordBatchStreamBuilder<TableReader>) -> Result<RowStream, LedgerError> {
@@ -221,6 +287,24 @@ pub(super) fn column<'a, T: Array + 'static>(path: &Path, batch: &'a RecordBatch
         path: path.to_string(),
         problem: format!("its column `{name}` is missing or of another type"),
     })
+}
+
+/// The positions of columns in a schema.
+fn builder_columns(schema: &SchemaRef, columns: &[&str]) -> Vec<usize> {
+    let fields = schema.fields().iter().enumerate();
+    fields.filter(|(_, field)| columns.contains(&field.name().as_str())).map(|(position, _)| position).collect()
+}
+
+/// A column in every row group.
+fn chunks_of<'a>(metadata: &'a ParquetMetaData, column: &'a str) -> impl Iterator<Item = &'a ColumnChunkMetaData> {
+    let groups = metadata.row_groups().iter();
+    groups.flat_map(move |group| group.columns().iter().filter(move |chunk| chunk.column_path().string() == column))
+}
+
+/// The value of all rows: that between bounds that are the same.
+fn only_value(statistics: &Statistics) -> Option<&[u8]> {
+    let exact = statistics.null_count_opt() == Some(0) && statistics.min_is_exact() && statistics.max_is_exact();
+    statistics.min_bytes_opt().filter(|least| exact && Some(*least) == statistics.max_bytes_opt())
 }
 
 fn may_hold(group: &RowGroupMetaData, subject_id: &str) -> bool {
@@ -290,28 +374,36 @@ fn unreadable(path: &Path, error: ParquetError) -> LedgerError {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::TimestampMicrosecondArray;
     use object_store::memory::InMemory;
 
-    use super::super::builders::SnapshotWriter;
-    use super::super::merge::Member;
+    use super::super::chunk::{Column, Texts, Value};
     use super::*;
-    use crate::store::{Run, RunKind};
+    use crate::store::rows::membership_schema;
 
     fn place() -> Place {
         Place::new(Arc::new(InMemory::new()), Path::default(), "test")
     }
 
     async fn written(place: &Place, rows: i64) -> FileRef {
-        let as_of = "2026-01-01T00:00:00Z".parse().unwrap();
-        let evaluation_date = jiff::civil::date(2026, 1, 1);
-        let tenant = "demo".parse().unwrap();
-        let run = Run { run_id: uuid::Uuid::nil(), tenant, kind: RunKind::Run, as_of, evaluation_date };
-        let mut writer = SnapshotWriter::create(place, Path::from("x.parquet"), &run, &"vip".parse().unwrap()).unwrap();
-        for number in 0..rows {
-            let subject_id = subject(number);
-            let member =
-                Member { subject_id: &subject_id, entered_at: number, score: None, confidence: None, reason: "rule_match" };
-            writer.push(member).await.unwrap();
+        let layout = Layout::new(membership_schema()).unwrap();
+        let mut writer = TableWriter::create(place, Path::from("x.parquet"), &layout).unwrap();
+        let numbers: Vec<i64> = (0..rows).collect();
+        for numbers in numbers.chunks(128 * 1024) {
+            let ids = StringArray::from_iter_values(numbers.iter().map(|number| subject(*number)));
+            let entered_at = TimestampMicrosecondArray::from_iter_values(numbers.iter().copied()).with_timezone("UTC");
+            let columns = vec![
+                Column::Same(Value::text("demo")),
+                Column::Same(Value::text("vip")),
+                Column::Texts(layout.texts(2, &Texts::at(&ids, 0..ids.len())).unwrap()),
+                Column::Array(Arc::new(entered_at)),
+                Column::Absent,
+                Column::Absent,
+                Column::Same(Value::text("rule_match")),
+                Column::Same(Value::text("run")),
+                Column::Same(Value::Instant(7)),
+            ];
+            writer.append(layout.encode(columns, numbers.len()).unwrap()).await.unwrap();
         }
         writer.finish().await.unwrap()
     }
@@ -342,7 +434,7 @@ mod tests {
         for number in [0, 131_071, 131_072, 299_999] {
             let found = table.rows_of_subject(&subject(number)).await.unwrap();
             assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
-            let entered_at: &datafusion::arrow::array::TimestampMicrosecondArray =
+            let entered_at: &TimestampMicrosecondArray =
                 column(&table.path, &found[0], "entered_at").unwrap();
             assert_eq!(entered_at.value(0), number);
         }

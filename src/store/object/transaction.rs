@@ -5,24 +5,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use datafusion::arrow::array::{Float64Array, StringArray};
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
+use tokio::task::JoinError;
 
 use super::ObjectLedger;
-use super::builders::{Change, ChangeWriter, HistoryRow, RowStatus, SnapshotWriter, write_history};
+use super::chunk::{RowGroup, Value};
+use super::compare::Comparison;
+use super::encode::{GROUP_ROWS, Occasion, RunTables, Work, jobs};
+use super::history::{HistoryRow, RowStatus, write_history};
 use super::layout;
 use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
-use super::merge::{self, Member, Merge, Step};
-use super::place::failed;
+use super::place::{FILES_AT_ONCE, failed};
 use super::publish;
 use super::record::{Action, FileRef, Progress, RunRecord, SegmentRecord, SnapshotChange};
-use super::table::Table;
+use super::table::{ClosedTable, Table, TableWriter, column};
 use crate::backend::LocalMembers;
 use crate::model::id::SegmentId;
 use crate::model::segment::Status;
+use crate::store::rows::membership_schema;
 use crate::store::{
-    ChangeReason, DefinitionNote, DefinitionRecord, Figures, LedgerError, Outcome, Run, RunKind, StagedSegment, Transaction,
+    ChangeReason, DefinitionNote, DefinitionRecord, Figures, LedgerError, Outcome, Run, RunKind, Staged, StagedSegment, Transaction,
 };
+
+/// Rows, of snapshots before and after, that are in memory at the same time. A segment of more is written by itself, and read and
+/// written in parts.
+const WINDOW_ROWS: u64 = 4 * 1024 * 1024;
+
+/// Segments that are compared and written at the same time.
+const WINDOW_SEGMENTS: usize = 256;
 
 /// Changes of one tenant that become visible together.
 pub struct ObjectTransaction {
@@ -33,6 +48,7 @@ pub struct ObjectTransaction {
     /// The log as it was at the beginning.
     base: Arc<LogState>,
     folder: Path,
+    tables: Arc<RunTables>,
     segments: BTreeMap<SegmentId, SegmentRecord>,
     changes: Changes,
     history: Vec<HistoryRow>,
@@ -46,42 +62,40 @@ enum Changes {
     /// Nobody entered or left yet.
     None,
     /// Some did.
-    Open(Box<ChangeWriter>),
+    Open(Box<TableWriter>),
     /// Writing failed midway: what the file holds is not a whole number of segments, and nothing of the run can be committed.
     Broken,
 }
 
-/// What a segment's members are compared with.
-struct Before<'a> {
-    entry: Option<&'a SegmentEntry>,
-    snapshot: Option<Table>,
-}
-
-/// Whether a diff starts a segment, follows a new definition, or neither.
-#[derive(Clone, Copy)]
-enum Occasion {
-    First,
-    NewDefinition,
-    Same,
+/// A segment that was evaluated.
+struct Evaluated {
+    segment: SegmentId,
+    definition: DefinitionRecord,
+    members: LocalMembers,
+    universe: LocalMembers,
+    /// How long the evaluation took.
+    duration: Duration,
 }
 
 impl ObjectTransaction {
-    pub(super) fn new(ledger: ObjectLedger, run: Run, lease: u64, attempt: u64, base: Arc<LogState>) -> Self {
+    pub(super) fn new(ledger: ObjectLedger, run: Run, lease: u64, attempt: u64, base: Arc<LogState>) -> Result<Self, LedgerError> {
         let folder = layout::transaction(&run.tenant, lease, attempt);
-        Self {
+        let tables = Arc::new(RunTables::new(&run).map_err(|error| failed("write", &folder, error))?);
+        Ok(Self {
             ledger,
             run,
             lease,
             attempt,
             base,
             folder,
+            tables,
             segments: BTreeMap::new(),
             changes: Changes::None,
             history: Vec::new(),
             counts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             notes: BTreeMap::new(),
-        }
+        })
     }
 
     fn tenant(&self) -> Option<&TenantEntry> {
@@ -102,28 +116,63 @@ impl ObjectTransaction {
         }
     }
 
-    async fn evaluated(
-        &mut self,
-        segment: &SegmentId,
-        definition: DefinitionRecord,
-        members: &LocalMembers,
-        universe: &LocalMembers,
-        duration: Duration,
-    ) -> Result<Figures, LedgerError> {
+    fn entry(&self, segment: &SegmentId) -> Option<&SegmentEntry> {
+        entry_of(&self.base, &self.run, segment)
+    }
+
+    /// Stages segments at the same time. Their files are read and written in order, so that the operations of the store come in one
+    /// order too; what lies between is work for all processors.
+    async fn evaluated(&mut self, window: Vec<Evaluated>, begins: &(dyn Fn(usize) + Sync)) -> Result<Vec<Staged>, LedgerError> {
+        let snapshots: Vec<Option<FileRef>> =
+            window.iter().map(|one| self.entry(&one.segment).and_then(|entry| entry.snapshot.clone())).collect();
+        let opened = futures::stream::iter(snapshots).map(|file| open(self.ledger.clone(), file)).buffered(FILES_AT_ONCE);
+        let opened: Vec<Option<Table>> = opened.try_collect().await?;
+
+        let clock = &self.ledger.leases.clock;
+        let parts: Vec<_> = window.iter().map(|one| (one.members.clone(), one.universe.clone())).zip(opened).collect();
+        let mut compared = futures::stream::iter(parts)
+            .map(|((members, universe), before)| {
+                let clock = Arc::clone(clock);
+                tokio::spawn(async move {
+                    let began = clock.elapsed();
+                    let comparison = Comparison::new(before, members, &universe).await?;
+                    Ok((comparison, clock.elapsed().saturating_sub(began)))
+                })
+            })
+            .buffered(workers());
+        let (mut staged, mut works, mut replaced) = (Vec::with_capacity(window.len()), Vec::new(), Vec::new());
+        while let Some(compared) = compared.next().await {
+            let one = &window[staged.len()];
+            begins(staged.len());
+            let (comparison, duration) = joined(&self.folder, compared)?;
+            if !comparison.is_same() {
+                replaced.push(staged.len());
+                works.push(Arc::new(Work {
+                    path: layout::snapshot_file(&self.folder, &one.segment),
+                    segment: Value::text(one.segment.as_str()),
+                    definition_hash: Value::text(&one.definition.hash),
+                    occasion: occasion(self.entry(&one.segment), &one.definition),
+                    comparison,
+                }));
+                staged.push(Staged { figures: works[works.len() - 1].comparison.figures, duration });
+            } else {
+                staged.push(Staged { figures: comparison.figures, duration });
+            }
+        }
+        drop(compared);
+        let mut files = vec![SnapshotChange::Kept; window.len()];
+        for (number, (file, duration)) in replaced.into_iter().zip(self.write(&works).await?) {
+            files[number] = SnapshotChange::Replaced(file);
+            staged[number].duration += duration;
+        }
         let base = Arc::clone(&self.base);
-        let before = Before::open(&self.ledger, &self.run, &base, segment).await?;
-        let comparison = merge::compare(before.snapshot.as_ref(), members.iter_with_scores()).await?;
-        let figures = comparison.figures;
-        let snapshot = if comparison.is_same() && before.snapshot.is_some() {
-            SnapshotChange::Kept
-        } else {
-            let occasion = before.occasion(&definition);
-            SnapshotChange::Replaced(self.write(segment, &definition, &before, occasion, members, universe).await?)
-        };
-        let progress =
-            Progress { computed_at: Some(self.run.as_of), computed_hash: Some(definition.hash.clone()), ..self.progress(duration) };
-        self.remember(segment, before.entry, definition, progress, figures, snapshot, None);
-        Ok(figures)
+        for ((one, staged), snapshot) in window.into_iter().zip(&staged).zip(files) {
+            let hash = Some(one.definition.hash.clone());
+            let progress = Progress { computed_at: Some(self.run.as_of), computed_hash: hash, ..self.progress(one.duration) };
+            let entry = entry_of(&base, &self.run, &one.segment);
+            self.remember(&one.segment, entry, one.definition, progress, staged.figures, snapshot, None);
+        }
+        Ok(staged)
     }
 
     fn failed(&mut self, segment: &SegmentId, definition: DefinitionRecord, error: String, duration: Duration) -> Figures {
@@ -150,83 +199,114 @@ impl ObjectTransaction {
     ) -> Result<Figures, LedgerError> {
         let base = Arc::clone(&self.base);
         let known = self.known(segment)?;
-        let before = Before::open(&self.ledger, &self.run, &base, segment).await?;
+        let entry = entry_of(&base, &self.run, segment);
+        let before = open(self.ledger.clone(), entry.and_then(|entry| entry.snapshot.clone())).await?;
         let definition = DefinitionRecord { status: Status::Archived, ..definition.unwrap_or_else(|| known.definition.clone()) };
         let progress = Progress {
             computed_at: known.progress.computed_at,
             computed_hash: known.progress.computed_hash.clone(),
             ..self.progress(duration)
         };
-        let figures = merge::compare(before.snapshot.as_ref(), std::iter::empty()).await?.figures;
-        if figures.removed_count > 0 {
+        let figures = Figures { removed_count: before.as_ref().map_or(0, Table::rows), ..Figures::default() };
+        if let Some(before) = before.filter(|before| before.rows() > 0) {
             let mut changes = self.take_changes()?;
-            let mut merge = Merge::new(before.snapshot.as_ref(), std::iter::empty()).await?;
-            while let Some(step) = merge.step().await? {
-                if let Step::Leaves(member) = step {
-                    changes.push(segment, member.subject_id, Change::Exit, reason, member.score, &definition.hash).await?;
+            let columns = ["subject_id", "score"];
+            let mut rows = before.rows_of(&columns).await?;
+            let mut batches = Vec::new();
+            let mut count = 0;
+            loop {
+                let batch = rows.try_next().await?;
+                let is_last = batch.is_none();
+                count += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+                batches.extend(batch);
+                if count >= GROUP_ROWS || (is_last && count > 0) {
+                    let exits = self.exits(segment, before.path(), &batches, reason, &definition.hash)?;
+                    changes.append(exits).await?;
+                    batches.clear();
+                    count = 0;
+                }
+                if is_last {
+                    break;
                 }
             }
             self.changes = Changes::Open(changes);
         }
-        self.remember(segment, before.entry, definition, progress, figures, SnapshotChange::Removed, None);
+        self.remember(segment, entry, definition, progress, figures, SnapshotChange::Removed, None);
         if reason == ChangeReason::SegmentDeleted {
             self.segments.insert(segment.clone(), SegmentRecord::Deleted);
         }
         Ok(figures)
     }
 
-    /// Writes the snapshot and the changes of a segment whose members or scores changed, or that has no snapshot yet.
-    async fn write(
-        &mut self,
+    /// The changes of members who all leave.
+    fn exits(
+        &self,
         segment: &SegmentId,
-        definition: &DefinitionRecord,
-        before: &Before<'_>,
-        occasion: Occasion,
-        members: &LocalMembers,
-        universe: &LocalMembers,
-    ) -> Result<FileRef, LedgerError> {
-        let place = &self.ledger.place().clone();
-        let path = layout::snapshot_file(&self.folder, segment);
-        let mut snapshot = SnapshotWriter::create(place, path, &self.run, segment)?;
-        let mut changes = None;
-        let mut merge = Merge::new(before.snapshot.as_ref(), members.iter_with_scores()).await?;
-        let entered_at = self.run.as_of.as_microsecond();
-        while let Some(step) = merge.step().await? {
-            let (subject_id, change, reason, score) = match step {
-                Step::Stays(member, score) => {
-                    snapshot.push(member.scored(score)).await?;
-                    continue;
-                }
-                Step::Enters(subject_id, score) => {
-                    let reason = ChangeReason::RuleMatch.keyword();
-                    let member = Member { subject_id, entered_at, score: None, confidence: None, reason }.scored(score);
-                    snapshot.push(member).await?;
-                    (subject_id, Change::Enter, occasion.enter(), member.score)
-                }
-                Step::Leaves(member) => {
-                    let reason = if universe.contains(member.subject_id) { occasion.exit() } else { ChangeReason::LeftUniverse };
-                    (member.subject_id, Change::Exit, reason, member.score)
-                }
-            };
-            if changes.is_none() {
-                changes = Some(self.take_changes()?);
+        path: &Path,
+        batches: &[RecordBatch],
+        reason: ChangeReason,
+        definition_hash: &str,
+    ) -> Result<RowGroup, LedgerError> {
+        let unwritable = |error| failed("write", &layout::changes_file(&self.folder), error);
+        let schema = batches.first().map(RecordBatch::schema).unwrap_or_else(membership_schema);
+        let rows = concat_batches(&schema, batches).map_err(|error| unwritable(error.into()))?;
+        let ids: &StringArray = column(path, &rows, "subject_id")?;
+        let scores: &Float64Array = column(path, &rows, "score")?;
+        self.tables.exits(segment.as_str(), ids, scores, reason, definition_hash).map_err(unwritable)
+    }
+
+    /// Writes the snapshots of segments, and their changes; returns the snapshots, and how long each segment took.
+    async fn write(&mut self, works: &[Arc<Work>]) -> Result<Vec<(FileRef, Duration)>, LedgerError> {
+        let place = self.ledger.place().clone();
+        let create = |work: &Arc<Work>| TableWriter::create(&place, work.path.clone(), &self.tables.memberships).map(Some);
+        let mut snapshots: Vec<Option<TableWriter>> = works.iter().map(create).collect::<Result<_, _>>()?;
+        let mut durations = vec![Duration::ZERO; works.len()];
+        let has_changes = works.iter().any(|work| work.comparison.changes() > 0);
+        let mut changes = if has_changes { Some(self.take_changes()?) } else { None };
+        let clock = Arc::clone(&self.ledger.leases.clock);
+        let mut done = futures::stream::iter(jobs(works))
+            .map(|job| {
+                let (tables, clock) = (Arc::clone(&self.tables), Arc::clone(&clock));
+                tokio::spawn(async move {
+                    let began = clock.elapsed();
+                    let done = job.done(tables).await?;
+                    Ok((done, clock.elapsed().saturating_sub(began)))
+                })
+            })
+            .buffered(workers());
+        while let Some(done) = done.next().await {
+            let (done, duration) = joined(&self.folder, done)?;
+            let share = duration / u32::try_from(done.segments.len()).unwrap_or(u32::MAX).max(1);
+            for number in done.segments {
+                durations[number] += share;
             }
-            if let Some(changes) = &mut changes {
-                changes.push(segment, subject_id, change, reason, score, &definition.hash).await?;
+            if let Some((number, group)) = done.members
+                && let Some(snapshot) = &mut snapshots[number]
+            {
+                snapshot.append(group).await?;
+            }
+            if let (Some(changes), Some(group)) = (&mut changes, done.changes) {
+                changes.append(group).await?;
             }
         }
-        let file = snapshot.finish().await?;
+        drop(done);
+        let mut closed = Vec::with_capacity(works.len());
+        for snapshot in snapshots.into_iter().flatten() {
+            closed.push(snapshot.close().await?);
+        }
+        let files = futures::stream::iter(closed).map(ClosedTable::put_in_place).buffered(FILES_AT_ONCE);
+        let files: Vec<FileRef> = files.try_collect().await?;
         if let Some(changes) = changes {
             self.changes = Changes::Open(changes);
         }
-        Ok(file)
+        Ok(files.into_iter().zip(durations).collect())
     }
 
     /// The file of changes. Until it is given back it counts as broken, so that an error on the way leaves it so.
-    fn take_changes(&mut self) -> Result<Box<ChangeWriter>, LedgerError> {
+    fn take_changes(&mut self) -> Result<Box<TableWriter>, LedgerError> {
         let path = layout::changes_file(&self.folder);
         match std::mem::replace(&mut self.changes, Changes::Broken) {
-            Changes::None => Ok(Box::new(ChangeWriter::create(self.ledger.place(), path, &self.run)?)),
+            Changes::None => Ok(Box::new(TableWriter::create(self.ledger.place(), path, &self.tables.changes)?)),
             Changes::Open(changes) => Ok(changes),
             Changes::Broken => Err(broken(&self.folder)),
         }
@@ -283,7 +363,7 @@ impl ObjectTransaction {
         let place = self.ledger.place();
         let history = match self.history.as_slice() {
             [] => None,
-            rows => Some(write_history(place, layout::history_file(&self.folder), &self.run, rows).await?),
+            rows => Some(write_history(place, layout::history_file(&self.folder), &self.tables, &self.run, rows).await?),
         };
         let files = self.segments.values().filter_map(SegmentRecord::new_snapshot).chain(&changes).chain(&history);
         place.persist(&files.map(FileRef::location).collect::<Vec<_>>()).await?;
@@ -322,19 +402,52 @@ fn entry_of<'a>(base: &'a LogState, run: &Run, segment: &SegmentId) -> Option<&'
 impl Transaction for ObjectTransaction {
     type Members = LocalMembers;
 
-    async fn stage(&mut self, staged: StagedSegment<LocalMembers>) -> Result<Figures, LedgerError> {
-        let StagedSegment { segment, definition, outcome, duration } = staged;
-        match outcome {
-            Outcome::Members { members, universe } => {
-                let definition = self.definition(&segment, definition)?;
-                self.evaluated(&segment, definition, &members, &universe, duration).await
+    async fn stage_all(
+        &mut self,
+        segments: Vec<StagedSegment<LocalMembers>>,
+        begins: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Staged>, LedgerError> {
+        let mut staged = Vec::with_capacity(segments.len());
+        let (mut window, mut rows) = (Vec::new(), 0);
+        for StagedSegment { segment, definition, outcome, duration } in segments {
+            let (kind, weight) = match outcome {
+                Outcome::Members { members, universe } => {
+                    let before = self.entry(&segment).and_then(|entry| entry.snapshot.as_ref()).map_or(0, |file| file.rows);
+                    let weight = members.positions().len() + before;
+                    (Ok((members, universe)), weight)
+                }
+                Outcome::Failed { error } => (Err(Alone::Failed(error)), u64::MAX),
+                Outcome::Ended { reason } => (Err(Alone::Ended(reason)), u64::MAX),
+            };
+            if !window.is_empty() && (weight > WINDOW_ROWS.saturating_sub(rows) || window.len() == WINDOW_SEGMENTS) {
+                let before = staged.len();
+                staged.extend(self.evaluated(std::mem::take(&mut window), &|number| begins(before + number)).await?);
+                rows = 0;
             }
-            Outcome::Failed { error } => {
-                let definition = self.definition(&segment, definition)?;
-                Ok(self.failed(&segment, definition, error, duration))
+            match kind {
+                Ok((members, universe)) => {
+                    let definition = self.definition(&segment, definition)?;
+                    window.push(Evaluated { segment, definition, members, universe, duration });
+                    rows += weight;
+                }
+                Err(alone) => {
+                    begins(staged.len());
+                    let began = self.ledger.leases.clock.elapsed();
+                    let figures = match alone {
+                        Alone::Failed(error) => {
+                            let definition = self.definition(&segment, definition)?;
+                            self.failed(&segment, definition, error, duration)
+                        }
+                        Alone::Ended(reason) => self.ended(&segment, definition, reason, duration).await?,
+                    };
+                    let duration = self.ledger.leases.clock.elapsed().saturating_sub(began);
+                    staged.push(Staged { figures, duration });
+                }
             }
-            Outcome::Ended { reason } => self.ended(&segment, definition, reason, duration).await,
         }
+        let before = staged.len();
+        staged.extend(self.evaluated(window, &|number| begins(before + number)).await?);
+        Ok(staged)
     }
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {
@@ -392,38 +505,40 @@ impl Transaction for ObjectTransaction {
     }
 }
 
-impl<'a> Before<'a> {
-    async fn open(ledger: &ObjectLedger, run: &Run, base: &'a LogState, segment: &SegmentId) -> Result<Self, LedgerError> {
-        let entry = entry_of(base, run, segment);
-        let snapshot = match entry.and_then(|entry| entry.snapshot.as_ref()) {
-            Some(file) => Some(ledger.open_present(file).await?),
-            None => None,
-        };
-        Ok(Self { entry, snapshot })
-    }
+/// A segment that is not compared with what was before.
+enum Alone {
+    Failed(String),
+    Ended(ChangeReason),
+}
 
-    fn occasion(&self, definition: &DefinitionRecord) -> Occasion {
-        match self.entry.and_then(|entry| entry.progress.computed_hash.as_ref()) {
-            None => Occasion::First,
-            Some(hash) if *hash != definition.hash => Occasion::NewDefinition,
-            Some(_) => Occasion::Same,
-        }
+/// A snapshot that is referred to.
+async fn open(ledger: ObjectLedger, file: Option<FileRef>) -> Result<Option<Table>, LedgerError> {
+    match file {
+        Some(file) => ledger.open_present(&file).await.map(Some),
+        None => Ok(None),
     }
 }
 
-impl Occasion {
-    fn enter(self) -> ChangeReason {
-        match self {
-            Self::First => ChangeReason::Initial,
-            Self::NewDefinition => ChangeReason::DefinitionChanged,
-            Self::Same => ChangeReason::RuleMatch,
-        }
+fn occasion(entry: Option<&SegmentEntry>, definition: &DefinitionRecord) -> Occasion {
+    match entry.and_then(|entry| entry.progress.computed_hash.as_ref()) {
+        None => Occasion::First,
+        Some(hash) if *hash != definition.hash => Occasion::NewDefinition,
+        Some(_) => Occasion::Same,
     }
+}
 
-    fn exit(self) -> ChangeReason {
-        match self {
-            Self::NewDefinition => ChangeReason::DefinitionChanged,
-            Self::First | Self::Same => ChangeReason::RuleEnded,
-        }
+/// How many jobs are worked on at the same time: one waits for each that is handed over.
+fn workers() -> usize {
+    tokio::runtime::Handle::current().metrics().num_workers() + 1
+}
+
+/// What a task gave; its panic goes on here.
+fn joined<T>(folder: &Path, task: Result<Result<T, LedgerError>, JoinError>) -> Result<T, LedgerError> {
+    match task {
+        Ok(given) => given,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(failed("write", folder, error)),
+        },
     }
 }

@@ -1,0 +1,490 @@
+//! Column chunks of Parquet files, encoded here where more is known of the rows than a general writer could know: columns of one value
+//! or of few, whose rows are runs, and ids that ascend, of which each repeats the beginning of the one before it. What is neither goes
+//! through the writer of the parquet crate. The same rows give the same bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use datafusion::parquet::basic::{BoundaryOrder, Compression, Encoding, Type, ZstdLevel};
+use datafusion::parquet::column::page::{CompressedPage, Page, PageWriter};
+use datafusion::parquet::column::writer::ColumnCloseResult;
+use datafusion::parquet::data_type::ByteArray;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::statistics::Statistics;
+use datafusion::parquet::file::writer::{
+    SerializedFileWriter, SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite,
+};
+use datafusion::parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+
+use super::packing::{delta_packed, level_run, runs_packed, width_of};
+
+/// Texts of one page: what a reader has to decode to find one of them.
+const PAGE_TEXTS: usize = 20_000;
+
+/// The level of zstd: the fastest; higher ones take longer and save next to nothing after the encodings.
+const LEVEL: i32 = 1;
+
+/// How the row groups of one kind of table are encoded.
+pub(super) struct Layout {
+    schema: SchemaRef,
+    columns: Vec<ColumnDescPtr>,
+    general: ArrowRowGroupWriterFactory,
+}
+
+/// The rows of one column of a row group.
+pub(super) enum Column {
+    /// NULL in every row.
+    Absent,
+    /// One value in every row.
+    Same(Value),
+    /// A few values, each in many rows.
+    Runs(Runs),
+    /// Texts that were encoded already.
+    Texts(Pages),
+    /// Anything.
+    Array(ArrayRef),
+}
+
+/// One value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(Arc<str>),
+    /// Microseconds since 1970.
+    Instant(i64),
+}
+
+/// Rows of few different values, as runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Runs {
+    values: Vec<Value>,
+    /// For each run which value it has, and its rows.
+    runs: Vec<(u32, usize)>,
+}
+
+/// Texts, each a part of bytes that they share.
+pub(super) struct Texts<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Where each begins, and how long it is.
+    pub(super) spans: Vec<(u32, u32)>,
+}
+
+/// The encoded pages of a column, which can stand in any file in which the column has the same rows.
+#[derive(Clone)]
+pub(super) struct Pages {
+    bytes: Bytes,
+    close: ColumnCloseResult,
+}
+
+/// An encoded row group.
+pub(super) struct RowGroup {
+    pub(super) rows: usize,
+    chunks: Vec<Chunk>,
+}
+
+enum Chunk {
+    Own(Pages),
+    General(ArrowColumnChunk),
+}
+
+impl Layout {
+    pub(super) fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
+        let (file, general) = file_writer(&schema)?;
+        Ok(Self { schema, columns: file.schema_descr().columns().to_vec(), general })
+    }
+
+    /// A file of this layout, without rows.
+    pub(super) fn file(&self) -> Result<SerializedFileWriter<Vec<u8>>, ParquetError> {
+        file_writer(&self.schema).map(|(file, _)| file)
+    }
+
+    /// Encodes a row group; the columns stand in the order of the schema.
+    pub(super) fn encode(&self, columns: Vec<Column>, rows: usize) -> Result<RowGroup, ParquetError> {
+        if columns.len() != self.columns.len() {
+            return Err(ParquetError::General(format!("{} columns instead of {}", columns.len(), self.columns.len())));
+        }
+        let mut compressor = Compressor::new(LEVEL)?;
+        let chunks = columns.into_iter().enumerate().map(|(position, column)| {
+            let description = &self.columns[position];
+            match column {
+                Column::Absent => absent(description, rows, &mut compressor).map(Chunk::Own),
+                Column::Same(value) => {
+                    few(description, &Runs { values: vec![value], runs: vec![(0, rows)] }, &mut compressor).map(Chunk::Own)
+                }
+                Column::Runs(runs) => few(description, &runs, &mut compressor).map(Chunk::Own),
+                Column::Texts(pages) => Ok(Chunk::Own(pages)),
+                Column::Array(array) => self.general(position, &array).map(Chunk::General),
+            }
+        });
+        Ok(RowGroup { rows, chunks: chunks.collect::<Result<_, _>>()? })
+    }
+
+    /// Encodes the texts of the column at a position, none of them NULL; they are the shorter the better they are sorted.
+    pub(super) fn texts(&self, position: usize, texts: &Texts<'_>) -> Result<Pages, ParquetError> {
+        let mut compressor = Compressor::new(LEVEL)?;
+        let mut writer = ChunkWriter::new(&self.columns[position], &mut compressor);
+        let mut encoder = TextEncoder::default();
+        let mut ascend = true;
+        let mut bounds: Option<(&[u8], &[u8])> = None;
+        for page in texts.spans.chunks(PAGE_TEXTS) {
+            let (encoded, ascends) = encoder.encode(texts.bytes, page)?;
+            let all = || page.iter().map(|&span| texts.bytes_of(span));
+            let ends = if ascends { all().next().zip(all().next_back()) } else { all().min().zip(all().max()) };
+            let Some((low, high)) = ends else { continue };
+            writer.data(&encoded, page.len(), Encoding::DELTA_BYTE_ARRAY, Some((low.to_vec(), high.to_vec())))?;
+            ascend &= ascends && bounds.is_none_or(|(_, greatest)| greatest <= low);
+            bounds = Some(bounds.map_or((low, high), |(least, greatest)| (least.min(low), greatest.max(high))));
+        }
+        let bounds = bounds.map(|(low, high)| (low.to_vec(), high.to_vec()));
+        writer.finish(bounds, 0, if ascend { BoundaryOrder::ASCENDING } else { BoundaryOrder::UNORDERED })
+    }
+
+    fn general(&self, position: usize, array: &ArrayRef) -> Result<ArrowColumnChunk, ParquetError> {
+        let mut writer = self.general.create_column_writers(0)?.swap_remove(position);
+        for leaf in compute_leaves(self.schema.field(position), array)? {
+            writer.write(&leaf)?;
+        }
+        writer.close()
+    }
+}
+
+impl RowGroup {
+    /// Puts the row group at the end of a file of the same layout.
+    pub(super) fn append_to(self, file: &mut SerializedFileWriter<Vec<u8>>) -> Result<(), ParquetError> {
+        let mut group = file.next_row_group()?;
+        for chunk in self.chunks {
+            chunk.append_to(&mut group)?;
+        }
+        group.close()?;
+        file.flush()?;
+        Ok(())
+    }
+}
+
+impl Chunk {
+    fn append_to(self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
+        match self {
+            Self::Own(pages) => group.append_column(&pages.bytes, pages.close),
+            Self::General(chunk) => chunk.append_to_row_group(group),
+        }
+    }
+}
+
+impl Runs {
+    /// The number of a value. Values are looked for one by one: this is for few of them.
+    pub(super) fn number(&mut self, value: &Value) -> u32 {
+        let position = self.values.iter().position(|known| known == value).unwrap_or_else(|| {
+            self.values.push(value.clone());
+            self.values.len() - 1
+        });
+        u32::try_from(position).unwrap_or(u32::MAX)
+    }
+
+    /// Adds rows of the value that has a number.
+    pub(super) fn push(&mut self, number: u32, rows: usize) {
+        match self.runs.last_mut() {
+            _ if rows == 0 => {}
+            Some((last, count)) if *last == number => *count += rows,
+            Some(_) | None => self.runs.push((number, rows)),
+        }
+    }
+
+    /// How many different values there are.
+    pub(super) fn values(&self) -> usize {
+        self.values.len()
+    }
+}
+
+impl Value {
+    pub(super) fn text(text: &str) -> Self {
+        Self::Text(Arc::from(text))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.as_bytes().to_vec(),
+            Self::Instant(micros) => micros.to_le_bytes().to_vec(),
+        }
+    }
+
+    fn append_plain(&self, to: &mut Vec<u8>) -> Result<(), ParquetError> {
+        match self {
+            Self::Text(text) => {
+                to.extend_from_slice(&length(text.len())?.to_le_bytes());
+                to.extend_from_slice(text.as_bytes());
+            }
+            Self::Instant(micros) => to.extend_from_slice(&micros.to_le_bytes()),
+        }
+        Ok(())
+    }
+}
+
+fn file_writer(schema: &SchemaRef) -> Result<(SerializedFileWriter<Vec<u8>>, ArrowRowGroupWriterFactory), ParquetError> {
+    ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties()))?.into_serialized_writer()
+}
+
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_created_by("segmenta".to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .build()
+}
+
+/// A column that is NULL in every row.
+fn absent(column: &ColumnDescPtr, rows: usize, compressor: &mut Compressor<'_>) -> Result<Pages, ParquetError> {
+    let mut writer = ChunkWriter::new(column, compressor);
+    writer.data(&level_run(rows, 0), rows, Encoding::PLAIN, None)?;
+    writer.finish(None, rows, BoundaryOrder::UNORDERED)
+}
+
+/// A column of few values: a dictionary, and one page of positions in it.
+fn few(column: &ColumnDescPtr, runs: &Runs, compressor: &mut Compressor<'_>) -> Result<Pages, ParquetError> {
+    let mut writer = ChunkWriter::new(column, compressor);
+    let mut dictionary = Vec::new();
+    for value in &runs.values {
+        value.append_plain(&mut dictionary)?;
+    }
+    writer.dictionary(&dictionary, runs.values.len())?;
+    let rows = runs.runs.iter().map(|(_, rows)| rows).sum();
+    let mut page = if column.max_def_level() > 0 { level_run(rows, 1) } else { Vec::new() };
+    let width = width_of(u32::try_from(runs.values.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    page.push(width);
+    runs_packed(&runs.runs, width, &mut page);
+    let bounds = runs.values.iter().min_by(|a, b| order(a, b)).zip(runs.values.iter().max_by(|a, b| order(a, b)));
+    let bounds = bounds.map(|(low, high)| (low.bytes(), high.bytes()));
+    writer.data(&page, rows, Encoding::RLE_DICTIONARY, bounds.clone())?;
+    writer.finish(bounds, 0, BoundaryOrder::ASCENDING)
+}
+
+fn order(one: &Value, other: &Value) -> std::cmp::Ordering {
+    match (one, other) {
+        (Value::Text(one), Value::Text(other)) => one.cmp(other),
+        (Value::Instant(one), Value::Instant(other)) => one.cmp(other),
+        // INVARIANT: the values of a column are of one type.
+        (Value::Text(_), Value::Instant(_)) => std::cmp::Ordering::Less,
+        (Value::Instant(_), Value::Text(_)) => std::cmp::Ordering::Greater,
+    }
+}
+
+/// The least and the greatest value, as their bytes.
+type Bounds = (Vec<u8>, Vec<u8>);
+
+/// Writes the pages of one column, and notes what readers want to know of them.
+struct ChunkWriter<'a, 'c> {
+    column: &'a ColumnDescPtr,
+    compressor: &'a mut Compressor<'c>,
+    sink: TrackedWrite<Vec<u8>>,
+    uncompressed: usize,
+    rows: usize,
+    dictionary_offset: Option<i64>,
+    data_offset: Option<i64>,
+    pages: Vec<PageEncodingStats>,
+    column_index: ColumnIndexBuilder,
+    offset_index: OffsetIndexBuilder,
+}
+
+impl<'a, 'c> ChunkWriter<'a, 'c> {
+    fn new(column: &'a ColumnDescPtr, compressor: &'a mut Compressor<'c>) -> Self {
+        Self {
+            column,
+            compressor,
+            sink: TrackedWrite::new(Vec::new()),
+            uncompressed: 0,
+            rows: 0,
+            dictionary_offset: None,
+            data_offset: None,
+            pages: Vec::new(),
+            column_index: ColumnIndexBuilder::new(column.physical_type()),
+            offset_index: OffsetIndexBuilder::new(),
+        }
+    }
+
+    fn dictionary(&mut self, plain: &[u8], values: usize) -> Result<(), ParquetError> {
+        let buf = self.compressed(plain)?;
+        let page = Page::DictionaryPage { buf, num_values: length(values)?, encoding: Encoding::PLAIN, is_sorted: false };
+        let (offset, _) = self.page(page, plain.len())?;
+        self.dictionary_offset = Some(offset);
+        Ok(())
+    }
+
+    /// A page of rows, which are all NULL unless there are bounds.
+    fn data(&mut self, body: &[u8], rows: usize, encoding: Encoding, bounds: Option<Bounds>) -> Result<(), ParquetError> {
+        let page = Page::DataPage {
+            buf: self.compressed(body)?,
+            num_values: length(rows)?,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let (offset, size) = self.page(page, body.len())?;
+        self.data_offset.get_or_insert(offset);
+        self.offset_index.append_offset_and_size(offset, size);
+        self.offset_index.append_row_count(signed(rows)?);
+        match bounds {
+            Some((low, high)) => self.column_index.append(false, low, high, 0),
+            None => self.column_index.append(true, Vec::new(), Vec::new(), signed(rows)?),
+        }
+        self.rows += rows;
+        Ok(())
+    }
+
+    fn compressed(&mut self, body: &[u8]) -> Result<Bytes, ParquetError> {
+        Ok(Bytes::from(self.compressor.compress(body)?))
+    }
+
+    /// Where the page begins, and how large it is with its header.
+    fn page(&mut self, page: Page, uncompressed: usize) -> Result<(i64, i32), ParquetError> {
+        let (page_type, encoding) = (page.page_type(), page.encoding());
+        let written = SerializedPageWriter::new(&mut self.sink).write_page(CompressedPage::new(page, uncompressed))?;
+        self.uncompressed += written.uncompressed_size;
+        match self.pages.last_mut() {
+            Some(pages) if pages.page_type == page_type && pages.encoding == encoding => pages.count += 1,
+            Some(_) | None => self.pages.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+        let size = i32::try_from(written.compressed_size).map_err(|_| too_large())?;
+        Ok((i64::try_from(written.offset).map_err(|_| too_large())?, size))
+    }
+
+    fn finish(mut self, bounds: Option<Bounds>, nulls: usize, order: BoundaryOrder) -> Result<Pages, ParquetError> {
+        let bytes = Bytes::from(self.sink.into_inner()?);
+        let mut encodings: Vec<Encoding> = self.pages.iter().map(|pages| pages.encoding).collect();
+        encodings.push(Encoding::RLE);
+        let metadata = ColumnChunkMetaData::builder(Arc::clone(self.column))
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_encodings(encodings)
+            .set_page_encoding_stats(self.pages)
+            .set_total_compressed_size(signed(bytes.len())?)
+            .set_total_uncompressed_size(signed(self.uncompressed)?)
+            .set_num_values(signed(self.rows)?)
+            .set_data_page_offset(self.data_offset.unwrap_or_default())
+            .set_dictionary_page_offset(self.dictionary_offset)
+            .set_statistics(statistics(self.column.physical_type(), bounds, nulls as u64)?)
+            .build()?;
+        self.column_index.set_boundary_order(order);
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: self.rows as u64,
+            metadata,
+            bloom_filter: None,
+            column_index: Some(self.column_index.build()?),
+            offset_index: Some(self.offset_index.build()),
+        };
+        Ok(Pages { bytes, close })
+    }
+}
+
+fn statistics(physical: Type, bounds: Option<Bounds>, nulls: u64) -> Result<Statistics, ParquetError> {
+    let (low, high) = bounds.unzip();
+    let instant = |bytes: Vec<u8>| Some(i64::from_le_bytes(bytes.try_into().ok()?));
+    match physical {
+        Type::BYTE_ARRAY => {
+            Ok(Statistics::byte_array(low.map(ByteArray::from), high.map(ByteArray::from), None, Some(nulls), false))
+        }
+        Type::INT64 => Ok(Statistics::int64(low.and_then(instant), high.and_then(instant), None, Some(nulls), false)),
+        Type::DOUBLE => Ok(Statistics::double(None, None, None, Some(nulls), false)),
+        Type::BOOLEAN | Type::INT32 | Type::INT96 | Type::FLOAT | Type::FIXED_LEN_BYTE_ARRAY => {
+            Err(ParquetError::General(format!("no column of the store is of type {physical}")))
+        }
+    }
+}
+
+impl<'a> Texts<'a> {
+    /// The texts at positions of an array.
+    pub(super) fn at(array: &'a StringArray, positions: impl Iterator<Item = usize>) -> Self {
+        let offsets = array.value_offsets();
+        // INVARIANT: offsets of an array are not negative.
+        let span = |position: usize| {
+            let (start, end) = (offsets[position].cast_unsigned(), offsets[position + 1].cast_unsigned());
+            (start, end - start)
+        };
+        Self { bytes: array.value_data(), spans: positions.map(span).collect() }
+    }
+
+    fn bytes_of(&self, (start, length): (u32, u32)) -> &'a [u8] {
+        &self.bytes[start as usize..][..length as usize]
+    }
+}
+
+/// Encodes pages of texts as `DELTA_BYTE_ARRAY`: how much each repeats of the one before, and what follows.
+#[derive(Default)]
+struct TextEncoder {
+    prefixes: Vec<i32>,
+    suffixes: Vec<i32>,
+    rest: Vec<u8>,
+}
+
+impl TextEncoder {
+    /// A page, and whether its texts ascend.
+    fn encode(&mut self, bytes: &[u8], spans: &[(u32, u32)]) -> Result<(Vec<u8>, bool), ParquetError> {
+        self.prefixes.clear();
+        self.suffixes.clear();
+        self.rest.clear();
+        let (mut before, mut length_before) = (0, 0);
+        let mut ascend = true;
+        for &(start, length) in spans {
+            let (start, length) = (start as usize, length as usize);
+            let shared = shared_prefix(bytes, before, start, length_before.min(length));
+            // Where the two part, the order is decided.
+            ascend &= shared == length_before || (shared < length && bytes[before + shared] < bytes[start + shared]);
+            let rest = length - shared;
+            self.prefixes.push(i32::try_from(shared).map_err(|_| too_large())?);
+            self.suffixes.push(i32::try_from(rest).map_err(|_| too_large())?);
+            match bytes[start + shared..].first_chunk::<8>() {
+                // A copy of fixed size is the fastest; what is too much is taken back.
+                Some(eight) if rest <= 8 => {
+                    self.rest.extend_from_slice(eight);
+                    self.rest.truncate(self.rest.len() - (8 - rest));
+                }
+                Some(_) | None => self.rest.extend_from_slice(&bytes[start + shared..start + length]),
+            }
+            (before, length_before) = (start, length);
+        }
+        let mut page = Vec::with_capacity(self.rest.len() + 2 * spans.len() + 64);
+        delta_packed(&self.prefixes, &mut page);
+        delta_packed(&self.suffixes, &mut page);
+        page.extend_from_slice(&self.rest);
+        Ok((page, ascend))
+    }
+}
+
+/// How many bytes, `most` at most, are the same from two places on.
+fn shared_prefix(bytes: &[u8], one: usize, other: usize, most: usize) -> usize {
+    let (one, other) = (&bytes[one..], &bytes[other..]);
+    let mut shared = 0;
+    while shared < most {
+        let same = match (one[shared..].first_chunk::<8>(), other[shared..].first_chunk::<8>()) {
+            (Some(left), Some(right)) => {
+                let different = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
+                (different.trailing_zeros() / 8) as usize
+            }
+            (None, _) | (_, None) => {
+                let (left, right) = (&one[shared..most], &other[shared..most]);
+                return shared + left.iter().zip(right).take_while(|(left, right)| left == right).count();
+            }
+        };
+        shared += same;
+        if same < 8 {
+            break;
+        }
+    }
+    shared.min(most)
+}
+
+fn length(count: usize) -> Result<u32, ParquetError> {
+    u32::try_from(count).map_err(|_| too_large())
+}
+
+fn signed(count: usize) -> Result<i64, ParquetError> {
+    i64::try_from(count).map_err(|_| too_large())
+}
+
+fn too_large() -> ParquetError {
+    ParquetError::General("a page is too large".to_owned())
+}
