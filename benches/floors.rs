@@ -190,9 +190,10 @@ fn store(criterion: &mut Criterion) {
     let ids = ids();
     let universe = LocalMembers::all(Arc::clone(&ids));
     let million = every(&ids, 2, 0);
-    let tenth: RoaringBitmap = million.iter().filter(|position| mixed(u64::from(*position)) % 20 < 18).collect::<RoaringBitmap>()
-        | every(&ids, 20, 1);
-    let half: RoaringBitmap = million.iter().enumerate().filter(|(number, _)| number % 2 == 0).map(|(_, position)| position).collect();
+    let tenth: RoaringBitmap =
+        million.iter().filter(|position| mixed(u64::from(*position)) % 20 < 18).collect::<RoaringBitmap>() | every(&ids, 20, 1);
+    let half: RoaringBitmap =
+        million.iter().enumerate().filter(|(number, _)| number % 2 == 0).map(|(_, position)| position).collect();
     let half = half | every(&ids, 4, 1);
     let small: Sets = (0..1_000).map(|number| every(&ids, 2_000, number)).collect();
     let cases: Vec<(&str, Option<Sets>, Sets)> = vec![

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod faulty;
 mod kill;
+mod large;
 mod races;
 mod stage;
 mod tables;
@@ -12,7 +13,7 @@ mod tables;
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [contract::trials(), crash::trials(), damage::trials(), kill::trials(), races::trials(), tables::trials()]
+    [contract::trials(), crash::trials(), damage::trials(), kill::trials(), large::trials(), races::trials(), tables::trials()]
         .into_iter()
         .flatten()
         .collect()

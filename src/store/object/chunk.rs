@@ -17,9 +17,7 @@ use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::parquet::file::statistics::Statistics;
-use datafusion::parquet::file::writer::{
-    SerializedFileWriter, SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite,
-};
+use datafusion::parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
 use datafusion::parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
@@ -487,4 +485,99 @@ fn signed(count: usize) -> Result<i64, ParquetError> {
 
 fn too_large() -> ParquetError {
     ParquetError::General("a page is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Array, Float64Array, TimestampMicrosecondArray};
+    use datafusion::arrow::record_batch::RecordBatch;
+    use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::rows::membership_schema;
+
+    /// A snapshot with one row group of these columns, read back.
+    fn read_back(ids: &[String], instants: Runs, confidence: Column, scores: Option<Float64Array>) -> RecordBatch {
+        let layout = Layout::new(membership_schema()).unwrap();
+        let array = StringArray::from_iter_values(ids);
+        let columns = vec![
+            Column::Same(Value::text("demo")),
+            Column::Same(Value::text("")),
+            Column::Texts(layout.texts(2, &Texts::at(&array, 0..array.len())).unwrap()),
+            Column::Runs(instants),
+            scores.map_or(Column::Absent, |scores| Column::Array(Arc::new(scores))),
+            confidence,
+            Column::Same(Value::text("rule_match")),
+            Column::Same(Value::text("run")),
+            Column::Same(Value::Instant(-7)),
+        ];
+        let mut file = layout.file().unwrap();
+        layout.encode(columns, ids.len()).unwrap().append_to(&mut file).unwrap();
+        let bytes = Bytes::from(file.into_inner().unwrap());
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().with_batch_size(ids.len());
+        let mut batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
+        assert_eq!(batches.len(), 1);
+        batches.remove(0)
+    }
+
+    fn texts_of(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
+        let array = batch.column_by_name(column).unwrap().as_any().downcast_ref::<StringArray>().unwrap();
+        array.iter().map(|text| text.map(str::to_owned)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Runs of any length, of any number of values, and texts in any order.
+        #[test]
+        fn what_is_encoded_is_read(
+            ids in prop::collection::vec("[a-c]{0,12}|user-[0-9]{1,6}|\\PC{0,20}", 1..400),
+            sorted in any::<bool>(),
+            lengths in prop::collection::vec(1..40_usize, 400),
+            kinds in prop::collection::vec(0..5_i64, 400),
+            several in any::<bool>(),
+        ) {
+            let mut ids = ids;
+            if sorted {
+                ids.sort();
+            }
+            let (mut instants, mut labels) = (Runs::default(), Runs::default());
+            let mut expected = Vec::new();
+            for (length, kind) in lengths.iter().zip(&kinds) {
+                let rows = (*length).min(ids.len() - expected.len());
+                let kind = if several { *kind } else { 3 };
+                let number = instants.number(&Value::Instant(kind));
+                instants.push(number, rows);
+                let number = labels.number(&Value::text(&format!("label {kind}")));
+                labels.push(number, rows);
+                expected.extend(std::iter::repeat_n(kind, rows));
+            }
+            let batch = read_back(&ids, instants, Column::Runs(labels), None);
+            let found: Vec<Option<String>> = texts_of(&batch, "subject_id");
+            prop_assert_eq!(found, ids.iter().cloned().map(Some).collect::<Vec<_>>());
+            let entered: &TimestampMicrosecondArray = batch.column(3).as_any().downcast_ref().unwrap();
+            prop_assert_eq!(entered.values().to_vec(), expected.clone());
+            let found = texts_of(&batch, "confidence");
+            prop_assert_eq!(found, expected.iter().map(|kind| Some(format!("label {kind}"))).collect::<Vec<_>>());
+            prop_assert_eq!(batch.column(4).null_count(), ids.len());
+            prop_assert!(texts_of(&batch, "segment_id").iter().all(|text| text.as_deref() == Some("")));
+        }
+    }
+
+    #[test]
+    fn many_pages_and_long_texts_are_read() {
+        let ids: Vec<String> = (0..70_000).map(|number| format!("{}{number:08}", "long ".repeat(number / 10_000))).collect();
+        let mut instants = Runs::default();
+        for number in 0..70_000 {
+            let number = instants.number(&Value::Instant(number % 3 * (number / 1_000 % 2)));
+            instants.push(number, 1);
+        }
+        let scores = Float64Array::from_iter((0..70_000).map(|number| (number % 7 > 0).then(|| f64::from(number) / 1_000.0)));
+        let batch = read_back(&ids, instants, Column::Absent, Some(scores.clone()));
+        assert_eq!(texts_of(&batch, "subject_id"), ids.into_iter().map(Some).collect::<Vec<_>>());
+        let entered: &TimestampMicrosecondArray = batch.column(3).as_any().downcast_ref().unwrap();
+        assert!(entered.values().iter().zip(0..).all(|(found, number)| *found == number % 3 * (number / 1_000 % 2)));
+        assert_eq!(batch.column(4).as_any().downcast_ref::<Float64Array>().unwrap(), &scores);
+    }
 }

@@ -66,11 +66,7 @@ pub(super) enum Move {
 
 impl Comparison {
     /// Reads the previous members once; this also shows that they can be read.
-    pub(super) async fn new(
-        before: Option<Table>,
-        members: LocalMembers,
-        universe: &LocalMembers,
-    ) -> Result<Self, LedgerError> {
+    pub(super) async fn new(before: Option<Table>, members: LocalMembers, universe: &LocalMembers) -> Result<Self, LedgerError> {
         let mut walk = Walk::new(&members);
         if let Some(table) = &before {
             let scored = members.scores().is_some() || !table.is_absent("score").await?;

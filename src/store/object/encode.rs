@@ -185,10 +185,9 @@ async fn member_group(tables: &RunTables, work: &Work, numbers: &Range<u64>) -> 
     let ids = tables.memberships.texts(SUBJECT_ID, &Texts::at(comparison.members.ids().array(), positions)).map_err(unwritable)?;
     let rule_match = ChangeReason::RuleMatch.keyword();
     let (entered_at, reason) = match (comparison.stayers(&members), &comparison.before) {
-        (Some(stayers), Some(table)) => (
-            entered_at(&stayers, table, tables.as_of).await?,
-            reason(&stayers, table, rule_match).await?,
-        ),
+        (Some(stayers), Some(table)) => {
+            (entered_at(&stayers, table, tables.as_of).await?, reason(&stayers, table, rule_match).await?)
+        }
         (_, None) | (None, _) => (Column::Same(Value::Instant(tables.as_of)), Column::Same(Value::text(rule_match))),
     };
     let (score, confidence) = match comparison.members.scores().and_then(|scores| scores.get(indexes(numbers))) {

@@ -52,9 +52,8 @@ pub(super) async fn write_history(
     rows: &[HistoryRow],
 ) -> Result<FileRef, LedgerError> {
     let texts = |text: fn(&HistoryRow) -> Option<&str>| Column::Array(Arc::new(rows.iter().map(text).collect::<StringArray>()));
-    let counts = |count: fn(&HistoryRow) -> u64| {
-        Column::Array(Arc::new(UInt64Array::from_iter_values(rows.iter().map(count))) as ArrayRef)
-    };
+    let counts =
+        |count: fn(&HistoryRow) -> u64| Column::Array(Arc::new(UInt64Array::from_iter_values(rows.iter().map(count))) as ArrayRef);
     let dates = Date32Array::from_value(days(run.evaluation_date), rows.len());
     let columns = vec![
         Column::Same(tables.tenant.clone()),

@@ -203,7 +203,8 @@ impl Place {
         let Durability::Root(root) = &self.durability else { return Ok(()) };
         // A disk does together what is asked of it at the same time: one after the other, a thousand files take a thousand times as long.
         let files: Vec<(Path, PathBuf)> = paths.iter().map(|path| (path.clone(), on_disk(root, path))).collect();
-        let synced = futures::stream::iter(files).map(|(path, file)| synced(path, move || sync_file(&file))).buffered(SYNCS_AT_ONCE);
+        let synced =
+            futures::stream::iter(files).map(|(path, file)| synced(path, move || sync_file(&file))).buffered(SYNCS_AT_ONCE);
         synced.try_collect::<()>().await?;
         self.persist_names(paths).await
     }

@@ -163,8 +163,14 @@ impl Table {
         let skipped = usize::try_from(rows.start - first.unwrap_or(rows.start)).map_err(beyond)?;
         let wanted = usize::try_from(rows.end - rows.start).map_err(beyond)?;
         let selection = RowSelection::from(vec![RowSelector::skip(skipped), RowSelector::select(wanted)]);
-        let builder = builder.with_projection(projection).with_row_groups(groups).with_row_selection(selection).with_batch_size(wanted);
-        let schema = Arc::new(builder.schema().project(&builder_columns(builder.schema(), columns)).map_err(|error| unreadable(&self.path, error.into()))?);
+        let builder =
+            builder.with_projection(projection).with_row_groups(groups).with_row_selection(selection).with_batch_size(wanted);
+        let schema = Arc::new(
+            builder
+                .schema()
+                .project(&builder_columns(builder.schema(), columns))
+                .map_err(|error| unreadable(&self.path, error.into()))?,
+        );
         let batches: Vec<RecordBatch> = self.stream(builder)?.try_collect().await?;
         concat_batches(&schema, &batches).map_err(|error| unreadable(&self.path, error.into()))
     }
@@ -434,8 +440,7 @@ mod tests {
         for number in [0, 131_071, 131_072, 299_999] {
             let found = table.rows_of_subject(&subject(number)).await.unwrap();
             assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
-            let entered_at: &TimestampMicrosecondArray =
-                column(&table.path, &found[0], "entered_at").unwrap();
+            let entered_at: &TimestampMicrosecondArray = column(&table.path, &found[0], "entered_at").unwrap();
             assert_eq!(entered_at.value(0), number);
         }
         assert!(table.rows_of_subject("0000001 is not there").await.unwrap().is_empty());
