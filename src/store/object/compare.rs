@@ -193,11 +193,11 @@ impl Comparison {
     /// For each of those who entered its number among the members, ascending; `None` for those who left.
     pub(super) fn numbers_now(&self, changed: &[Changed]) -> Vec<Option<u64>> {
         let mut numbers = Numbers::new(self.members.positions());
-        let mut number = |one: &Changed| match (one.kind, one.id) {
+        let number = |one: &Changed| match (one.kind, one.id) {
             (Move::Enters, Position::Listed(position)) => Some(numbers.below(position)),
             (Move::Enters | Move::Leaves | Move::Vanishes, _) => None,
         };
-        changed.iter().map(|one| number(one)).collect()
+        changed.iter().map(number).collect()
     }
 
     fn outsider(&self, number: usize) -> Changed {
