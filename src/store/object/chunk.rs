@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
@@ -21,7 +21,7 @@ use datafusion::parquet::file::writer::{SerializedFileWriter, SerializedPageWrit
 use datafusion::parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
-use super::packing::{delta_packed, level_run, runs_packed, width_of};
+use super::packing::{codes_packed, delta_packed, level_run, runs_packed, width_of};
 
 /// Texts of one page: what a reader has to decode to find one of them.
 const PAGE_TEXTS: usize = 20_000;
@@ -42,8 +42,10 @@ pub(super) enum Column {
     Absent,
     /// One value in every row.
     Same(Value),
-    /// A few values, each in many rows.
+    /// A few values, each in many rows that follow one another.
     Runs(Runs),
+    /// A few values, which change from row to row.
+    Codes(Codes),
     /// Texts that were encoded already.
     Texts(Pages),
     /// Anything.
@@ -64,6 +66,13 @@ pub(super) struct Runs {
     values: Vec<Value>,
     /// For each run which value it has, and its rows.
     runs: Vec<(u32, usize)>,
+}
+
+/// Rows of few different values, each as the number of its value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Codes {
+    pub(super) values: Vec<Value>,
+    pub(super) codes: Vec<u8>,
 }
 
 /// Texts, each a part of bytes that they share.
@@ -112,10 +121,11 @@ impl Layout {
             let description = &self.columns[position];
             match column {
                 Column::Absent => absent(description, rows, &mut compressor).map(Chunk::Own),
-                Column::Same(value) => {
-                    few(description, &Runs { values: vec![value], runs: vec![(0, rows)] }, &mut compressor).map(Chunk::Own)
+                Column::Same(value) => few(description, &[value], &Rows::Runs(&[(0, rows)]), &mut compressor).map(Chunk::Own),
+                Column::Runs(runs) => few(description, &runs.values, &Rows::Runs(&runs.runs), &mut compressor).map(Chunk::Own),
+                Column::Codes(codes) => {
+                    few(description, &codes.values, &Rows::Codes(&codes.codes), &mut compressor).map(Chunk::Own)
                 }
-                Column::Runs(runs) => few(description, &runs, &mut compressor).map(Chunk::Own),
                 Column::Texts(pages) => Ok(Chunk::Own(pages)),
                 Column::Array(array) => self.general(position, &array).map(Chunk::General),
             }
@@ -192,10 +202,16 @@ impl Runs {
             Some(_) | None => self.runs.push((number, rows)),
         }
     }
+}
 
-    /// How many different values there are.
-    pub(super) fn values(&self) -> usize {
-        self.values.len()
+impl Codes {
+    /// The code of a value; `None` when there are too many.
+    pub(super) fn code(&mut self, value: &Value) -> Option<u8> {
+        let position = self.values.iter().position(|known| known == value).unwrap_or_else(|| {
+            self.values.push(value.clone());
+            self.values.len() - 1
+        });
+        u8::try_from(position).ok()
     }
 }
 
@@ -241,22 +257,34 @@ fn absent(column: &ColumnDescPtr, rows: usize, compressor: &mut Compressor<'_>) 
     writer.finish(None, rows, BoundaryOrder::UNORDERED)
 }
 
+/// Which value each row has.
+enum Rows<'a> {
+    Runs(&'a [(u32, usize)]),
+    Codes(&'a [u8]),
+}
+
 /// A column of few values: a dictionary, and one page of positions in it.
-fn few(column: &ColumnDescPtr, runs: &Runs, compressor: &mut Compressor<'_>) -> Result<Pages, ParquetError> {
+fn few(column: &ColumnDescPtr, values: &[Value], rows: &Rows<'_>, compressor: &mut Compressor<'_>) -> Result<Pages, ParquetError> {
     let mut writer = ChunkWriter::new(column, compressor);
     let mut dictionary = Vec::new();
-    for value in &runs.values {
+    for value in values {
         value.append_plain(&mut dictionary)?;
     }
-    writer.dictionary(&dictionary, runs.values.len())?;
-    let rows = runs.runs.iter().map(|(_, rows)| rows).sum();
-    let mut page = if column.max_def_level() > 0 { level_run(rows, 1) } else { Vec::new() };
-    let width = width_of(u32::try_from(runs.values.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    writer.dictionary(&dictionary, values.len())?;
+    let count = match rows {
+        Rows::Runs(runs) => runs.iter().map(|(_, rows)| rows).sum(),
+        Rows::Codes(codes) => codes.len(),
+    };
+    let mut page = if column.max_def_level() > 0 { level_run(count, 1) } else { Vec::new() };
+    let width = width_of(u32::try_from(values.len().saturating_sub(1)).unwrap_or(u32::MAX));
     page.push(width);
-    runs_packed(&runs.runs, width, &mut page);
-    let bounds = runs.values.iter().min_by(|a, b| order(a, b)).zip(runs.values.iter().max_by(|a, b| order(a, b)));
+    match rows {
+        Rows::Runs(runs) => runs_packed(runs, width, &mut page),
+        Rows::Codes(codes) => codes_packed(codes, width, &mut page),
+    }
+    let bounds = values.iter().min_by(|a, b| order(a, b)).zip(values.iter().max_by(|a, b| order(a, b)));
     let bounds = bounds.map(|(low, high)| (low.bytes(), high.bytes()));
-    writer.data(&page, rows, Encoding::RLE_DICTIONARY, bounds.clone())?;
+    writer.data(&page, count, Encoding::RLE_DICTIONARY, bounds.clone())?;
     writer.finish(bounds, 0, BoundaryOrder::ASCENDING)
 }
 
@@ -395,19 +423,32 @@ fn statistics(physical: Type, bounds: Option<Bounds>, nulls: u64) -> Result<Stat
 
 impl<'a> Texts<'a> {
     /// The texts at positions of an array.
-    pub(super) fn at(array: &'a StringArray, positions: impl Iterator<Item = usize>) -> Self {
-        let offsets = array.value_offsets();
-        // INVARIANT: offsets of an array are not negative.
-        let span = |position: usize| {
-            let (start, end) = (offsets[position].cast_unsigned(), offsets[position + 1].cast_unsigned());
-            (start, end - start)
-        };
-        Self { bytes: array.value_data(), spans: positions.map(span).collect() }
+    pub(super) fn at(array: &'a StringArray, positions: &[u32]) -> Self {
+        let ends = array.value_offsets();
+        let mut spans = Vec::with_capacity(positions.len());
+        for &position in positions {
+            spans.push(span(ends, position as usize));
+        }
+        Self { bytes: array.value_data(), spans }
+    }
+
+    /// All texts of an array.
+    pub(super) fn all(array: &'a StringArray) -> Self {
+        let ends = array.value_offsets();
+        Self { bytes: array.value_data(), spans: (0..array.len()).map(|position| span(ends, position)).collect() }
     }
 
     fn bytes_of(&self, (start, length): (u32, u32)) -> &'a [u8] {
         &self.bytes[start as usize..][..length as usize]
     }
+}
+
+/// Where a text of an array begins, and how long it is.
+#[inline]
+fn span(ends: &[i32], position: usize) -> (u32, u32) {
+    // INVARIANT: the ends of an array are not negative, and ascend.
+    let (start, end) = (ends[position].cast_unsigned(), ends[position + 1].cast_unsigned());
+    (start, end - start)
 }
 
 /// Encodes pages of texts as `DELTA_BYTE_ARRAY`: how much each repeats of the one before, and what follows.
@@ -423,8 +464,10 @@ impl TextEncoder {
     fn encode(&mut self, bytes: &[u8], spans: &[(u32, u32)]) -> Result<(Vec<u8>, bool), ParquetError> {
         self.prefixes.clear();
         self.suffixes.clear();
-        self.rest.clear();
-        let (mut before, mut length_before) = (0, 0);
+        // Eight bytes more than there can be: copies of fixed size are the fastest, and what is too much is written over.
+        let most = spans.iter().map(|(_, length)| *length as usize).sum::<usize>() + 8;
+        self.rest.resize(most.max(self.rest.len()), 0);
+        let (mut before, mut length_before, mut written) = (0, 0, 0);
         let mut ascend = true;
         for &(start, length) in spans {
             let (start, length) = (start as usize, length as usize);
@@ -435,19 +478,16 @@ impl TextEncoder {
             self.prefixes.push(i32::try_from(shared).map_err(|_| too_large())?);
             self.suffixes.push(i32::try_from(rest).map_err(|_| too_large())?);
             match bytes[start + shared..].first_chunk::<8>() {
-                // A copy of fixed size is the fastest; what is too much is taken back.
-                Some(eight) if rest <= 8 => {
-                    self.rest.extend_from_slice(eight);
-                    self.rest.truncate(self.rest.len() - (8 - rest));
-                }
-                Some(_) | None => self.rest.extend_from_slice(&bytes[start + shared..start + length]),
+                Some(eight) if rest <= 8 => self.rest[written..written + 8].copy_from_slice(eight),
+                Some(_) | None => self.rest[written..written + rest].copy_from_slice(&bytes[start + shared..start + length]),
             }
+            written += rest;
             (before, length_before) = (start, length);
         }
-        let mut page = Vec::with_capacity(self.rest.len() + 2 * spans.len() + 64);
+        let mut page = Vec::with_capacity(written + 2 * spans.len() + 64);
         delta_packed(&self.prefixes, &mut page);
         delta_packed(&self.suffixes, &mut page);
-        page.extend_from_slice(&self.rest);
+        page.extend_from_slice(&self.rest[..written]);
         Ok((page, ascend))
     }
 }
@@ -489,7 +529,7 @@ fn too_large() -> ParquetError {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{Array, Float64Array, TimestampMicrosecondArray};
+    use datafusion::arrow::array::{Float64Array, TimestampMicrosecondArray};
     use datafusion::arrow::record_batch::RecordBatch;
     use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use proptest::prelude::*;
@@ -498,14 +538,14 @@ mod tests {
     use crate::store::rows::membership_schema;
 
     /// A snapshot with one row group of these columns, read back.
-    fn read_back(ids: &[String], instants: Runs, confidence: Column, scores: Option<Float64Array>) -> RecordBatch {
+    fn read_back(ids: &[String], instants: Column, confidence: Column, scores: Option<Float64Array>) -> RecordBatch {
         let layout = Layout::new(membership_schema()).unwrap();
         let array = StringArray::from_iter_values(ids);
         let columns = vec![
             Column::Same(Value::text("demo")),
             Column::Same(Value::text("")),
-            Column::Texts(layout.texts(2, &Texts::at(&array, 0..array.len())).unwrap()),
-            Column::Runs(instants),
+            Column::Texts(layout.texts(2, &Texts::all(&array)).unwrap()),
+            instants,
             scores.map_or(Column::Absent, |scores| Column::Array(Arc::new(scores))),
             confidence,
             Column::Same(Value::text("rule_match")),
@@ -553,6 +593,12 @@ mod tests {
                 labels.push(number, rows);
                 expected.extend(std::iter::repeat_n(kind, rows));
             }
+            let mut codes = Codes::default();
+            for kind in &expected {
+                let code = codes.code(&Value::Instant(*kind)).unwrap();
+                codes.codes.push(code);
+            }
+            let instants = if sorted { Column::Runs(instants) } else { Column::Codes(codes) };
             let batch = read_back(&ids, instants, Column::Runs(labels), None);
             let found: Vec<Option<String>> = texts_of(&batch, "subject_id");
             prop_assert_eq!(found, ids.iter().cloned().map(Some).collect::<Vec<_>>());
@@ -568,13 +614,13 @@ mod tests {
     #[test]
     fn many_pages_and_long_texts_are_read() {
         let ids: Vec<String> = (0..70_000).map(|number| format!("{}{number:08}", "long ".repeat(number / 10_000))).collect();
-        let mut instants = Runs::default();
+        let mut instants = Codes::default();
         for number in 0..70_000 {
-            let number = instants.number(&Value::Instant(number % 3 * (number / 1_000 % 2)));
-            instants.push(number, 1);
+            let code = instants.code(&Value::Instant(number % 3 * (number / 1_000 % 2))).unwrap();
+            instants.codes.push(code);
         }
         let scores = Float64Array::from_iter((0..70_000).map(|number| (number % 7 > 0).then(|| f64::from(number) / 1_000.0)));
-        let batch = read_back(&ids, instants, Column::Absent, Some(scores.clone()));
+        let batch = read_back(&ids, Column::Codes(instants), Column::Absent, Some(scores.clone()));
         assert_eq!(texts_of(&batch, "subject_id"), ids.into_iter().map(Some).collect::<Vec<_>>());
         let entered: &TimestampMicrosecondArray = batch.column(3).as_any().downcast_ref().unwrap();
         assert!(entered.values().iter().zip(0..).all(|(found, number)| *found == number % 3 * (number / 1_000 % 2)));

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use roaring::RoaringBitmap;
 
 use super::table::{Table, column};
-use crate::backend::{LocalMembers, SortedIds};
+use crate::backend::LocalMembers;
 use crate::model::scoring::Score;
 use crate::store::{Figures, LedgerError};
 
@@ -115,6 +115,11 @@ impl Comparison {
         self.figures.removed_count == 0 && self.figures.added_count == self.figures.member_count
     }
 
+    /// Whether everyone who was a member is among the ids of the new ones.
+    pub(super) fn all_are_listed(&self) -> bool {
+        self.outsiders.is_empty()
+    }
+
     /// The members from one number to another, by their positions.
     pub(super) fn members_between(&self, numbers: &Range<u64>) -> Vec<u32> {
         between(self.members.positions(), numbers)
@@ -126,17 +131,19 @@ impl Comparison {
         if self.previous.range_cardinality(*first..=*last) == 0 {
             return None;
         }
-        let mut listed = Numbers::new(&self.previous);
-        let mut previous = self.previous.range(*first..=*last).peekable();
-        let mut outside = 0;
+        let base = rank_below(&self.previous, *first);
+        let previous = within(&self.previous, *first, *last);
+        let (mut at, mut outside) = (0, 0);
         let (mut rows, mut start) = (vec![None; members.len()], None);
         for (row, &member) in rows.iter_mut().zip(members) {
-            while previous.next_if(|position| *position < member).is_some() {}
-            if previous.next_if_eq(&member).is_some() {
+            while at < previous.len() && previous[at] < member {
+                at += 1;
+            }
+            if at < previous.len() && previous[at] == member {
                 if !self.outsiders.is_empty() {
                     outside = self.outsiders.partition_point(|outsider| outsider.before <= member);
                 }
-                let found = listed.below(member) + outside as u64;
+                let found = base + (at + outside) as u64;
                 *row = Some(found - *start.get_or_insert(found));
             }
         }
@@ -151,18 +158,26 @@ impl Comparison {
         let listed = numbers.start - outside as u64..numbers.end - end as u64;
         let mut changed = Vec::with_capacity(usize::try_from(numbers.end - numbers.start).unwrap_or_default());
         let positions = between(&self.changed, &listed);
-        let leaves = |position: u32| if self.gone.contains(position) { Move::Vanishes } else { Move::Leaves };
-        let mut entering = positions.first().map(|first| self.members.positions().range(*first..).peekable());
+        let entering = match positions.first().zip(positions.last()) {
+            Some((first, last)) => within(self.members.positions(), *first, *last),
+            None => Vec::new(),
+        };
+        let mut at = 0;
         for position in positions {
             while outside < end && self.outsiders[outside].before <= position {
                 changed.push(self.outsider(outside));
                 outside += 1;
             }
-            let enters = entering.as_mut().is_some_and(|entering| {
-                while entering.next_if(|member| *member < position).is_some() {}
-                entering.next_if_eq(&position).is_some()
-            });
-            let kind = if enters { Move::Enters } else { leaves(position) };
+            while at < entering.len() && entering[at] < position {
+                at += 1;
+            }
+            let kind = if at < entering.len() && entering[at] == position {
+                Move::Enters
+            } else if !self.gone.is_empty() && self.gone.contains(position) {
+                Move::Vanishes
+            } else {
+                Move::Leaves
+            };
             changed.push(Changed { id: Position::Listed(position), kind });
         }
         changed.extend((outside..end).map(|number| self.outsider(number)));
@@ -268,14 +283,21 @@ fn between(positions: &RoaringBitmap, numbers: &Range<u64>) -> Vec<u32> {
     found
 }
 
+/// The positions from one to another, both included.
+fn within(positions: &RoaringBitmap, first: u32, last: u32) -> Vec<u32> {
+    let mut found = vec![0; usize::try_from(positions.range_cardinality(first..=last)).unwrap_or_default()];
+    let count = positions.range(first..=last).next_many(&mut found).len();
+    found.truncate(count);
+    found
+}
+
 /// Meets the previous members, ascending, and finds each among the ids.
 struct Walk<'m> {
-    ids: &'m SortedIds,
+    /// The ids, as one text and where each of them ends.
+    text: &'m [u8],
+    ends: &'m [i32],
     scores: Option<&'m [Score]>,
-    /// The new members that come next: before the rest, the first of them with its number.
-    upcoming: roaring::bitmap::Iter<'m>,
-    next: Option<u32>,
-    number: usize,
+    upcoming: Upcoming<'m>,
     /// Where the rest of the ids begins.
     rest: usize,
     previous: RoaringBitmap,
@@ -284,15 +306,59 @@ struct Walk<'m> {
     rescored: u64,
 }
 
+/// The new members that come next, taken from their bitmap many at a time.
+struct Upcoming<'m> {
+    positions: roaring::bitmap::Iter<'m>,
+    taken: Vec<u32>,
+    at: usize,
+    /// The number of the first that was taken.
+    number: usize,
+}
+
+impl<'m> Upcoming<'m> {
+    /// How many are taken at a time.
+    const TAKEN: usize = 4 * 1024;
+
+    fn new(positions: &'m RoaringBitmap) -> Self {
+        let mut upcoming = Self { positions: positions.iter(), taken: Vec::new(), at: 0, number: 0 };
+        upcoming.take();
+        upcoming
+    }
+
+    fn take(&mut self) {
+        self.number += self.taken.len();
+        self.taken.resize(Self::TAKEN, 0);
+        let count = self.positions.next_many(&mut self.taken).len();
+        self.taken.truncate(count);
+        self.at = 0;
+    }
+
+    /// Goes on to the first member at or after a position.
+    #[inline]
+    fn skip_to(&mut self, position: u32) -> Option<u32> {
+        loop {
+            match self.taken.get(self.at) {
+                Some(next) if *next >= position => return Some(*next),
+                Some(_) => self.at += 1,
+                None if self.taken.is_empty() => return None,
+                None => self.take(),
+            }
+        }
+    }
+
+    /// The number of the member that it went on to.
+    fn number(&self) -> usize {
+        self.number + self.at
+    }
+}
+
 impl<'m> Walk<'m> {
     fn new(members: &'m LocalMembers) -> Self {
-        let mut upcoming = members.positions().iter();
         Self {
-            ids: members.ids(),
+            text: members.ids().array().value_data(),
+            ends: members.ids().array().value_offsets(),
             scores: members.scores(),
-            next: upcoming.next(),
-            upcoming,
-            number: 0,
+            upcoming: Upcoming::new(members.positions()),
             rest: 0,
             previous: RoaringBitmap::new(),
             outsiders: Vec::new(),
@@ -303,59 +369,50 @@ impl<'m> Walk<'m> {
 
     fn meet(&mut self, ids: &StringArray, scores: Option<&Float64Array>) {
         let mut found = Vec::with_capacity(ids.len());
+        let (text, ends) = (ids.value_data(), ids.value_offsets());
         for row in 0..ids.len() {
-            let id = ids.value(row);
-            match self.find(id) {
+            match self.find(part(text, ends, row)) {
                 Ok(position) => {
                     self.rest = position + 1;
-                    // INVARIANT: positions of members fit, and so do all before them.
-                    let position = u32::try_from(position).unwrap_or(u32::MAX);
+                    let position = narrow(position);
                     found.push(position);
-                    if let Some(scores) = scores {
-                        self.skip_to(position);
-                        if self.next == Some(position) {
-                            let before = scores.is_valid(row).then(|| scores.value(row).to_bits());
-                            let now = self.scores.and_then(|scores| scores.get(self.number)).map(|score| score.shown().to_bits());
-                            self.rescored += u64::from(before != now);
-                        }
+                    if let Some(scores) = scores
+                        && self.upcoming.skip_to(position) == Some(position)
+                    {
+                        let before = scores.is_valid(row).then(|| scores.value(row).to_bits());
+                        let now = self.scores.and_then(|scores| scores.get(self.upcoming.number()));
+                        self.rescored += u64::from(before != now.map(|score| score.shown().to_bits()));
                     }
                 }
                 Err(position) => {
                     self.rest = position;
-                    self.outsiders.push(u32::try_from(position).unwrap_or(u32::MAX));
-                    self.outsider_ids.append_value(id);
+                    self.outsiders.push(narrow(position));
+                    self.outsider_ids.append_value(ids.value(row));
                 }
             }
         }
         // INVARIANT: each position is greater than the one before it, since the search goes on behind it.
-        self.previous.extend(found);
+        self.previous |= RoaringBitmap::from_sorted_iter(found).unwrap_or_default();
     }
 
     /// The position of an id in the rest of the ids, or the one that it would have. Most who were members are so now: the member who
     /// comes next is looked at first.
-    fn find(&mut self, id: &str) -> Result<usize, usize> {
-        self.skip_to(u32::try_from(self.rest).unwrap_or(u32::MAX));
-        let Some(next) = self.next.map(|next| next as usize) else { return self.search(id, self.rest, self.ids.len()) };
-        match id.cmp(self.ids.get(next)) {
+    fn find(&mut self, id: &[u8]) -> Result<usize, usize> {
+        let end = self.ends.len() - 1;
+        let Some(next) = self.upcoming.skip_to(narrow(self.rest)) else { return self.search(id, self.rest, end) };
+        let next = next as usize;
+        match id.cmp(part(self.text, self.ends, next)) {
             Ordering::Equal => Ok(next),
             Ordering::Less => self.search(id, self.rest, next),
-            Ordering::Greater => self.search(id, next + 1, self.ids.len()),
-        }
-    }
-
-    /// Goes on to the first member at or after a position.
-    fn skip_to(&mut self, position: u32) {
-        while self.next.is_some_and(|next| next < position) {
-            self.next = self.upcoming.next();
-            self.number += 1;
+            Ordering::Greater => self.search(id, next + 1, end),
         }
     }
 
     /// Looks for an id from a position on, in steps that grow, as what is looked for is near.
-    fn search(&self, id: &str, start: usize, end: usize) -> Result<usize, usize> {
+    fn search(&self, id: &[u8], start: usize, end: usize) -> Result<usize, usize> {
         let (mut low, mut high, mut step) = (start, start, 1);
         while high < end {
-            match self.ids.get(high).cmp(id) {
+            match part(self.text, self.ends, high).cmp(id) {
                 Ordering::Equal => return Ok(high),
                 Ordering::Less => {
                     low = high + 1;
@@ -367,7 +424,7 @@ impl<'m> Walk<'m> {
         }
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.ids.get(middle).cmp(id) {
+            match part(self.text, self.ends, middle).cmp(id) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
                 Ordering::Equal => return Ok(middle),
@@ -375,4 +432,16 @@ impl<'m> Walk<'m> {
         }
         Err(low)
     }
+}
+
+/// One of the texts of an array.
+#[inline]
+fn part<'t>(text: &'t [u8], ends: &[i32], number: usize) -> &'t [u8] {
+    // INVARIANT: the ends of an array are not negative.
+    &text[ends[number].cast_unsigned() as usize..ends[number + 1].cast_unsigned() as usize]
+}
+
+/// A position that fits, as all positions of members do.
+fn narrow(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }

@@ -9,7 +9,7 @@ use datafusion::arrow::array::{Array, ArrayRef, Float64Array, StringArray, Times
 use datafusion::parquet::errors::ParquetError;
 use object_store::path::Path;
 
-use super::chunk::{Column, Layout, Pages, RowGroup, Runs, Texts, Value};
+use super::chunk::{Codes, Column, Layout, Pages, RowGroup, Runs, Texts, Value};
 use super::compare::{Changed, Comparison, Move, Position, Stayers};
 use super::place::failed;
 use super::table::{Table, column};
@@ -22,8 +22,8 @@ pub(super) const GROUP_ROWS: u64 = 128 * 1024;
 /// Changes of a segment that are worth row groups of their own; fewer share one with those of other segments.
 const OWN_GROUP_ROWS: u64 = 32 * 1024;
 
-/// Different instants in a column up to which they are written as runs.
-const FEW_INSTANTS: usize = 64;
+/// Different instants in a column that are looked for one by one; a column of more is left to the general writer.
+const FEW_INSTANTS: u8 = 64;
 
 /// Where `subject_id` stands in memberships and changes.
 const SUBJECT_ID: usize = 2;
@@ -110,7 +110,7 @@ impl RunTables {
         let columns = vec![
             Column::Same(self.tenant.clone()),
             Column::Same(Value::text(segment)),
-            Column::Texts(self.changes.texts(SUBJECT_ID, &Texts::at(ids, 0..ids.len()))?),
+            Column::Texts(self.changes.texts(SUBJECT_ID, &Texts::all(ids))?),
             Column::Same(Value::text(Change::Exit.keyword())),
             Column::Same(Value::Instant(self.as_of)),
             Column::Same(Value::text(reason.keyword())),
@@ -181,8 +181,7 @@ async fn member_group(tables: &RunTables, work: &Work, numbers: &Range<u64>) -> 
     let comparison = &work.comparison;
     let unwritable = |error| failed("write", &work.path, error);
     let members = comparison.members_between(numbers);
-    let positions = members.iter().map(|position| *position as usize);
-    let ids = tables.memberships.texts(SUBJECT_ID, &Texts::at(comparison.members.ids().array(), positions)).map_err(unwritable)?;
+    let ids = tables.memberships.texts(SUBJECT_ID, &Texts::at(comparison.members.ids().array(), &members)).map_err(unwritable)?;
     let rule_match = ChangeReason::RuleMatch.keyword();
     let (entered_at, reason) = match (comparison.stayers(&members), &comparison.before) {
         (Some(stayers), Some(table)) => {
@@ -227,20 +226,23 @@ async fn entered_at(stayers: &Stayers, table: &Table, as_of: i64) -> Result<Colu
             stayers.rows.iter().map(value).collect()
         }
     };
-    let mut runs = Runs::default();
+    let mut codes = Codes::default();
+    codes.codes.reserve(values.len());
     let mut last = None;
     for &value in &values {
-        let number = match last {
-            Some((same, number)) if same == value => number,
-            Some(_) | None => runs.number(&Value::Instant(value)),
+        let code = match last {
+            Some((same, code)) if same == value => code,
+            Some(_) | None => {
+                let Some(code) = codes.code(&Value::Instant(value)).filter(|code| *code < FEW_INSTANTS) else {
+                    return Ok(Column::Array(Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))));
+                };
+                last = Some((value, code));
+                code
+            }
         };
-        runs.push(number, 1);
-        last = Some((value, number));
-        if runs.values() > FEW_INSTANTS {
-            return Ok(Column::Array(Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))));
-        }
+        codes.codes.push(code);
     }
-    Ok(Column::Runs(runs))
+    Ok(Column::Codes(codes))
 }
 
 /// Why members are in, of whom some stay.
@@ -262,24 +264,33 @@ async fn reason(stayers: &Stayers, table: &Table, of_new: &str) -> Result<Column
 /// A row group of changes. `ids` are those of the rows, when they are encoded already.
 async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) -> Result<RowGroup, LedgerError> {
     let unwritable = |error| failed("write", &parts.first().map_or_else(Path::default, |part| part.work.path.clone()), error);
-    let [mut segments, mut changes, mut reasons, mut hashes] = [(); 4].map(|()| Runs::default());
+    let [mut segments, mut hashes] = [(); 2].map(|()| Runs::default());
+    let [mut changes, mut reasons] = [(); 2].map(|()| Codes::default());
     let mut scores = Vec::new();
     let mut all = Vec::with_capacity(parts.len());
     let mut rows = 0;
     for Part { work, changes: numbers, .. } in parts {
         let changed = work.comparison.changed_between(numbers);
         let mut known = [None; 3];
+        changes.codes.reserve(changed.len());
+        reasons.codes.reserve(changed.len());
         for one in &changed {
-            let (known, change, reason) = match one.kind {
-                Move::Enters => (&mut known[0], Change::Enter, work.occasion.enter()),
-                Move::Leaves => (&mut known[1], Change::Exit, work.occasion.exit()),
-                Move::Vanishes => (&mut known[2], Change::Exit, ChangeReason::LeftUniverse),
+            let kind = one.kind as usize;
+            let (change, reason) = match known[kind] {
+                Some(codes) => codes,
+                None => {
+                    let (change, reason) = match one.kind {
+                        Move::Enters => (Change::Enter, work.occasion.enter()),
+                        Move::Leaves => (Change::Exit, work.occasion.exit()),
+                        Move::Vanishes => (Change::Exit, ChangeReason::LeftUniverse),
+                    };
+                    let codes = changes.code(&Value::text(change.keyword())).zip(reasons.code(&Value::text(reason.keyword())));
+                    // INVARIANT: there are fewer words than codes.
+                    *known[kind].insert(codes.unwrap_or_default())
+                }
             };
-            let (change, reason) = *known.get_or_insert_with(|| {
-                (changes.number(&Value::text(change.keyword())), reasons.number(&Value::text(reason.keyword())))
-            });
-            changes.push(change, 1);
-            reasons.push(reason, 1);
+            changes.codes.push(change);
+            reasons.codes.push(reason);
         }
         let (segment, hash) = (segments.number(&work.segment), hashes.number(&work.definition_hash));
         segments.push(segment, changed.len());
@@ -302,9 +313,9 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
         Column::Same(tables.tenant.clone()),
         Column::Runs(segments),
         Column::Texts(ids),
-        Column::Runs(changes),
+        Column::Codes(changes),
         Column::Same(Value::Instant(tables.as_of)),
-        Column::Runs(reasons),
+        Column::Codes(reasons),
         optional(scores),
         Column::Runs(hashes),
         Column::Same(tables.run_id.clone()),
@@ -314,24 +325,23 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
 
 /// The ids of changes, taken from the list that they all stand in when there is one.
 fn encoded_ids(layout: &Layout, parts: &[(&Comparison, Vec<Changed>)]) -> Result<Pages, ParquetError> {
-    let listed = |one: &Changed| match one.id {
-        Position::Listed(position) => Some(position as usize),
-        Position::Outside(_) => None,
-    };
-    let changed = || parts.iter().flat_map(|(_, changed)| changed);
     let list_of = |(comparison, _): &(&Comparison, Vec<Changed>)| Arc::as_ptr(comparison.members.ids());
-    let first = parts.first().filter(|first| parts.iter().all(|part| list_of(part) == list_of(first)));
-    match first {
-        Some((comparison, _)) if changed().all(|one| listed(one).is_some()) => {
-            let positions = changed().filter_map(listed);
-            layout.texts(SUBJECT_ID, &Texts::at(comparison.members.ids().array(), positions))
+    if let Some(first) = parts.first()
+        && parts.iter().all(|part| list_of(part) == list_of(first) && part.0.all_are_listed())
+    {
+        let mut positions = Vec::with_capacity(parts.iter().map(|(_, changed)| changed.len()).sum());
+        for one in parts.iter().flat_map(|(_, changed)| changed) {
+            match one.id {
+                Position::Listed(position) => positions.push(position),
+                // INVARIANT: all are listed.
+                Position::Outside(_) => {}
+            }
         }
-        Some(_) | None => {
-            let ids = parts.iter().flat_map(|(comparison, changed)| changed.iter().map(|one| comparison.id(one.id)));
-            let ids = StringArray::from_iter_values(ids.collect::<Vec<_>>());
-            layout.texts(SUBJECT_ID, &Texts::at(&ids, 0..ids.len()))
-        }
+        return layout.texts(SUBJECT_ID, &Texts::at(first.0.members.ids().array(), &positions));
     }
+    let ids = parts.iter().flat_map(|(comparison, changed)| changed.iter().map(|one| comparison.id(one.id)));
+    let ids = StringArray::from_iter_values(ids.collect::<Vec<_>>());
+    layout.texts(SUBJECT_ID, &Texts::all(&ids))
 }
 
 /// The scores of those who entered, and the last ones of those who left; `None` when there are none.

@@ -45,6 +45,34 @@ pub(super) fn runs_packed(runs: &[(u32, usize)], width: u8, out: &mut Vec<u8>) {
     groups_packed(&mut single, width, out);
 }
 
+/// Codes of rows, of `width` bits each: where many rows in a row have the same one, as a run.
+pub(super) fn codes_packed(codes: &[u8], width: u8, out: &mut Vec<u8>) {
+    let mut run = (0, 0);
+    let end_run = |(code, rows): (u8, usize), out: &mut Vec<u8>| {
+        if rows > 0 {
+            varint(u64::try_from(rows).unwrap_or(u64::MAX) << 1, out);
+            out.extend_from_slice(&[code][..usize::from(width.div_ceil(8))]);
+        }
+    };
+    let mut numbers = Vec::with_capacity(8 * GROUPS);
+    for part in codes.chunks(8 * GROUPS) {
+        let (code, rows) = run;
+        if part.iter().all(|other| *other == part[0]) {
+            if rows > 0 && code == part[0] {
+                run.1 += part.len();
+            } else {
+                end_run(run, out);
+                run = (part[0], part.len());
+            }
+        } else {
+            end_run(std::mem::take(&mut run), out);
+            numbers.extend(part.iter().map(|code| u32::from(*code)));
+            groups_packed(&mut numbers, width, out);
+        }
+    }
+    end_run(run, out);
+}
+
 /// Packs numbers in groups of eight, and forgets them; what the last group lacks is 0, and no reader looks at it.
 fn groups_packed(numbers: &mut Vec<u32>, width: u8, out: &mut Vec<u8>) {
     numbers.resize(numbers.len().next_multiple_of(8), 0);
@@ -77,24 +105,32 @@ pub(super) fn delta_packed(numbers: &[i32], out: &mut Vec<u8>) {
     varint((BLOCK / MINIBLOCK) as u64, out);
     varint(numbers.len() as u64, out);
     zigzag(numbers.first().copied().unwrap_or_default(), out);
-    let mut deltas = [0u32; BLOCK];
+    let mut deltas = [0i32; BLOCK];
     for start in (1..numbers.len()).step_by(BLOCK) {
         let block = &numbers[start - 1..numbers.len().min(start + BLOCK)];
         let count = block.len() - 1;
-        let differences = || block.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
-        let least = differences().min().unwrap_or_default();
+        // Plain loops: this is done for every id.
+        let mut least = i32::MAX;
+        for (delta, position) in deltas.iter_mut().zip(1..block.len()) {
+            let difference = block[position].wrapping_sub(block[position - 1]);
+            *delta = difference;
+            least = least.min(difference);
+        }
         zigzag(least, out);
-        deltas.fill(0);
-        for (delta, difference) in deltas.iter_mut().zip(differences()) {
-            *delta = difference.wrapping_sub(least).cast_unsigned();
+        let mut above = [0u32; BLOCK];
+        for (above, delta) in above.iter_mut().zip(&deltas[..count]) {
+            *above = delta.wrapping_sub(least).cast_unsigned();
         }
         let widths = [0, 1, 2, 3].map(|part: usize| {
-            let deltas = &deltas[part * MINIBLOCK..(part + 1) * MINIBLOCK];
-            width_of(deltas.iter().fold(0, |all, delta| all | delta))
+            let mut bits = 0;
+            for delta in &above[part * MINIBLOCK..(part + 1) * MINIBLOCK] {
+                bits |= delta;
+            }
+            width_of(bits)
         });
         out.extend_from_slice(&widths);
         for (part, width) in widths.into_iter().enumerate().take(count.div_ceil(MINIBLOCK)) {
-            bits_packed(&deltas[part * MINIBLOCK..(part + 1) * MINIBLOCK], width, out);
+            bits_packed(&above[part * MINIBLOCK..(part + 1) * MINIBLOCK], width, out);
         }
     }
 }

@@ -401,7 +401,7 @@ mod tests {
             let columns = vec![
                 Column::Same(Value::text("demo")),
                 Column::Same(Value::text("vip")),
-                Column::Texts(layout.texts(2, &Texts::at(&ids, 0..ids.len())).unwrap()),
+                Column::Texts(layout.texts(2, &Texts::all(&ids)).unwrap()),
                 Column::Array(Arc::new(entered_at)),
                 Column::Absent,
                 Column::Absent,

@@ -42,7 +42,8 @@ async fn lived() -> BTreeMap<String, bytes::Bytes> {
     let mut kept: BTreeMap<String, Rows> = BTreeMap::new();
     for turn in 0..3_u32 {
         // Later turns lack some of the ids, and have others again.
-        let ids: Vec<String> = (0..IDS).filter(|number| turn == 0 || mixed(*number, 90 + turn) % 50 > 0).map(id).collect();
+        let ids: Vec<String> =
+            (0..IDS).filter(|number| turn == 0 || !mixed(*number, 90 + turn).is_multiple_of(50)).map(id).collect();
         let list = Arc::new(SortedIds::new(StringArray::from_iter_values(&ids)).unwrap());
         let universe = LocalMembers::all(Arc::clone(&list));
         let lease = stage.open().acquire(&write_scope(), AT_ONCE).await.unwrap();
@@ -114,7 +115,7 @@ fn chosen(ids: &Arc<SortedIds>, name: &str, turn: u32) -> LocalMembers {
     };
     let selected: RoaringBitmap = (0..u32::try_from(ids.len()).unwrap())
         .filter(|position| {
-            let number: u32 = ids.get(*position as usize)[1..].parse().unwrap();
+            let number: u32 = ids.get(*position as usize).trim_start_matches('u').parse().unwrap();
             // A tenth is drawn anew at each turn, and in the last one everyone of the largest.
             let anew = mixed(number, 7).is_multiple_of(10) || (turn == 2 && of == 2);
             mixed(number, if anew { salt + turn } else { salt }).is_multiple_of(of)
