@@ -12,6 +12,8 @@ mod members;
 pub mod datafusion;
 pub mod tables;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::check::Reading;
@@ -69,6 +71,32 @@ pub struct Evaluation<M> {
     pub observations: Vec<Observation>,
     /// What the execution read.
     pub scans: Vec<Scan>,
+    /// What was shared, and where the time went.
+    pub effort: Effort,
+}
+
+/// What an evaluation shared, and where its time went.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Effort {
+    /// How often the outputs test features: what there would be to compute if nothing were shared.
+    pub tests: usize,
+    /// Distinct features.
+    pub features: usize,
+    /// Measures over events that are computed for those: features that differ in their windows alone are one.
+    pub measures: usize,
+    /// How often the events were read: once, unless the memory did not suffice for all subjects at the same time.
+    pub passes: usize,
+    /// The stages, in the order in which they begin. What several threads did is added up.
+    pub stages: Vec<Stage>,
+}
+
+/// A stage of an evaluation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// What was done.
+    pub name: &'static str,
+    /// How long.
+    pub time: Duration,
 }
 
 /// How much of a table one execution read.
@@ -80,6 +108,10 @@ pub struct Scan {
     pub passes: usize,
     /// Rows that left the scan.
     pub rows: u64,
+    /// Columns that were read, each once.
+    pub columns: usize,
+    /// Bytes of files, where the reader counts them.
+    pub bytes: u64,
 }
 
 /// Something in the data that was left out or did not fit.
@@ -94,7 +126,7 @@ pub struct Observation {
 }
 
 /// What was left out or did not fit.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObservationKind {
     /// Rows whose subject key is NULL or empty; left out.
     MissingKey,

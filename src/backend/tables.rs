@@ -267,6 +267,8 @@ pub struct EngineSettings {
     pub threads: usize,
     /// Where it spills; a folder of the system for temporary files when absent.
     pub spill: Option<PathBuf>,
+    /// How many rows are worked on at a time; 0 = as many as are fast. Changes no result.
+    pub batch_rows: usize,
 }
 
 #[cfg(test)]

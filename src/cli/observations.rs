@@ -1,7 +1,7 @@
 //! Tells people what was left out of the tables or did not fit.
 
 use super::render::Screen;
-use crate::backend::{Observation, ObservationKind, TableRole};
+use crate::backend::{Effort, Observation, ObservationKind, Scan, Stage, TableRole};
 use crate::check::Reading;
 use crate::model::condition::Subject;
 
@@ -10,6 +10,29 @@ pub(crate) fn note_all(screen: Screen, subject: Subject, observations: &[Observa
     for observation in observations {
         let text = in_words(subject, observation);
         if is_expected(subject, observation) { screen.detail(&text) } else { screen.note(&text) }
+    }
+}
+
+/// Tells those who want to know what an evaluation shared, and where its time went.
+pub(crate) fn detail_effort(screen: Screen, subject: Subject, effort: &Effort) {
+    let Effort { tests, features, measures, passes, stages } = effort;
+    let subject = subject.keyword();
+    screen.detail(&format!("{subject}s: {tests} tests of {features} distinct features, told from {measures} measures of events"));
+    if *passes > 1 {
+        screen.detail(&format!(
+            "{subject}s: the events were read {passes} times, since memory does not suffice for all {subject}s at once"
+        ));
+    }
+    for Stage { name, time } in stages {
+        screen.detail(&format!("{subject}s: {name}: {} ms", time.as_millis()));
+    }
+}
+
+/// Tells those who want to know what was read.
+pub(crate) fn detail_scans(screen: Screen, scans: &[Scan]) {
+    for Scan { table, passes, rows, columns, bytes } in scans {
+        let passes = if *passes == 1 { "one pass".to_owned() } else { format!("{passes} passes") };
+        screen.detail(&format!("{table}: {passes}, {rows} rows, {columns} columns, {bytes} bytes of files"));
     }
 }
 

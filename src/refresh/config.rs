@@ -330,6 +330,7 @@ impl EngineSection {
                 memory_limit: self.memory_limit,
                 threads: self.threads,
                 spill: self.spill.map(|folder| place.folder().join(folder)),
+                batch_rows: 0,
             }),
             "clickhouse" => error(
                 "the backend `clickhouse` is not yet supported".to_owned(),
@@ -531,7 +532,7 @@ mod tests {
         let config = parse(text).unwrap();
         assert_eq!(config.store, "s3://there/store");
         let spill = Some(PathBuf::from("place/tmp"));
-        assert_eq!(config.engine, EngineSettings { memory_limit: Some(8 << 30), threads: 3, spill });
+        assert_eq!(config.engine, EngineSettings { memory_limit: Some(8 << 30), threads: 3, spill, batch_rows: 0 });
         assert_eq!(config.scheduler.default_refresh_interval, Duration { amount: 5, unit: Unit::Minute });
         assert!(config.scheduler.jobs.count_sync.is_some() && config.scheduler.jobs.history_record.is_some());
         let tenant = &config.tenants[0];

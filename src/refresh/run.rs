@@ -11,7 +11,7 @@ use super::definitions::{DefinitionFile, Definitions, Form, InvalidFile, KnownSe
 use super::due::{Candidate, Timing, agenda};
 use super::error::Error;
 use super::place::{Opened, Place, Planned, calendar_of, members_by_segment, request_for};
-use crate::backend::{Backend, Evaluation, MemberSet, Observation, Scan};
+use crate::backend::{Backend, Effort, Evaluation, MemberSet, Observation, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
@@ -76,6 +76,8 @@ pub struct RunReport {
     pub observations: Vec<(Subject, Vec<Observation>)>,
     /// What was read.
     pub scans: Vec<Scan>,
+    /// What was shared and where the time went, for each kind of subject that was evaluated.
+    pub efforts: Vec<(Subject, Effort)>,
     /// Segments whose file is invalid or gone, with why.
     pub notes: BTreeMap<SegmentId, DefinitionNote>,
     /// Files whose text is not in force.
@@ -218,6 +220,7 @@ async fn refresh_under<P: Place>(
         segments: Vec::new(),
         observations: Vec::new(),
         scans: Vec::new(),
+        efforts: Vec::new(),
         invalid: definitions.invalid.clone(),
         candidates: definitions.candidates(),
         notes: notes.filter(|(_, note)| **note != DefinitionNote::Present).map(|(id, note)| (id.clone(), note.clone())).collect(),
@@ -423,6 +426,7 @@ fn outcomes<M: MemberSet>(
         }
         report.observations.push((subject, evaluation.observations));
         report.scans.extend(evaluation.scans);
+        report.efforts.push((subject, evaluation.effort));
     }
     outcomes
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
+use segmenta::backend::tables::EngineSettings;
 
 use crate::engine::{Engine, Order};
 use crate::evaluators::{self, Evaluator, disagreements};
@@ -16,8 +17,11 @@ const CASES: u64 = 256;
 /// Batches of one trial.
 const CHUNK: u64 = 16;
 
-/// Of so many batches, one is also evaluated segment by segment.
+/// Of so many batches, one is also evaluated segment by segment, and with other settings.
 const ONE_BY_ONE_EVERY: u64 = 8;
+
+/// Threads and rows of a batch that no result may depend on.
+const SETTINGS: [(usize, usize); 3] = [(1, 1), (3, 5), (8, 64)];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let (seed, cases) = (seed(), setting("SEGMENTA_TEST_CASES").unwrap_or(CASES));
@@ -101,6 +105,14 @@ fn one_by_one(scenario: &Scenario, batch: u64) -> Result<(), Failed> {
     let order = Order { segments: &segments, as_of: scenario.as_of, stored: &scenario.stored };
     let all = evaluators::asked(&segments);
     let together = engine.members(order, &all)?;
+    for (threads, batch_rows) in SETTINGS {
+        let engine = Engine::with_settings(scenario, &EngineSettings { threads, batch_rows, ..EngineSettings::default() })?;
+        let members = engine.members(order, &all)?;
+        if members != together {
+            let found = disagreements(&together, &members);
+            return Err(format!("{threads} threads, batches of {batch_rows}: {found:?}\n{}", scenario.print()).into());
+        }
+    }
     for id in all {
         let alone = engine.members(order, &BTreeSet::from([id.clone()]))?;
         if alone.get(&id) != together.get(&id) {

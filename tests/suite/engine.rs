@@ -59,6 +59,11 @@ pub(crate) struct Found {
 impl Engine {
     /// Opens the rows of a scenario, with this many threads.
     pub(crate) fn over_rows(scenario: &Scenario, threads: usize) -> Result<Self, String> {
+        Self::with_settings(scenario, &EngineSettings { threads, ..EngineSettings::default() })
+    }
+
+    /// Opens the rows of a scenario.
+    pub(crate) fn with_settings(scenario: &Scenario, settings: &EngineSettings) -> Result<Self, String> {
         let tables = configuration(&scenario.catalog);
         let rows = |table: Option<&Table>, rows: &[Row]| {
             let Some(table) = table else { return Vec::new() };
@@ -76,8 +81,7 @@ impl Engine {
             events: rows(scenario.catalog.events.as_ref().map(|events| &events.table), &scenario.tables.events),
             products: rows(of(&scenario.catalog.products).as_ref(), &scenario.tables.products),
         };
-        let settings = EngineSettings { threads, ..EngineSettings::default() };
-        Self::open(async || Tables::from_batches(&tables, &batches, &settings).await)
+        Self::open(async || Tables::from_batches(&tables, &batches, settings).await)
     }
 
     /// Opens the files that a configuration names.

@@ -1,19 +1,22 @@
 //! [`DataFusionBackend`]: a batch to a plan, a plan to members.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::common::Result as DataFusionResult;
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::LogicalPlanBuilder;
 
-use super::assembly::{Assembled, Detail, Sides, assemble, count_column, output_column, test_column, value_column};
+use super::assembly::{Assembled, Detail, Sides, assemble, count_column, test_column, value_column};
 use super::assembly::{IN_UNIVERSE, SUBJECT};
-use super::collect::{Collected, booleans, column, members, rows, scores, state};
+use super::collect::{booleans, column, members, rows, state};
 use super::date::Local;
-use super::events::{EventsInUniverse, Grouping, Scope, events};
+use super::events::{Asked, Grouping, Scope, events};
+use super::measure::{Duplicates, Existence};
+use super::outputs::{Found, Outputs, described};
 use super::reads::named;
 use super::subjects::subjects;
 use super::tables::Tables;
@@ -59,11 +62,11 @@ impl DataFusionBackend {
             BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => false,
         };
         let measured = batch.features.iter().any(by_subject);
-        let in_universe = match universe {
-            Universe::Table => EventsInUniverse::No,
-            Universe::Events | Universe::Union => EventsInUniverse::Yes,
+        let existence = match universe {
+            Universe::Table => Existence::Ignored,
+            Universe::Events | Universe::Union => Existence::Counts,
         };
-        let needs_events = measured || in_universe == EventsInUniverse::Yes;
+        let needs_events = measured || existence == Existence::Counts;
         let needs_table =
             universe != Universe::Events || batch.features.iter().any(|feature| matches!(feature, BatchFeature::Attribute(_)));
 
@@ -71,17 +74,17 @@ impl DataFusionBackend {
             .map_err(|error| BackendError::Engine { operation: "looking up the timezone", source: Box::new(error) })?;
         let local = Local { timezone: batch.timezone.clone(), calendar };
         let planning = |error| self.tables.failure("planning", error);
+        let scan_events = |needed| self.tables.counted_scan(TableRole::Events, needed);
         let mut sides = Sides { subjects: None, events: None, signals: Vec::new(), universe };
         if let Some(table) = table.filter(|_| needs_table) {
-            let scan = self.tables.counted_scan(role)?;
+            let scan = self.tables.counted_scan(role, Vec::new())?;
             sides.subjects = Some((role, subjects(scan, table, batch, &local, scanned).map_err(planning)?));
         }
         if needs_events {
             let (table, key) = self.events_of(batch.subject)?;
-            let scan = self.tables.counted_scan(TableRole::Events)?;
-            let scope = Scope { subject_id: scanned, universe: in_universe };
-            let side = events(scan, table, Grouping::Subject(key), batch, given, &local, scope);
-            sides.events = Some(side.map_err(planning)?);
+            let scope = Scope { subject_id: scanned, existence };
+            let asked = Asked { batch, given, local: &local, grouping: Grouping::Subject(key), scope };
+            sides.events = Some(events(scan_events, table, asked)?.map_err(planning)?);
         }
         let others: BTreeSet<&Access> = batch
             .features
@@ -91,20 +94,33 @@ impl DataFusionBackend {
             .collect();
         for product in others {
             let (table, _) = self.events_of(Subject::User)?;
-            let scan = self.tables.counted_scan(TableRole::Events)?;
-            let scope = Scope { subject_id: scanned, universe: EventsInUniverse::No };
-            let mut side = events(scan, table, Grouping::Product(product), batch, given, &local, scope).map_err(planning)?;
+            let scope = Scope { subject_id: scanned, existence: Existence::Ignored };
+            let asked = Asked { batch, given, local: &local, grouping: Grouping::Product(product), scope };
+            let mut side = events(scan_events, table, asked)?.map_err(planning)?;
             // Most events name no product at all, and what else does not fit is told by those who read it.
             side.observations.clear();
             sides.signals.push(side);
         }
-        let mut assembled = assemble(batch, sides, given, detail).map_err(planning)?;
+        let mut assembled = assemble(batch, sides, detail).map_err(planning)?;
         if let Some(subject_id) = shown {
             let only = named(SUBJECT).eq(text_literal(subject_id));
             let plan = LogicalPlanBuilder::from(assembled.plan).filter(only).and_then(LogicalPlanBuilder::build);
             assembled.plan = plan.map_err(planning)?;
         }
         Ok(assembled)
+    }
+
+    /// What a failure means: subjects that have several rows, or what it means to the tables.
+    fn failure(&self, subject: Subject, operation: &'static str, failure: DataFusionError) -> BackendError {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&failure);
+        while let Some(error) = cause {
+            if let Some(Duplicates { count, examples }) = error.downcast_ref() {
+                let examples: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
+                return BackendError::DuplicateKeys { table: role_of(subject), count: *count, examples: examples.join(", ") };
+            }
+            cause = error.source();
+        }
+        self.tables.failure(operation, failure)
     }
 
     fn events_of(&self, subject: Subject) -> Result<(&EventTable, &Access), BackendError> {
@@ -125,25 +141,21 @@ impl Backend for DataFusionBackend {
 
     async fn evaluate(&self, batch: &Batch, given: &[LocalMembers]) -> Result<Evaluation<LocalMembers>, BackendError> {
         let assembled = self.plan(batch, given, None, Detail::Outputs)?;
-        let collected = members(&self.tables, &assembled, batch).await;
-        match collected.map_err(|error| self.tables.failure("evaluating segments", error))? {
-            Collected::Evaluation(evaluation) => Ok(evaluation),
-            Collected::Duplicates { count, examples } => Err(duplicates(role_of(batch.subject), count, &examples)),
-        }
+        let collected = members(&self.tables, &assembled, batch, given).await;
+        collected.map_err(|error| self.failure(batch.subject, "evaluating segments", error))
     }
 
     async fn inspect(&self, batch: &Batch, given: &[LocalMembers], subject_id: &str) -> Result<Inspection, BackendError> {
         let assembled = self.plan(batch, given, Some(subject_id), Detail::Values)?;
-        let failure = |error| self.tables.failure("inspecting a subject", error);
+        let failure = |error| self.failure(batch.subject, "inspecting a subject", error);
         let found = rows(&self.tables, &assembled).await.map_err(failure)?;
+        let outputs = Outputs::new(batch, given);
         let mut inspection = None;
         for batch_of_rows in &found {
+            let told = outputs.evaluate(batch_of_rows).map_err(failure)?;
             let subjects = column(batch_of_rows, SUBJECT).map_err(failure)?;
             for row in (0..batch_of_rows.num_rows()).filter(|row| subjects.is_valid(*row)) {
-                let row = inspected(batch, &assembled, batch_of_rows, row).map_err(failure)?;
-                if inspection.replace(row).is_some() {
-                    return Err(duplicates(role_of(batch.subject), 1, &[subject_id.to_owned()]));
-                }
+                inspection = Some(inspected(batch, &assembled, batch_of_rows, &told, row).map_err(failure)?);
             }
         }
         Ok(inspection.filter(|inspection| inspection.in_universe).unwrap_or_else(|| outside(batch)))
@@ -152,7 +164,8 @@ impl Backend for DataFusionBackend {
     async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
         let assembled = self.plan(batch, &[], None, Detail::Outputs)?;
         let optimized = state(&self.tables).optimize(&assembled.plan);
-        Ok(optimized.map_err(|error| self.tables.failure("planning", error))?.display_indent().to_string())
+        let optimized = optimized.map_err(|error| self.tables.failure("planning", error))?;
+        Ok(format!("{}{}", described(batch), optimized.display_indent()))
     }
 
     async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
@@ -167,11 +180,6 @@ fn role_of(subject: Subject) -> TableRole {
     }
 }
 
-fn duplicates(table: TableRole, count: u64, examples: &[String]) -> BackendError {
-    let examples: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
-    BackendError::DuplicateKeys { table, count, examples: examples.join(", ") }
-}
-
 /// What a subject outside the universe looks like.
 fn outside(batch: &Batch) -> Inspection {
     Inspection {
@@ -183,7 +191,7 @@ fn outside(batch: &Batch) -> Inspection {
     }
 }
 
-fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, row: usize) -> DataFusionResult<Inspection> {
+fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, told: &Found, row: usize) -> DataFusionResult<Inspection> {
     let holds = |name: String| booleans(rows, &name).map(|column| column.is_valid(row) && column.value(row));
     let values = assembled.values.iter().enumerate().map(|(index, form)| {
         let count = rows.column_by_name(&count_column(index)).map(|counts| counts.as_primitive::<Int64Type>().value(row));
@@ -193,12 +201,12 @@ fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, row: usiz
         in_universe: holds(IN_UNIVERSE.to_owned())?,
         values: values.collect::<DataFusionResult<_>>()?,
         tests: (0..batch.tests.len()).map(|index| holds(test_column(index))).collect::<DataFusionResult<_>>()?,
-        outputs: (0..batch.outputs.len()).map(|index| holds(output_column(index))).collect::<DataFusionResult<_>>()?,
-        scores: batch.outputs.iter().map(|output| score_of(output, rows, row)).collect::<DataFusionResult<_>>()?,
+        outputs: told.outputs.iter().map(|holds| holds.value(row)).collect(),
+        scores: batch.outputs.iter().map(|output| score_of(output, told, row)).collect(),
     })
 }
 
-fn score_of(output: &Output, rows: &RecordBatch, row: usize) -> DataFusionResult<Option<Score>> {
-    let Some(index) = output.score() else { return Ok(None) };
-    Ok(Score::of_billionths(scores(rows, index)?.value(row)))
+fn score_of(output: &Output, told: &Found, row: usize) -> Option<Score> {
+    let scores = told.scores.get(output.score()?)?.as_ref()?;
+    Score::of_billionths(scores.as_primitive::<Int64Type>().value(row))
 }

@@ -1,64 +1,115 @@
 //! Executes a plan and takes its rows apart: ids, one bitmap per output, counts, and what was scanned.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use datafusion::arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, Int64Array, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayBuilder, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, StringBuilder};
+use datafusion::arrow::compute::filter;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SessionState;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::metrics::Time;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use roaring::RoaringBitmap;
 
-use super::assembly::{Assembled, IN_UNIVERSE, SUBJECT, observation_column, output_column};
+use super::assembly::{Assembled, IN_UNIVERSE, Observed, SUBJECT};
 use super::function::text_argument;
-use super::score::score_column;
+use super::measure::SubjectsExec;
+use super::outputs::{Found, Outputs};
 use super::tables::Tables;
-use crate::backend::{Evaluation, LocalMembers, Observation, Scan, SortedIds};
+use crate::backend::{Effort, Evaluation, LocalMembers, Observation, ObservationKind, Scan, SortedIds, Stage, TableRole};
 use crate::model::scoring::Score;
-use crate::plan::Batch;
-
-/// Keys that an error about duplicates names.
-const EXAMPLES: usize = 3;
-
-/// What a plan came to.
-#[derive(Debug)]
-pub(super) enum Collected {
-    /// Its members.
-    Evaluation(Evaluation<LocalMembers>),
-    /// The subjects table has several rows of one subject.
-    Duplicates {
-        /// How many subjects.
-        count: u64,
-        /// The first of them.
-        examples: Vec<String>,
-    },
-}
+use crate::plan::{Batch, Leaf};
 
 /// Executes the plan and collects the members of its outputs.
-pub(super) async fn members(tables: &Tables, assembled: &Assembled, batch: &Batch) -> Result<Collected> {
+pub(super) async fn members(
+    tables: &Tables,
+    assembled: &Assembled,
+    batch: &Batch,
+    given: &[LocalMembers],
+) -> Result<Evaluation<LocalMembers>> {
     let state = state(tables);
+    let (planning, running) = (Time::new(), Time::new());
+    let timer = planning.timer();
     let physical = state.create_physical_plan(&assembled.plan).await?;
+    drop(timer);
+    let timer = running.timer();
     let mut rows = execute_stream(Arc::clone(&physical), state.task_ctx())?;
+    let evaluator = Outputs::new(batch, given);
+    let telling = Time::new();
     let mut members = Members {
         ids: StringBuilder::new(),
-        last: None,
-        duplicates: 0,
-        last_duplicate: None,
-        examples: Vec::new(),
+        settled: 0,
         outputs: batch
             .outputs
             .iter()
-            .map(|output| Output { selected: RoaringBitmap::new(), score: output.score(), scores: Vec::new() })
+            .map(|output| Output {
+                selected: RoaringBitmap::new(),
+                last: BooleanBufferBuilder::new(RUN),
+                score: output.score(),
+                scores: Vec::new(),
+            })
             .collect(),
-        observed: vec![0; assembled.observations.len()],
     };
     while let Some(batch) = rows.try_next().await? {
-        members.add(&batch)?;
+        let _telling = telling.timer();
+        let found = evaluator.evaluate(&batch)?;
+        members.add(&batch, &found)?;
     }
-    drop(rows);
-    members.finish(assembled, tables.scans(&physical))
+    drop((rows, timer));
+    let stage = |name, time: &Time| Stage { name, time: Duration::from_nanos(time.value() as u64) };
+    let mut effort = effort(batch, &physical);
+    effort.stages.insert(0, stage("plan", &planning));
+    effort.stages.push(stage("tell members", &telling));
+    effort.stages.push(stage("evaluate, from scan to members", &running));
+    members.finish(observations(&assembled.observations, &physical), tables.scans(&physical), effort)
+}
+
+/// What an executed plan shared, and where its time went.
+fn effort(batch: &Batch, plan: &Arc<dyn ExecutionPlan>) -> Effort {
+    let mut tests = 0;
+    for output in &batch.outputs {
+        output.formula.for_each_leaf(&mut |leaf| tests += usize::from(!matches!(leaf, Leaf::Output(_) | Leaf::Given(_))));
+    }
+    let mut effort = Effort { tests, features: batch.features.len(), ..Effort::default() };
+    let visited = plan.apply(|node| {
+        let Some(subjects) = node.downcast_ref::<SubjectsExec>() else { return Ok(TreeNodeRecursion::Continue) };
+        effort.measures = subjects.measures();
+        effort.passes = subjects.passes();
+        effort.stages = subjects.stages();
+        Ok(TreeNodeRecursion::Stop)
+    });
+    debug_assert!(visited.is_ok(), "the visit cannot fail");
+    effort
+}
+
+/// What an executed plan counted.
+fn observations(observed: &Observed, plan: &Arc<dyn ExecutionPlan>) -> Vec<Observation> {
+    let mut found = Vec::new();
+    let mut observe = |table: TableRole, kind: &ObservationKind, count: u64| {
+        if count > 0 {
+            found.push(Observation { table, kind: kind.clone(), count });
+        }
+    };
+    let visited = plan.apply(|node| {
+        let Some(subjects) = node.downcast_ref::<SubjectsExec>() else { return Ok(TreeNodeRecursion::Continue) };
+        if let Some(role) = observed.role {
+            observed.subjects.iter().zip(subjects.observed()).for_each(|(kind, count)| observe(role, kind, count));
+        }
+        if let Some(kinds) = &observed.events {
+            let (keyless, timeless, counts) = subjects.observed_of(0);
+            observe(TableRole::Events, &ObservationKind::MissingKey, keyless);
+            observe(TableRole::Events, &ObservationKind::MissingTime, timeless);
+            kinds.iter().zip(counts).for_each(|(kind, count)| observe(TableRole::Events, kind, count));
+        }
+        Ok(TreeNodeRecursion::Stop)
+    });
+    debug_assert!(visited.is_ok(), "the visit cannot fail");
+    found.sort();
+    found
 }
 
 /// Executes the plan and collects its rows.
@@ -86,15 +137,14 @@ pub(super) fn booleans<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Boo
     column(batch, name)?.as_boolean_opt().ok_or_else(|| DataFusionError::Internal(format!("column `{name}` is not boolean")))
 }
 
-/// The scores of the batch, in billionths.
-pub(super) fn scores(batch: &RecordBatch, index: usize) -> Result<&Int64Array> {
-    let name = score_column(index);
-    column(batch, &name)?.as_primitive_opt().ok_or_else(|| DataFusionError::Internal(format!("column `{name}` holds no scores")))
-}
+/// Positions that are kept as bits before they go into sets, which hold runs of so many.
+const RUN: usize = 1 << 16;
 
 /// What was found of one output.
 struct Output {
     selected: RoaringBitmap,
+    /// Of the last subjects, whether each is in it.
+    last: BooleanBufferBuilder,
     /// By which of the batch's scores its members are told, when by one.
     score: Option<usize>,
     /// Of each member, ascending.
@@ -102,6 +152,14 @@ struct Output {
 }
 
 impl Output {
+    /// Takes the bits of the last subjects, the first of which has this position; positions are taken by eights.
+    fn settle(&mut self, first: usize) -> Result<()> {
+        let first = u32::try_from(first).map_err(|_| too_many())?;
+        self.selected |= RoaringBitmap::from_lsb0_bytes(first, self.last.as_slice());
+        self.last.truncate(0);
+        Ok(())
+    }
+
     fn members(self, ids: &Arc<SortedIds>) -> LocalMembers {
         let members = LocalMembers::new(Arc::clone(ids), self.selected);
         if self.score.is_some() { members.with_scores(self.scores) } else { members }
@@ -110,89 +168,69 @@ impl Output {
 
 struct Members {
     ids: StringBuilder,
-    last: Option<String>,
-    duplicates: u64,
-    last_duplicate: Option<String>,
-    examples: Vec<String>,
+    /// How many subjects are in the bitmaps.
+    settled: usize,
     outputs: Vec<Output>,
-    observed: Vec<u64>,
 }
 
 impl Members {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn add(&mut self, batch: &RecordBatch, found: &Found) -> Result<()> {
         let subjects = text_argument(&[Arc::clone(column(batch, SUBJECT)?)], 0)?;
         let in_universe = booleans(batch, IN_UNIVERSE)?;
-        for (index, total) in self.observed.iter_mut().enumerate() {
-            let counts = column(batch, &observation_column(index))?.as_primitive::<Int64Type>();
-            *total += counts.iter().flatten().map(i64::unsigned_abs).sum::<u64>();
+        let rows = if in_universe.true_count() == batch.num_rows() { None } else { Some(in_universe) };
+        for row in (0..batch.num_rows()).filter(|row| rows.is_none_or(|rows| rows.is_valid(*row) && rows.value(*row))) {
+            self.append(subjects.value(row))?;
         }
-        let mut positions = vec![None; batch.num_rows()];
-        for (row, position) in positions.iter_mut().enumerate() {
-            if subjects.is_null(row) {
-                continue;
-            }
-            let subject = subjects.value(row);
-            if self.last.as_deref() == Some(subject) {
-                self.duplicate(subject);
-            } else if in_universe.value(row) {
-                *position = Some(self.append(subject)?);
-            }
-            self.last = Some(subject.to_owned());
-        }
-        for (index, output) in self.outputs.iter_mut().enumerate() {
-            let holds = booleans(batch, &output_column(index))?;
-            let scores = output.score.map(|index| scores(batch, index)).transpose()?;
-            for (row, position) in positions.iter().enumerate() {
-                if let Some(position) = position.filter(|_| holds.is_valid(row) && holds.value(row)) {
-                    output.selected.insert(position);
-                    output.scores.extend(scores.and_then(|scores| Score::of_billionths(scores.value(row))));
-                }
+        for (output, holds) in self.outputs.iter_mut().zip(&found.outputs) {
+            let holds = match rows {
+                Some(rows) => filter(&BooleanArray::new(holds.clone(), None), rows)?.as_boolean().values().clone(),
+                None => holds.clone(),
+            };
+            output.last.append_buffer(&holds);
+            if let Some(scores) = output.score.and_then(|score| found.scores.get(score)).and_then(Option::as_ref) {
+                let scores = rows.map_or_else(|| Ok(Arc::clone(scores)), |rows| filter(scores, rows))?;
+                let scores = scores.as_primitive::<Int64Type>();
+                output.scores.extend(holds.set_indices().filter_map(|row| Score::of_billionths(scores.value(row))));
             }
         }
+        self.settle(RUN)
+    }
+
+    /// Puts what was found of the last subjects into the sets when there are so many of them, and they end with a whole byte.
+    fn settle(&mut self, least: usize) -> Result<()> {
+        let last = self.ids.len() - self.settled;
+        if last < least || (least > 0 && !last.is_multiple_of(8)) {
+            return Ok(());
+        }
+        for output in &mut self.outputs {
+            output.settle(self.settled)?;
+        }
+        self.settled += last;
         Ok(())
     }
 
-    fn append(&mut self, subject: &str) -> Result<u32> {
-        let too_many = || DataFusionError::ResourcesExhausted("the ids of all subjects take more than 2 GiB".to_owned());
-        let position = u32::try_from(self.ids.len()).map_err(|_| too_many())?;
-        if self.ids.values_slice().len() + subject.len() > i32::MAX as usize {
+    fn append(&mut self, subject: &str) -> Result<()> {
+        if u32::try_from(self.ids.len() + 1).is_err() || self.ids.values_slice().len() + subject.len() > i32::MAX as usize {
             return Err(too_many());
         }
         self.ids.append_value(subject);
-        Ok(position)
+        Ok(())
     }
 
-    /// Counts each subject of several rows once: its rows stand together.
-    fn duplicate(&mut self, subject: &str) {
-        if self.last_duplicate.as_deref() == Some(subject) {
-            return;
-        }
-        self.duplicates += 1;
-        self.last_duplicate = Some(subject.to_owned());
-        if self.examples.len() < EXAMPLES {
-            self.examples.push(subject.to_owned());
-        }
-    }
-
-    fn finish(mut self, assembled: &Assembled, scans: Vec<Scan>) -> Result<Collected> {
-        if self.duplicates > 0 {
-            return Ok(Collected::Duplicates { count: self.duplicates, examples: self.examples });
-        }
+    fn finish(mut self, observations: Vec<Observation>, scans: Vec<Scan>, effort: Effort) -> Result<Evaluation<LocalMembers>> {
+        self.settle(0)?;
         let ids = SortedIds::new(self.ids.finish()).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let ids = Arc::new(ids);
-        let mut observations: Vec<Observation> = assembled
-            .observations
-            .iter()
-            .zip(self.observed)
-            .filter(|(_, count)| *count > 0)
-            .map(|((table, kind), count)| Observation { table: *table, kind: kind.clone(), count })
-            .collect();
-        observations.sort();
-        Ok(Collected::Evaluation(Evaluation {
+        Ok(Evaluation {
             universe: LocalMembers::all(Arc::clone(&ids)),
             outputs: self.outputs.into_iter().map(|output| output.members(&ids)).collect(),
             observations,
             scans,
-        }))
+            effort,
+        })
     }
+}
+
+fn too_many() -> DataFusionError {
+    DataFusionError::ResourcesExhausted("the ids of all subjects take more than 2 GiB".to_owned())
 }

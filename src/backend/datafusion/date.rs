@@ -181,7 +181,7 @@ impl Kernel for StartOfDay {
 }
 
 /// Numbers local days, weeks or months, so that instants of one unit have one number.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct LocalUnit {
     /// Where.
     pub(super) local: Local,
@@ -204,20 +204,32 @@ impl Kernel for LocalUnit {
     }
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
-        let mut offsets = Offsets { calendar: &self.local.calendar, valid: 0..0, micros: 0 };
-        let number = |instant: i64| {
-            let day = instant.checked_add(offsets.at(instant)?)?.div_euclid(DAY_MICROS);
-            i32::try_from(match self.unit {
-                DistinctUnit::Day => day,
-                // 1970-01-01 was a Thursday.
-                DistinctUnit::Week => (day + 3).div_euclid(7),
-                DistinctUnit::Month => civil(day).map(|date| i64::from(date.year()) * 12 + i64::from(date.month()))?,
-            })
-            .ok()
-        };
-        let mut number = number;
+        let mut offsets = self.offsets();
+        let mut number = |instant: i64| self.number_at(instant, &mut offsets);
         let units: Int32Array = instant_argument(arguments)?.iter().map(|instant| instant.and_then(&mut number)).collect();
         Ok(Arc::new(units))
+    }
+}
+
+impl LocalUnit {
+    /// The number of the unit of an instant in microseconds; `None` beyond the years that instants have.
+    pub(super) fn number(&self, instant: i64) -> Option<i32> {
+        self.number_at(instant, &mut self.offsets())
+    }
+
+    fn number_at(&self, instant: i64, offsets: &mut Offsets<'_>) -> Option<i32> {
+        let day = instant.checked_add(offsets.at(instant)?)?.div_euclid(DAY_MICROS);
+        let number = match self.unit {
+            DistinctUnit::Day => day,
+            // 1970-01-01 was a Thursday.
+            DistinctUnit::Week => (day + 3).div_euclid(7),
+            DistinctUnit::Month => civil(day).map(|date| i64::from(date.year()) * 12 + i64::from(date.month()))?,
+        };
+        i32::try_from(number).ok()
+    }
+
+    fn offsets(&self) -> Offsets<'_> {
+        Offsets { calendar: &self.local.calendar, valid: 0..0, micros: 0 }
     }
 }
 

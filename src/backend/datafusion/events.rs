@@ -1,17 +1,17 @@
-//! The events of a batch: one scan, one aggregate by subject, every measure a filtered aggregate in it. Events that name their product
-//! in another property than the mapped one are a scan and an aggregate of their own.
+//! The events of a batch: one scan and one program over it, in which features that differ in their windows alone are one measure. Events
+//! that name their product in another property than the mapped one are a scan and a program of their own.
 //!
-//! No row is dropped after the scan's own filter: an event without a key falls into the group of NULL, one without a time into no
-//! window, and both are counted there.
+//! What the files are pruned by only skips what cannot matter: a row without a key, without a time or outside of every window is met,
+//! counted where that is called for, and left out by the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::functions_aggregate::expr_fn::{count, first_value, last_value, max, min, sum};
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, SortExpr, and, lit, or, when};
-use indexmap::IndexSet;
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, SortExpr, lit, or};
+use indexmap::{IndexMap, IndexSet};
 use jiff::Timestamp;
 
 use super::bounds::{conjunction, disjunction};
@@ -19,28 +19,23 @@ use super::date::{Local, LocalUnit};
 use super::form::{Form, Typed};
 use super::function::call;
 use super::json::Wanted;
+use super::measure::{End, Existence, Kind, MeasureColumns, Met, Pattern, Places, PlannedMeasure, Program, Route, Routes};
 use super::members::GivenMembers;
 use super::number::Canonical;
-use super::occurrences::{count_distinct, most_frequent};
 use super::order::OrderText;
-use super::predicate::{formula, in_interval, instant_literal, test};
-use super::reads::{Reads, named, plain_column, with_columns};
-use super::sequence::Pattern;
+use super::predicate::{formula, instant_literal, test};
+use super::reads::{Reads, named, plain_column};
+use super::source::Presence;
+use super::step_mask::StepMask;
 use super::tables::CountedScan;
 use super::text::{text_literal, text_test};
-use crate::backend::{LocalMembers, ObservationKind};
+use crate::backend::{BackendError, LocalMembers, ObservationKind};
 use crate::check::Reading;
-use crate::ir::{Aggregate, DistinctUnit, Formula, RowTest, TextMatch, TextTest};
+use crate::ir::{Aggregate, DistinctUnit, EventStep, Formula, RowTest, TextMatch, TextTest};
 use crate::model::catalog::{Access, ColumnType, EventTable};
 use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::window::Interval;
 use crate::plan::{Batch, BatchFeature, BatchMeasure, BatchSequence, BatchSignal};
-
-/// The subject of the events of a group.
-pub(super) const KEY: &str = "subject of events";
-
-/// Whether the group has an event before `as_of`.
-pub(super) const EXISTS: &str = "has events";
 
 /// Which events a plan needs.
 #[derive(Debug, Clone, Copy)]
@@ -48,36 +43,20 @@ pub(super) struct Scope<'a> {
     /// Those of one subject, or of all.
     pub(super) subject_id: Option<&'a str>,
     /// Whether a subject is in the universe for its events, so that every event counts.
-    pub(super) universe: EventsInUniverse,
+    pub(super) existence: Existence,
 }
 
-/// Whether events make subjects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EventsInUniverse {
-    /// A subject with an event is in the universe.
-    Yes,
-    /// Only a row of the subjects table is.
-    No,
-}
-
-/// One row per subject of the events.
+/// The events of a batch.
 #[derive(Debug)]
 pub(super) struct EventSide {
-    /// With the columns [`KEY`], [`EXISTS`], those of `measures` and of `observations`.
+    /// The rows, with the columns that the program reads.
     pub(super) plan: LogicalPlanBuilder,
-    /// The value of each measure, by its index among the features of the batch.
-    pub(super) measures: BTreeMap<usize, Measured>,
-    /// What was counted, and the column with the count of each subject.
-    pub(super) observations: Vec<(ObservationKind, Expr)>,
-}
-
-/// The value of a measure.
-#[derive(Debug)]
-pub(super) struct Measured {
-    /// Its column.
-    pub(super) value: Typed,
-    /// Its value for a subject without events.
-    pub(super) of_none: ScalarValue,
+    /// What is computed of them.
+    pub(super) program: Program,
+    /// The value of each measure, by its index among the features of the batch, over the columns of the program.
+    pub(super) measures: BTreeMap<usize, Typed>,
+    /// What the program counts, besides rows without a key and without a time.
+    pub(super) observations: Vec<ObservationKind>,
 }
 
 /// By what the events of a side are grouped.
@@ -106,121 +85,104 @@ impl<'a> Grouping<'a> {
     }
 }
 
-/// Plans the events of a batch over a scan of their table. `given` are the members of the batch's given segments.
+/// What the events of a batch are planned for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The batch.
+    pub(super) batch: &'a Batch,
+    /// The members of its given segments.
+    pub(super) given: &'a [LocalMembers],
+    /// Where days are.
+    pub(super) local: &'a Local,
+    /// By what events are grouped.
+    pub(super) grouping: Grouping<'a>,
+    /// Which are needed.
+    pub(super) scope: Scope<'a>,
+}
+
+impl<'a> Asked<'a> {
+    /// The features that are computed of these events, with their indices in the batch.
+    fn features(&self) -> impl Iterator<Item = (usize, &'a BatchFeature)> {
+        let grouping = self.grouping;
+        self.batch.features.iter().enumerate().filter(move |(_, feature)| grouping.computes(feature))
+    }
+}
+
+/// Plans the events of a batch. `scan` gives their rows, of which those may be missing that a condition excludes.
 pub(super) fn events(
-    scan: CountedScan,
+    scan: impl FnOnce(Vec<Expr>) -> Result<CountedScan, BackendError>,
     table: &EventTable,
-    grouping: Grouping<'_>,
-    batch: &Batch,
-    given: &[LocalMembers],
-    local: &Local,
-    scope: Scope<'_>,
-) -> Result<EventSide> {
+    asked: Asked<'_>,
+) -> Result<Result<EventSide>, BackendError> {
+    let needed = needed(table, asked);
+    Ok(planned(scan(needed)?, table, asked))
+}
+
+fn planned(scan: CountedScan, table: &EventTable, asked: Asked<'_>) -> Result<EventSide> {
     let CountedScan { rows: scan, presences } = scan;
-    let key = grouping.key();
-    let features = batch.features.iter().enumerate().filter(|(_, feature)| grouping.computes(feature));
-    let features: Vec<(usize, &BatchFeature)> = features.collect();
-    let scan = prune(scan, table, key, &features, batch, scope)?;
-    let mut reads = Reads::new(local.clone(), presences);
-    let mut rows = Rows {
+    let key = asked.grouping.key();
+    let scan = of_subject(scan, key, asked.scope)?;
+    let mut measures = Measures::default();
+    for (index, feature) in asked.features() {
+        measures.add(index, feature);
+    }
+    let mut reader = Reader { table, asked, presences: &presences, measures: &measures, kinds: IndexSet::new() };
+    let mut reads = reader.reads();
+    let places = Places {
         key: reads.key(key)?,
         time: reads.time(&table.timestamp)?,
         event_type: table.event_type.as_ref().map(|access| reads.text(access)).transpose()?,
-        event_id: table.event_id.as_ref().map(|access| reads.text(access)).transpose()?,
-        user_key: table.key(Subject::User),
-        batch,
-        given,
-        timestamp: &table.timestamp,
-        local,
-        reads,
-        conditions: IndexSet::new(),
     };
-    let mut measures = Vec::new();
-    for (index, feature) in features {
-        let planned = match feature {
-            BatchFeature::Measure(measure) => rows.measure(index, measure, Vec::new())?,
-            BatchFeature::Signal(signal) => rows.signal(index, signal)?,
-            BatchFeature::Sequence(sequence) => rows.sequence(index, sequence)?,
-            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => continue,
-        };
-        measures.push((index, planned));
-    }
-    let order = if table.deduplicate { rows.order_of_duplicates(table) } else { Vec::new() };
-    let Rows { key, time, event_type, event_id, reads, conditions, .. } = rows;
+    let base = reads.steps(&mut reader.kinds);
+    let described = measures.described(&reader)?;
+    let Described { planned, outputs, values } = described;
+    let as_of = asked.batch.as_of.as_microsecond();
+    let program = Program::new(base, places, as_of, planned, outputs, asked.scope.existence, &mut reader)?;
+    let observations = reader.kinds.into_iter().collect();
 
-    let (mut plan, misfits) = reads.project(scan)?;
-    if let Some(event_id) = event_id.filter(|_| table.deduplicate) {
-        plan = deduplicate(plan, &key, &time, event_type, &event_id, order)?;
+    let mut plan = scan;
+    if table.deduplicate
+        && let Some(event_id) = &table.event_id
+    {
+        plan = deduplicated(plan, table, key, event_id, Reads::new(asked.local.clone(), presences))?;
     }
-    if let Some(subject_id) = scope.subject_id {
-        plan = plan.filter(key.clone().eq(text_literal(subject_id)))?;
-    }
-    let conditions = conditions.into_iter().enumerate().map(|(index, condition)| condition.alias(condition_name(index)));
-    plan = with_columns(plan, conditions.collect())?;
-
-    let before = in_interval(&time, Interval { from: None, to: Some(batch.as_of) });
-    let mut aggregates =
-        vec![count(lit(1)).alias("rows"), count_where(before)?.alias("existing"), count_where(time.is_null())?.alias("timeless")];
-    for (index, (_, occurs)) in misfits.iter().enumerate() {
-        aggregates.push(count_where(occurs.clone())?.alias(format!("count of observation {index}")));
-    }
-    for (_, measured) in &measures {
-        aggregates.extend(measured.aggregates.iter().cloned());
-    }
-    plan = plan.aggregate(vec![key.clone()], aggregates)?;
-
-    let keyless = when(key.clone().is_null(), named("rows")).otherwise(lit(0i64))?;
-    let mut observations =
-        vec![(ObservationKind::MissingKey, named("rows without key")), (ObservationKind::MissingTime, named("timeless"))];
-    let mut columns =
-        vec![key.alias(KEY), named("existing").gt(lit(0i64)).alias(EXISTS), keyless.alias("rows without key"), named("timeless")];
-    for (index, (kind, _)) in misfits.into_iter().enumerate() {
-        let name = format!("count of observation {index}");
-        columns.push(named(&name));
-        observations.push((kind, named(name)));
-    }
-    let mut values = BTreeMap::new();
-    for (index, measured) in measures {
-        columns.extend(measured.columns);
-        values.insert(index, measured.result);
-    }
-    Ok(EventSide { plan: plan.project(columns)?, measures: values, observations })
+    let read: Vec<Expr> = program.columns_read().into_iter().map(named).collect();
+    Ok(EventSide { plan: plan.project(read)?, program, measures: values, observations })
 }
 
-/// Keeps what cannot matter out of the scan, by what files can be pruned by: times and types in columns of their own.
-fn prune(
-    scan: LogicalPlanBuilder,
-    table: &EventTable,
-    key: &Access,
-    features: &[(usize, &BatchFeature)],
-    batch: &Batch,
-    scope: Scope<'_>,
-) -> Result<LogicalPlanBuilder> {
-    let needs: Vec<Need<'_>> = features.iter().filter_map(|(_, feature)| Need::of(feature)).collect();
-    let only_measured = scope.universe == EventsInUniverse::No;
-    let mut filters = Vec::new();
+/// What must hold of a row that can matter, by what files can be pruned by: times and types in columns of their own.
+fn needed(table: &EventTable, asked: Asked<'_>) -> Vec<Expr> {
+    let needs: Vec<Need<'_>> = asked.features().filter_map(|(_, feature)| Need::of(feature)).collect();
+    let only_measured = asked.scope.existence == Existence::Ignored;
+    let mut needed = Vec::new();
     if let (Some(time), ColumnType::Timestamp) = (plain_column(&table.timestamp), &table.timestamp.stored) {
         // The first of duplicates may lie before every window, and then hides the others.
         let from = if only_measured && !table.deduplicate { needs.iter().map(|need| need.from).min().flatten() } else { None };
-        let mut bounds = vec![time.clone().lt(instant_literal(batch.as_of))];
+        let mut bounds = vec![time.clone().lt(instant_literal(asked.batch.as_of))];
         bounds.extend(from.map(|from| time.clone().gt_eq(instant_literal(from))));
-        filters.push(or(conjunction(bounds), time.is_null()));
+        needed.push(or(conjunction(bounds), time.is_null()));
     }
     if only_measured
         && let Some(event_type) =
             table.event_type.as_ref().filter(|access| access.stored == ColumnType::Text).and_then(plain_column)
         && let Some(types) = exact_types(&needs)
     {
-        filters.push(text_test(&event_type, &TextTest { matches: TextMatch::OneOf(types), ignore_case: false }));
+        needed.push(text_test(&event_type, &TextTest { matches: TextMatch::OneOf(types), ignore_case: false }));
     }
-    if let (Some(subject_id), Some(column)) = (scope.subject_id, plain_column(key)) {
-        if key.stored == ColumnType::Text {
-            filters.push(column.eq(text_literal(subject_id)));
-        } else if key.stored == ColumnType::Integer {
-            filters.extend(subject_id.parse::<i64>().map(|id| column.eq(lit(id))));
-        }
+    needed
+}
+
+/// The events of one subject, when one is asked for.
+fn of_subject(scan: LogicalPlanBuilder, key: &Access, scope: Scope<'_>) -> Result<LogicalPlanBuilder> {
+    let (Some(subject_id), Some(column)) = (scope.subject_id, plain_column(key)) else { return Ok(scan) };
+    match key.stored {
+        ColumnType::Text => scan.filter(column.eq(text_literal(subject_id))),
+        ColumnType::Integer => match subject_id.parse::<i64>() {
+            Ok(id) => scan.filter(column.eq(lit(id))),
+            Err(_) => Ok(scan),
+        },
+        _ => Ok(scan),
     }
-    if filters.is_empty() { Ok(scan) } else { scan.filter(conjunction(filters)) }
 }
 
 /// The events that a feature looks at.
@@ -249,7 +211,7 @@ impl<'a> Need<'a> {
 
 /// Every event type that is needed, when all of them are named exactly.
 fn exact_types(needs: &[Need<'_>]) -> Option<Vec<String>> {
-    let mut types = std::collections::BTreeSet::new();
+    let mut types = BTreeSet::new();
     for patterns in needs.iter().flat_map(|need| &need.types) {
         for pattern in (*patterns)? {
             match pattern {
@@ -262,252 +224,328 @@ fn exact_types(needs: &[Need<'_>]) -> Option<Vec<String>> {
 }
 
 /// Keeps the first of the events of one subject, type and id.
-fn deduplicate(
+fn deduplicated(
     plan: LogicalPlanBuilder,
-    key: &Expr,
-    time: &Expr,
-    event_type: Option<Expr>,
-    event_id: &Expr,
-    order: Vec<SortExpr>,
+    table: &EventTable,
+    key: &Access,
+    event_id: &Access,
+    mut reads: Reads,
 ) -> Result<LogicalPlanBuilder> {
+    let (key, time, event_id) = (reads.key(key)?, reads.time(&table.timestamp)?, reads.text(event_id)?);
+    let event_type = table.event_type.as_ref().map(|access| reads.text(access)).transpose()?;
+    let order = order_of_duplicates(table, &mut reads);
     let same = [key.clone(), event_id.clone()].into_iter().chain(event_type).collect();
     // An event without a time does not exist, so that it hides no other.
     let first = std::iter::once(time.clone().sort(true, false)).chain(order).collect();
     let occurrence = row_number().partition_by(same).order_by(first).build()?.alias("occurrence");
-    let unique = disjunction(vec![
-        named("occurrence").eq(lit(1u64)),
-        event_id.clone().is_null(),
-        time.clone().is_null(),
-        key.clone().is_null(),
-    ]);
-    plan.window(vec![occurrence])?.filter(unique)
+    let unique = disjunction(vec![named("occurrence").eq(lit(1u64)), event_id.is_null(), time.is_null(), key.is_null()]);
+    reads.beside(plan)?.window(vec![occurrence])?.filter(unique)
 }
 
-/// A measure on its way through the plan.
-struct Planned {
-    aggregates: Vec<Expr>,
-    columns: Vec<Expr>,
-    result: Measured,
+/// Every column of the source by name, least first: what tells the first of duplicates of one time.
+fn order_of_duplicates(table: &EventTable, reads: &mut Reads) -> Vec<SortExpr> {
+    let columns: BTreeMap<&String, &ColumnType> = table.table.columns.iter().collect();
+    let keys = columns.into_iter().filter_map(|(name, column_type)| {
+        let column = named(name);
+        let key = match column_type {
+            ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(_) => call(OrderText, vec![column]),
+            ColumnType::Boolean
+            | ColumnType::Integer
+            | ColumnType::Unsigned
+            | ColumnType::Float
+            | ColumnType::Decimal { .. }
+            | ColumnType::Text
+            | ColumnType::Date
+            | ColumnType::Timestamp
+            | ColumnType::Json => column,
+            // No scan delivers what nothing reads.
+            ColumnType::Other(_) => return None,
+        };
+        Some(reads.raw(format!("column {name}"), key).sort(true, true))
+    });
+    keys.collect()
 }
 
-/// The rows of the events: what is read from them, and the conditions on them.
-struct Rows<'a> {
-    key: Expr,
-    time: Expr,
-    event_type: Option<Expr>,
-    event_id: Option<Expr>,
-    /// Where the user of an event stands.
-    user_key: Option<&'a Access>,
-    batch: &'a Batch,
-    given: &'a [LocalMembers],
-    timestamp: &'a Access,
-    local: &'a Local,
-    reads: Reads,
-    conditions: IndexSet<Expr>,
+/// What tells measures apart that no window could join.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Identity<'a> {
+    /// Over the events of these types that pass the filter, of members of the given segment with that index.
+    Events {
+        event_type: Option<&'a [EventTypePattern]>,
+        filter: &'a Formula<RowTest<Interval>>,
+        members: Option<usize>,
+        aggregate: Joined<'a>,
+    },
+    /// A sequence, with its window.
+    Sequence(&'a BatchSequence),
 }
 
-impl Rows<'_> {
-    /// A measure of the events that match, and for which some more conditions hold.
-    fn measure(&mut self, index: usize, measure: &BatchMeasure, mut conditions: Vec<Expr>) -> Result<Planned> {
-        conditions.push(self.condition(in_interval(&self.time, measure.window)));
-        self.select(measure.event_type.as_deref(), &measure.filter, &mut conditions)?;
-        self.aggregate(index, conjunction(conditions), &measure.aggregate)
+/// What is computed, where aggregates that are told from one thing are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Joined<'a> {
+    Count,
+    Active(DistinctUnit),
+    Time(End),
+    Sum(&'a Access),
+    Extreme(End, &'a Access),
+    Distinct(&'a Access),
+    Edge(End, &'a Access, Reading),
+    Frequent(&'a Access, Reading),
+}
+
+impl<'a> Joined<'a> {
+    fn of(aggregate: &'a Aggregate) -> Self {
+        match aggregate {
+            Aggregate::Count => Self::Count,
+            Aggregate::Active(unit) => Self::Active(*unit),
+            Aggregate::FirstTime | Aggregate::DaysSinceFirst => Self::Time(End::Least),
+            Aggregate::DaysSinceLast => Self::Time(End::Greatest),
+            Aggregate::Sum(access) | Aggregate::Avg(access) => Self::Sum(access),
+            Aggregate::Min(access) => Self::Extreme(End::Least, access),
+            Aggregate::Max(access) => Self::Extreme(End::Greatest, access),
+            Aggregate::CountDistinct(access) => Self::Distinct(access),
+            Aggregate::First(access, reading) => Self::Edge(End::Least, access, *reading),
+            Aggregate::Last(access, reading) => Self::Edge(End::Greatest, access, *reading),
+            Aggregate::MostFrequent(access, reading) => Self::Frequent(access, *reading),
+        }
+    }
+}
+
+/// The measures of a side, each with all of its windows and the features that are told from it.
+#[derive(Debug, Default)]
+struct Measures<'a> {
+    all: IndexMap<Identity<'a>, Asking<'a>>,
+}
+
+/// Who asks for a measure.
+#[derive(Debug, Default)]
+struct Asking<'a> {
+    windows: IndexSet<Interval>,
+    /// Whether an average is told from it.
+    counted: bool,
+    /// The index of each feature, its window, and what it is told as; `None` for a sequence.
+    features: Vec<(usize, usize, Option<&'a Aggregate>)>,
+}
+
+impl<'a> Measures<'a> {
+    fn add(&mut self, index: usize, feature: &'a BatchFeature) {
+        let (measure, members) = match feature {
+            BatchFeature::Measure(measure) => (measure, None),
+            BatchFeature::Signal(signal) => (&signal.measure, Some(signal.members)),
+            BatchFeature::Sequence(sequence) => {
+                let asking = self.all.entry(Identity::Sequence(sequence)).or_default();
+                asking.windows.insert(hull(sequence));
+                asking.features.push((index, 0, None));
+                return;
+            }
+            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => return,
+        };
+        let BatchMeasure { event_type, filter, window, aggregate } = measure;
+        let event_type = event_type.as_deref();
+        let identity = Identity::Events { event_type, filter, members, aggregate: Joined::of(aggregate) };
+        let asking = self.all.entry(identity).or_default();
+        let (window, _) = asking.windows.insert_full(*window);
+        asking.counted |= matches!(aggregate, Aggregate::Avg(_));
+        asking.features.push((index, window, Some(aggregate)));
     }
 
-    /// A measure of the events of members of a segment.
-    fn signal(&mut self, index: usize, signal: &BatchSignal) -> Result<Planned> {
-        let Some(user_key) = self.user_key else { return plan_err!("the events do not say which user they are of") };
-        let Some(segment) = self.batch.given.get(signal.members) else { return plan_err!("a segment that is not given") };
-        let members = GivenMembers { segment: segment.clone(), members: self.given.get(signal.members).cloned() };
-        let user = self.reads.key(user_key)?;
-        let is_member = self.condition(call(members, vec![user]));
-        self.measure(index, &signal.measure, vec![is_member])
+    /// What each measure computes, the columns that come out, and the values that features are in them.
+    fn described(&self, reader: &Reader<'_>) -> Result<Described> {
+        let mut described = Described { planned: Vec::new(), outputs: Vec::new(), values: BTreeMap::new() };
+        for (measure, (identity, asking)) in self.all.iter().enumerate() {
+            let Computed { kind, form, .. } = reader.computed(&mut reader.reads(), identity, asking)?;
+            let counted = matches!(kind, Kind::Sum { counted: true, .. });
+            for window in 0..asking.windows.len() {
+                let (value, count) = (column_name(measure, window), count_name(measure, window));
+                let mut columns = vec![(value, form.data_type())];
+                if counted {
+                    columns.push((count, DataType::Int64));
+                }
+                described.outputs.push(MeasureColumns { measure, window, columns });
+            }
+            for (feature, window, aggregate) in &asking.features {
+                let value = named(column_name(measure, *window));
+                let value = match aggregate {
+                    // Of no addends the sum is 0 and the mean missing.
+                    Some(Aggregate::Sum(_)) if counted => {
+                        let zero = ScalarValue::new_zero(&form.data_type())?;
+                        Typed { expr: coalesce(vec![value, lit(zero)]), form: form.clone() }
+                    }
+                    Some(Aggregate::Avg(_)) => {
+                        let count = Box::new(named(count_name(measure, *window)));
+                        Typed { expr: value, form: Form::Average { count } }
+                    }
+                    Some(Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast) => {
+                        Typed { expr: value, form: Form::Age { as_of: reader.asked.batch.as_of } }
+                    }
+                    _ => Typed { expr: value, form: form.clone() },
+                };
+                described.values.insert(*feature, value);
+            }
+            let event_type = match identity {
+                Identity::Events { event_type, .. } => event_type.map(<[EventTypePattern]>::to_vec),
+                Identity::Sequence(sequence) => types_of(sequence),
+            };
+            described.planned.push(PlannedMeasure { event_type, kind, windows: asking.windows.iter().copied().collect() });
+        }
+        Ok(described)
+    }
+}
+
+/// The measures of a side, described.
+struct Described {
+    planned: Vec<PlannedMeasure>,
+    outputs: Vec<MeasureColumns>,
+    values: BTreeMap<usize, Typed>,
+}
+
+fn column_name(measure: usize, window: usize) -> String {
+    format!("measure {measure} window {window}")
+}
+
+fn count_name(measure: usize, window: usize) -> String {
+    format!("{} count", column_name(measure, window))
+}
+
+/// When an event of a sequence can be: what must be absent follows what must be there.
+fn hull(sequence: &BatchSequence) -> Interval {
+    if sequence.absent.is_some() { Interval { to: None, ..sequence.window } } else { sequence.window }
+}
+
+/// The types of the events of a sequence.
+fn types_of(sequence: &BatchSequence) -> Option<Vec<EventTypePattern>> {
+    let mut types = BTreeSet::new();
+    for step in sequence.steps.iter().chain(&sequence.absent) {
+        types.extend(step.event_type.as_ref()?.iter().cloned());
+    }
+    Some(types.into_iter().collect())
+}
+
+/// What a measure is, and what it computes with.
+struct Computed {
+    kind: Kind,
+    form: Form,
+    arguments: Vec<Expr>,
+}
+
+/// Reads events for measures.
+struct Reader<'a> {
+    table: &'a EventTable,
+    asked: Asked<'a>,
+    presences: &'a [Presence],
+    measures: &'a Measures<'a>,
+    kinds: IndexSet<ObservationKind>,
+}
+
+impl Routes for Reader<'_> {
+    fn route(&mut self, measures: &[usize]) -> Result<Route> {
+        let mut reads = self.reads();
+        let mut met = Vec::new();
+        let mut id = None;
+        for measure in measures {
+            let Some((identity, asking)) = self.measures.all.get_index(*measure) else { return plan_err!("no measure {measure}") };
+            let Computed { kind, arguments, .. } = self.computed(&mut reads, identity, asking)?;
+            if let Some(access) = self.table.event_id.as_ref().filter(|_| kind.needs_ids()) {
+                id = Some(reads.text(access)?);
+            }
+            met.push(Met { measure: *measure, filter: self.filter(&mut reads, identity)?, arguments });
+        }
+        Ok(Route { reads: reads.steps(&mut self.kinds), id, met })
+    }
+}
+
+impl Reader<'_> {
+    fn reads(&self) -> Reads {
+        Reads::new(self.asked.local.clone(), self.presences.to_vec())
     }
 
-    fn sequence(&mut self, index: usize, sequence: &BatchSequence) -> Result<Planned> {
-        let in_window = self.condition(in_interval(&self.time, sequence.window));
-        let before = self.condition(in_interval(&self.time, Interval { from: None, to: Some(self.batch.as_of) }));
-        let present = sequence.steps.iter().map(|step| (step, in_window.clone()));
-        let steps = present.chain(sequence.absent.iter().map(|step| (step, before.clone())));
-        let steps = steps.map(|(step, when)| {
-            let mut conditions = vec![when];
-            self.select(step.event_type.as_deref(), &step.filter, &mut conditions)?;
-            Ok(conjunction(conditions))
+    /// Which events a measure looks at, besides their type and time.
+    fn filter(&self, reads: &mut Reads, identity: &Identity<'_>) -> Result<Option<Expr>> {
+        let Identity::Events { filter, members, .. } = identity else { return Ok(None) };
+        let mut conditions = Vec::new();
+        if let Some(members) = members {
+            let Some(user_key) = self.table.key(Subject::User) else {
+                return plan_err!("the events do not say which user they are of");
+            };
+            let Some(segment) = self.asked.batch.given.get(*members) else { return plan_err!("a segment that is not given") };
+            let members = GivenMembers::new(segment.clone(), self.asked.given.get(*members).cloned());
+            conditions.push(call(members, vec![reads.key(user_key)?]));
+        }
+        if !matches!(filter, Formula::Constant(true)) {
+            conditions.push(formula(filter, &mut |row| test(&reads.value(&row.value)?, &row.test))?);
+        }
+        Ok(if conditions.is_empty() { None } else { Some(conjunction(conditions)) })
+    }
+
+    fn computed(&self, reads: &mut Reads, identity: &Identity<'_>, asking: &Asking<'_>) -> Result<Computed> {
+        let Identity::Events { aggregate, .. } = identity else {
+            let Identity::Sequence(sequence) = identity else { return plan_err!("a measure of nothing") };
+            return self.sequence(reads, sequence);
+        };
+        let of = |kind, form, arguments| Ok(Computed { kind, form, arguments });
+        match aggregate {
+            Joined::Count => of(Kind::Count, Form::Integer, Vec::new()),
+            Joined::Active(unit) => {
+                let units = LocalUnit { local: self.asked.local.clone(), unit: *unit };
+                of(Kind::Units(units), Form::Integer, vec![self.unit(reads, *unit)?])
+            }
+            Joined::Time(end) => of(Kind::Time(*end), Form::Instant, Vec::new()),
+            Joined::Sum(access) => {
+                let addend = reads.addend(access)?;
+                let form = sum_form(&addend.form);
+                let kind = Kind::Sum { sum: form.data_type(), counted: asking.counted };
+                of(kind, form, vec![addend.expr])
+            }
+            Joined::Extreme(end, access) => {
+                let Typed { expr, form } = reads.stored(access, Wanted::As(Reading::Number))?;
+                of(Kind::Extreme(*end), form, vec![expr])
+            }
+            Joined::Distinct(access) => {
+                let value = reads.stored(access, Wanted::Identity)?;
+                of(Kind::Distinct, Form::Integer, vec![value.expr])
+            }
+            Joined::Edge(end, access, reading) => {
+                let Typed { expr, form } = reads.stored(access, Wanted::As(*reading))?;
+                of(Kind::Edge(*end), form, vec![expr])
+            }
+            Joined::Frequent(access, reading) => {
+                let Typed { expr, form } = reads.stored(access, Wanted::As(*reading))?;
+                let value = if form == Form::Mixed { call(Canonical, vec![expr]) } else { expr };
+                of(Kind::Frequent, form, vec![value])
+            }
+        }
+    }
+
+    fn sequence(&self, reads: &mut Reads, sequence: &BatchSequence) -> Result<Computed> {
+        let event_type = self.table.event_type.as_ref().map(|access| reads.text(access)).transpose()?;
+        let steps = sequence.steps.iter().chain(&sequence.absent).map(|EventStep { event_type: types, filter }| {
+            let of_type = types.as_ref().map(|types| is_of_type(event_type.as_ref(), types));
+            let passes = formula(filter, &mut |row| test(&reads.value(&row.value)?, &row.test))?;
+            Ok(conjunction(of_type.into_iter().chain([passes]).collect()))
         });
         let steps = steps.collect::<Result<Vec<_>>>()?;
-        let same = sequence.same.iter().map(|access| Ok(self.reads.stored(access, Wanted::Identity)?.expr));
+        let same = sequence.same.iter().map(|access| Ok(reads.stored(access, Wanted::Identity)?.expr));
         let same = same.collect::<Result<Vec<_>>>()?;
         let pattern = Pattern {
             steps: sequence.steps.len(),
             absent: sequence.absent.is_some(),
             within: sequence.within,
-            local: self.local.clone(),
+            window: sequence.window,
+            local: self.asked.local.clone(),
         };
-        let matches = disjunction(steps.clone());
-        let aggregate = super::sequence::sequence(pattern, self.time.clone(), steps, same);
-        plain(format!("measure {index}"), aggregate, matches, Form::Boolean, Some(ScalarValue::Boolean(Some(false))))
+        let arguments = std::iter::once(call(StepMask, steps)).chain(same).collect();
+        Ok(Computed { kind: Kind::Sequence(pattern), form: Form::Boolean, arguments })
     }
 
-    /// Adds the conditions on the type of an event, and on its properties.
-    fn select(
-        &mut self,
-        event_type: Option<&[EventTypePattern]>,
-        filter: &Formula<RowTest<Interval>>,
-        conditions: &mut Vec<Expr>,
-    ) -> Result<()> {
-        if let Some(patterns) = event_type {
-            conditions.push(self.condition(is_of_type(self.event_type.as_ref(), patterns)));
-        }
-        conditions.push(formula(filter, &mut |row| {
-            let holds = test(&self.reads.value(&row.value)?, &row.test)?;
-            Ok(self.condition(holds))
-        })?);
-        Ok(())
-    }
-
-    /// A column with a condition, one for all that are the same.
-    fn condition(&mut self, condition: Expr) -> Expr {
-        if matches!(condition, Expr::Literal(..)) {
-            return condition;
-        }
-        let (index, _) = self.conditions.insert_full(condition);
-        named(condition_name(index))
-    }
-
-    fn aggregate(&mut self, index: usize, matches: Expr, aggregate: &Aggregate) -> Result<Planned> {
-        let name = format!("measure {index}");
-        let age = Form::Age { as_of: self.local.calendar.as_of() };
-        match aggregate {
-            Aggregate::Count => plain(name, count(lit(1)), matches, Form::Integer, Some(ScalarValue::Int64(Some(0)))),
-            Aggregate::Active(unit) => {
-                let units = count_distinct(self.unit(*unit)?);
-                plain(name, units, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
-            }
-            Aggregate::FirstTime => plain(name, min(self.time.clone()), matches, Form::Instant, None),
-            Aggregate::DaysSinceFirst => plain(name, min(self.time.clone()), matches, age, None),
-            Aggregate::DaysSinceLast => plain(name, max(self.time.clone()), matches, age, None),
-            Aggregate::Sum(access) => {
-                let addend = self.reads.addend(access)?;
-                let form = sum_form(&addend.form);
-                let zero = ScalarValue::new_zero(&form.data_type())?;
-                let mut planned = plain(name.clone(), sum(addend.expr), matches, form, Some(zero.clone()))?;
-                // The sum over events of which none has a number is 0 as well.
-                planned.columns = vec![coalesce(vec![named(&name), lit(zero)]).alias(&name)];
-                Ok(planned)
-            }
-            Aggregate::Avg(access) => {
-                let addend = self.reads.addend(access)?;
-                let counted = format!("{name} count");
-                let form = Form::Average { count: Box::new(named(&counted)) };
-                let of_none = ScalarValue::try_new_null(&sum_form(&addend.form).data_type())?;
-                let mut planned = plain(name, sum(addend.expr.clone()), matches.clone(), form, Some(of_none))?;
-                planned.aggregates.push(count(addend.expr).filter(matches).build()?.alias(&counted));
-                planned.columns.push(named(counted));
-                Ok(planned)
-            }
-            Aggregate::Min(access) => {
-                let Typed { expr, form } = self.reads.stored(access, Wanted::As(Reading::Number))?;
-                plain(name, min(expr), matches, form, None)
-            }
-            Aggregate::Max(access) => {
-                let Typed { expr, form } = self.reads.stored(access, Wanted::As(Reading::Number))?;
-                plain(name, max(expr), matches, form, None)
-            }
-            Aggregate::CountDistinct(access) => {
-                let values = count_distinct(self.reads.stored(access, Wanted::Identity)?.expr);
-                plain(name, values, matches, Form::Integer, Some(ScalarValue::Int64(Some(0))))
-            }
-            Aggregate::First(access, reading) => {
-                let Carried { value, form, order } = self.carried(access, *reading)?;
-                let carries = and(matches, value.clone().is_not_null());
-                plain(name, first_value(value, Vec::new()).order_by(order), carries, form, None)
-            }
-            Aggregate::Last(access, reading) => {
-                let Carried { value, form, order } = self.carried(access, *reading)?;
-                let carries = and(matches, value.clone().is_not_null());
-                plain(name, last_value(value, Vec::new()).order_by(order), carries, form, None)
-            }
-            Aggregate::MostFrequent(access, reading) => {
-                let Typed { expr, form } = self.reads.stored(access, Wanted::As(*reading))?;
-                let value = if form == Form::Mixed { call(Canonical, vec![expr]) } else { expr };
-                plain(name, most_frequent(value), matches, form, None)
-            }
-        }
-    }
-
-    /// A value in the order of the events that carry it. Arrays order element by element, a missing element first.
-    fn carried(&mut self, access: &Access, reading: Reading) -> Result<Carried> {
-        let Typed { expr, form } = self.reads.stored(access, Wanted::As(reading))?;
-        // Each once: the value may be the id, and the engine takes no key twice.
-        let order: IndexSet<Expr> = std::iter::once(self.time.clone()).chain(self.event_id.clone()).chain([expr.clone()]).collect();
-        let order = order.into_iter().map(|key| key.sort(true, true)).collect();
-        Ok(Carried { value: expr, form, order })
-    }
-
-    fn unit(&mut self, unit: DistinctUnit) -> Result<Expr> {
+    fn unit(&self, reads: &mut Reads, unit: DistinctUnit) -> Result<Expr> {
         let name = match unit {
             DistinctUnit::Day => "local day",
             DistinctUnit::Week => "local week",
             DistinctUnit::Month => "local month",
         };
-        let number = |time| call(LocalUnit { local: self.local.clone(), unit }, vec![time]);
-        Ok(self.reads.derived(name.to_owned(), self.timestamp, number, Form::Integer)?.expr)
+        let number = |time| call(LocalUnit { local: self.asked.local.clone(), unit }, vec![time]);
+        Ok(reads.derived(name.to_owned(), &self.table.timestamp, number, Form::Integer)?.expr)
     }
-
-    /// Every column of the source by name, least first: what tells the first of duplicates of one time.
-    fn order_of_duplicates(&mut self, table: &EventTable) -> Vec<SortExpr> {
-        let columns: BTreeMap<&String, &ColumnType> = table.table.columns.iter().collect();
-        let keys = columns.into_iter().filter_map(|(name, column_type)| {
-            let column = named(name);
-            let key = match column_type {
-                ColumnType::List(_) | ColumnType::Struct(_) | ColumnType::Map(_) => call(OrderText, vec![column]),
-                ColumnType::Boolean
-                | ColumnType::Integer
-                | ColumnType::Unsigned
-                | ColumnType::Float
-                | ColumnType::Decimal { .. }
-                | ColumnType::Text
-                | ColumnType::Date
-                | ColumnType::Timestamp
-                | ColumnType::Json => column,
-                // No scan delivers what nothing reads.
-                ColumnType::Other(_) => return None,
-            };
-            Some(self.reads.raw(format!("column {name}"), key).sort(true, true))
-        });
-        keys.collect()
-    }
-}
-
-/// A value of events, in their order.
-struct Carried {
-    value: Expr,
-    form: Form,
-    order: Vec<SortExpr>,
-}
-
-/// A measure of one aggregate over the rows that match. `of_none` is its value for a subject without events, when there is one.
-fn plain(
-    name: String,
-    aggregate: impl ExprFunctionExt,
-    matches: Expr,
-    form: Form,
-    of_none: Option<ScalarValue>,
-) -> Result<Planned> {
-    let of_none = of_none.map_or_else(|| ScalarValue::try_new_null(&form.data_type()), Ok)?;
-    Ok(Planned {
-        aggregates: vec![aggregate.filter(matches).build()?.alias(&name)],
-        columns: vec![named(&name)],
-        result: Measured { value: Typed { expr: named(name), form }, of_none },
-    })
-}
-
-fn condition_name(index: usize) -> String {
-    format!("condition {index}")
-}
-
-fn count_where(holds: Expr) -> Result<Expr> {
-    count(lit(1)).filter(holds).build()
 }
 
 /// Whether an event is of one of the types: two-valued. One without a type is of none.

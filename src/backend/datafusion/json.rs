@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, BooleanBuilder, Decimal128Builder, ListBuilder, StringViewBuilder, StructArray, TimestampMicrosecondBuilder,
+    Array, ArrayRef, BooleanBuilder, Decimal128Builder, ListBuilder, StringViewArray, StringViewBuilder, StructArray,
+    TimestampMicrosecondBuilder, UInt32Array,
 };
+use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
-use datafusion::common::Result;
+use datafusion::common::cast::as_string_view_array;
+use datafusion::common::{HashMap, Result};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -98,11 +101,59 @@ impl Kernel for ReadJson {
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let texts = text_argument(arguments, 0)?;
+        match repeats(&texts) {
+            Some(Repeats { distinct, places }) => {
+                let read = self.read(&take(&texts, &distinct, None)?)?;
+                Ok(take(&read, &places, None)?)
+            }
+            None => self.read(&texts),
+        }
+    }
+}
+
+/// Texts that occur again and again, as those of a dictionary do.
+struct Repeats {
+    /// A row of each.
+    distinct: UInt32Array,
+    /// For each row the place of its text among them.
+    places: UInt32Array,
+}
+
+/// Rows after which it shows whether texts repeat.
+const SAMPLE: usize = 1024;
+
+/// How often texts of at least this many rows repeat; `None` when most of them do not. Equal views are equal texts: a reader of files
+/// delivers every text of a dictionary with one view.
+fn repeats(texts: &StringViewArray) -> Option<Repeats> {
+    if texts.len() < SAMPLE {
+        return None;
+    }
+    let mut known: HashMap<Option<u128>, u32> = HashMap::default();
+    let mut distinct = Vec::new();
+    let mut places = Vec::with_capacity(texts.len());
+    for (row, view) in texts.views().iter().enumerate() {
+        if row == SAMPLE && distinct.len() > SAMPLE / 2 {
+            return None;
+        }
+        let place = known.entry(texts.is_valid(row).then_some(*view)).or_insert_with(|| {
+            // INVARIANT: a batch has fewer than 2^32 rows.
+            distinct.push(u32::try_from(row).unwrap_or(u32::MAX));
+            u32::try_from(distinct.len() - 1).unwrap_or(u32::MAX)
+        });
+        places.push(*place);
+    }
+    Some(Repeats { distinct: distinct.into(), places: places.into() })
+}
+
+impl ReadJson {
+    /// Reads each text.
+    fn read(&self, texts: &dyn Array) -> Result<ArrayRef> {
+        let texts = as_string_view_array(texts)?;
         let (paths, slots) = Paths::new(&self.reads);
         let mut columns: Vec<_> = self.reads.iter().map(|read| (Column::new(read.wanted), BooleanBuilder::new())).collect();
         let mut invalid = BooleanBuilder::with_capacity(texts.len());
         let mut found = vec![None; paths.captures];
-        for text in &texts {
+        for text in texts {
             found.fill(None);
             let valid = text.is_none_or(|text| paths.find(text, &mut found).is_ok());
             if !valid {

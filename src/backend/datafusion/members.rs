@@ -1,22 +1,32 @@
 //! Members of segments that are handed in, looked up by id.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 
 use super::function::{Kernel, text_argument};
+use super::measure::{Numbering, UNKNOWN};
 use crate::backend::{LocalMembers, MemberSet};
 use crate::model::id::SegmentId;
 
 /// Whether an id is among the members of a segment: a lookup in a set, however large.
 #[derive(Debug)]
 pub(super) struct GivenMembers {
-    pub(super) segment: SegmentId,
+    segment: SegmentId,
     /// `None` in a plan that is only shown.
-    pub(super) members: Option<LocalMembers>,
+    members: Option<LocalMembers>,
+    /// The members, made ready for look-ups at the first.
+    known: OnceLock<Numbering>,
+}
+
+impl GivenMembers {
+    /// The members of a segment; `None` in a plan that is only shown.
+    pub(super) fn new(segment: SegmentId, members: Option<LocalMembers>) -> Self {
+        Self { segment, members, known: OnceLock::new() }
+    }
 }
 
 impl PartialEq for GivenMembers {
@@ -45,9 +55,8 @@ impl Kernel for GivenMembers {
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let subjects = text_argument(arguments, 0)?;
-        let is_member = |subject: Option<&str>| {
-            Some(self.members.as_ref().zip(subject).is_some_and(|(members, subject)| members.contains(subject)))
-        };
-        Ok(Arc::new(subjects.iter().map(is_member).collect::<BooleanArray>()))
+        let known = self.known.get_or_init(|| Numbering::of(self.members.iter().flat_map(LocalMembers::iter)));
+        let is_member = |row: usize| Some(subjects.is_valid(row) && known.find(&subjects, row) != UNKNOWN);
+        Ok(Arc::new((0..subjects.len()).map(is_member).collect::<BooleanArray>()))
     }
 }

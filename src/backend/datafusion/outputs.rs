@@ -1,106 +1,211 @@
-//! The outputs of a batch and its scores as columns: each once, after those that it refers to.
+//! The outputs of a batch and its scores, from the columns of a plan: formulas over bits, a word at a time.
+//!
+//! The engine's own logic of many columns is no choice: where the left side of an `AND` holds for few rows, it filters whole batches before
+//! it looks at the right one, and these have a column for every test of a thousand segments.
 
-use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
-use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use datafusion::arrow::buffer::BooleanBuffer;
+use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{DataFusionError, Result};
 
-use super::assembly::{SUBJECT, comparison_column, output_column, test_column};
-use super::function::call;
+use super::assembly::{SUBJECT, comparison_column, test_column};
+use super::collect::column;
+use super::function::Kernel;
 use super::members::GivenMembers;
-use super::predicate::formula;
 use super::ranking::ranking_column;
-use super::reads::{named, with_columns};
-use super::score::{is_enough, score, score_column};
+use super::score::{combined, degree_column, nearest_billionths, picked};
 use crate::backend::LocalMembers;
-use crate::plan::{Batch, Leaf};
+use crate::ir::{Degree, Formula, Scored};
+use crate::model::scoring::Score;
+use crate::plan::{Batch, Leaf, OutputName};
 
-/// Adds a column for each output to a plan with the columns of all tests.
-///
-/// # Errors
-/// When an output refers to one that is not before it.
-pub(super) fn outputs(mut plan: LogicalPlanBuilder, batch: &Batch, given: &[LocalMembers]) -> Result<LogicalPlanBuilder> {
-    let given = batch.given.iter().enumerate().map(|(index, segment)| {
-        let lookup = GivenMembers { segment: segment.clone(), members: given.get(index).cloned() };
-        call(lookup, vec![named(SUBJECT)]).alias(given_column(index))
-    });
-    let given: Vec<Expr> = given.collect();
-    plan = with_columns(plan, given)?;
-    let mut columns = Columns { batch, levels: Vec::new(), outputs: Vec::new(), scores: HashMap::new() };
-    for index in 0..batch.outputs.len() {
-        columns.output(index)?;
-    }
-    for level in columns.levels {
-        plan = with_columns(plan, level)?;
-    }
-    Ok(plan)
-}
-
-/// The columns of outputs and scores. Those of one level refer to lower levels only, and stand in one projection.
-struct Columns<'a> {
+/// What evaluates the outputs of a batch.
+pub(super) struct Outputs<'a> {
     batch: &'a Batch,
-    levels: Vec<Vec<Expr>>,
-    /// The level of each output so far.
-    outputs: Vec<usize>,
-    /// The level of each score so far.
-    scores: HashMap<usize, usize>,
+    given: Vec<GivenMembers>,
 }
 
-impl Columns<'_> {
-    fn output(&mut self, index: usize) -> Result<()> {
-        let batch = self.batch;
-        let Some(output) = batch.outputs.get(index) else { return plan_err!("output {index} is not in the batch") };
-        let mut level = 0;
-        let holds = formula(&output.formula, &mut |leaf| self.leaf(leaf, &mut level))?;
-        self.put(level, holds.alias(output_column(index)));
-        self.outputs.push(level);
-        Ok(())
+/// What was found of some rows.
+pub(super) struct Found {
+    /// Who is in each output.
+    pub(super) outputs: Vec<BooleanBuffer>,
+    /// The scores of the batch that some output asks for, in billionths.
+    pub(super) scores: Vec<Option<ArrayRef>>,
+}
+
+impl<'a> Outputs<'a> {
+    /// `given` are the members of the batch's given segments.
+    pub(super) fn new(batch: &'a Batch, given: &[LocalMembers]) -> Self {
+        let lookup =
+            |(index, segment): (usize, &crate::model::id::SegmentId)| GivenMembers::new(segment.clone(), given.get(index).cloned());
+        Self { batch, given: batch.given.iter().enumerate().map(lookup).collect() }
     }
 
-    /// The level of the column of a score, which is put there when it is new.
-    fn score(&mut self, index: usize) -> Result<usize> {
-        if let Some(level) = self.scores.get(&index) {
-            return Ok(*level);
+    /// Evaluates all outputs over rows with the columns of a plan.
+    ///
+    /// # Errors
+    /// When an output refers to one that is not before it, or to a column that is not there.
+    pub(super) fn evaluate(&self, rows: &RecordBatch) -> Result<Found> {
+        let found = Found { outputs: Vec::new(), scores: vec![None; self.batch.scores.len()] };
+        let mut evaluator = Evaluator { outputs: self, rows, found };
+        for output in &self.batch.outputs {
+            let holds = evaluator.formula(&output.formula)?;
+            evaluator.found.outputs.push(holds);
         }
-        let batch = self.batch;
-        let Some(scored) = batch.scores.get(index) else { return plan_err!("score {index} is not in the batch") };
-        let mut level = 0;
-        let value = score(scored, &mut |leaf| self.leaf(leaf, &mut level))?;
-        self.put(level, value.alias(score_column(index)));
-        self.scores.insert(index, level);
-        Ok(level)
+        Ok(evaluator.found)
     }
+}
 
-    fn put(&mut self, level: usize, column: Expr) {
-        if self.levels.len() <= level {
-            self.levels.resize_with(level + 1, Vec::new);
-        }
-        self.levels[level].push(column);
-    }
+struct Evaluator<'a> {
+    outputs: &'a Outputs<'a>,
+    rows: &'a RecordBatch,
+    found: Found,
+}
 
-    /// Whether a leaf holds; raises the level above that of what it refers to.
-    fn leaf(&mut self, leaf: &Leaf, level: &mut usize) -> Result<Expr> {
-        Ok(match leaf {
-            Leaf::Test(test) => named(test_column(*test)),
-            Leaf::Rank(ranking) => named(ranking_column(*ranking)),
-            Leaf::Compare(comparison) => named(comparison_column(*comparison)),
-            Leaf::Given(segment) => named(given_column(*segment)),
-            Leaf::Output(other) => {
-                let Some(other_level) = self.outputs.get(*other) else {
-                    return plan_err!("an output refers to output {other}, which is not before it");
-                };
-                *level = (*level).max(other_level + 1);
-                named(output_column(*other))
+impl Evaluator<'_> {
+    fn formula(&mut self, formula: &Formula<Leaf>) -> Result<BooleanBuffer> {
+        let rows = self.rows.num_rows();
+        let constant = |value: bool| if value { BooleanBuffer::new_set(rows) } else { BooleanBuffer::new_unset(rows) };
+        match formula {
+            Formula::Constant(value) => Ok(constant(*value)),
+            Formula::All(of) => of.iter().try_fold(constant(true), |holds, part| Ok(&holds & &self.formula(part)?)),
+            Formula::Any(of) => of.iter().try_fold(constant(false), |holds, part| Ok(&holds | &self.formula(part)?)),
+            Formula::AtLeast { count, of } => {
+                let mut holding = vec![0usize; rows];
+                for part in of {
+                    self.formula(part)?.set_indices().for_each(|row| holding[row] += 1);
+                }
+                Ok(holding.iter().map(|holding| holding >= count).collect())
             }
+            Formula::Not(inner) => Ok(!&self.formula(inner)?),
+            Formula::Leaf(leaf) => self.leaf(leaf),
+        }
+    }
+
+    fn leaf(&mut self, leaf: &Leaf) -> Result<BooleanBuffer> {
+        match leaf {
+            Leaf::Test(test) => self.column(&test_column(*test)),
+            Leaf::Rank(ranking) => self.column(&ranking_column(*ranking)),
+            Leaf::Compare(comparison) => self.column(&comparison_column(*comparison)),
+            Leaf::Given(index) => {
+                let members = self.outputs.given.get(*index).ok_or_else(|| unknown("segment that is given", *index))?;
+                bits(members.apply(&[Arc::clone(column(self.rows, SUBJECT)?)])?.as_ref())
+            }
+            Leaf::Output(other) => self.found.outputs.get(*other).cloned().ok_or_else(|| unknown("output before it", *other)),
             Leaf::Score(index) => {
-                *level = (*level).max(self.score(*index)? + 1);
-                let threshold = self.batch.scores.get(*index).map(|scored| &scored.threshold);
-                threshold.map_or_else(|| lit(false), |threshold| is_enough(named(score_column(*index)), threshold))
+                let scored = self.outputs.batch.scores.get(*index).ok_or_else(|| unknown("score", *index))?;
+                let scores = self.score(*index, scored)?;
+                let Some(least) = Score::least_reaching(&scored.threshold) else {
+                    return Ok(BooleanBuffer::new_unset(self.rows.num_rows()));
+                };
+                let least = i64::from(least.billionths());
+                Ok(scores.as_primitive::<Int64Type>().values().iter().map(|score| *score >= least).collect())
             }
-        })
+        }
+    }
+
+    /// A score of the batch, computed at the first time.
+    fn score(&mut self, index: usize, scored: &Scored<Leaf>) -> Result<ArrayRef> {
+        if let Some(Some(known)) = self.found.scores.get(index) {
+            return Ok(Arc::clone(known));
+        }
+        let degrees = scored.rules.iter().map(|rule| self.degree(&rule.degree)).collect::<Result<Vec<_>>>()?;
+        let scores = nearest_billionths(&combined(scored, &degrees)?);
+        if let Some(place) = self.found.scores.get_mut(index) {
+            *place = Some(Arc::clone(&scores));
+        }
+        Ok(scores)
+    }
+
+    fn degree(&mut self, degree: &Degree<Leaf>) -> Result<ArrayRef> {
+        match degree {
+            Degree::Least(of) | Degree::Greatest(of) | Degree::NthGreatest { of, .. } => {
+                let parts = of.iter().map(|part| self.degree(part)).collect::<Result<Vec<_>>>()?;
+                picked(degree, &parts)
+            }
+            Degree::Crisp(of) => {
+                let degrees = self.formula(of)?.iter().map(|holds| f64::from(u8::from(holds))).collect::<Vec<_>>();
+                Ok(Arc::new(Float64Array::from(degrees)))
+            }
+            Degree::Graded(Leaf::Test(test)) => Ok(Arc::clone(column(self.rows, &degree_column(*test))?)),
+            Degree::Graded(
+                Leaf::Rank(other) | Leaf::Compare(other) | Leaf::Score(other) | Leaf::Output(other) | Leaf::Given(other),
+            ) => Err(unknown("degree", *other)),
+        }
+    }
+
+    fn column(&self, name: &str) -> Result<BooleanBuffer> {
+        bits(column(self.rows, name)?.as_ref())
     }
 }
 
-fn given_column(index: usize) -> String {
-    format!("given {index}")
+/// Where a column holds: NULL is no.
+fn bits(column: &dyn Array) -> Result<BooleanBuffer> {
+    let column = column.as_boolean_opt().ok_or_else(|| DataFusionError::Internal("a test that is not boolean".to_owned()))?;
+    Ok(match column.nulls() {
+        Some(nulls) => column.values() & nulls.inner(),
+        None => column.values().clone(),
+    })
+}
+
+fn unknown(what: &str, index: usize) -> DataFusionError {
+    DataFusionError::Internal(format!("there is no {what} {index}"))
+}
+
+/// The outputs of a batch for people, each in a line.
+pub(super) fn described(batch: &Batch) -> String {
+    let mut text = String::new();
+    for (index, output) in batch.outputs.iter().enumerate() {
+        let name = match &output.name {
+            OutputName::Segment(id) => format!("`{id}`"),
+            OutputName::Node(id, path) => format!("`{id}` at {path}"),
+            OutputName::Degree(id, path) => format!("degree of `{id}` at {path}"),
+        };
+        // Writing to a text does not fail.
+        let _written = writeln!(text, "Output {index}, {name}: {}", shown(&output.formula, batch));
+    }
+    text
+}
+
+fn shown(formula: &Formula<Leaf>, batch: &Batch) -> String {
+    let each = |of: &[Formula<Leaf>]| of.iter().map(|part| shown(part, batch)).collect::<Vec<_>>().join(", ");
+    match formula {
+        Formula::Constant(value) => value.to_string(),
+        Formula::All(of) => format!("all({})", each(of)),
+        Formula::Any(of) => format!("any({})", each(of)),
+        Formula::AtLeast { count, of } => format!("at least {count} of({})", each(of)),
+        Formula::Not(inner) => format!("not {}", shown(inner, batch)),
+        Formula::Leaf(Leaf::Test(test)) => test_column(*test),
+        Formula::Leaf(Leaf::Rank(ranking)) => ranking_column(*ranking),
+        Formula::Leaf(Leaf::Compare(comparison)) => comparison_column(*comparison),
+        Formula::Leaf(Leaf::Score(index)) => match batch.scores.get(*index) {
+            Some(scored) => {
+                let combination = format!("{:?}", scored.combination).to_lowercase();
+                let rules = scored.rules.iter().map(|rule| format!("{} * {}", rule.weight, shown_degree(&rule.degree, batch)));
+                let rules = rules.collect::<Vec<_>>().join(", ");
+                format!("score {index} := {combination}({rules}) >= {}", scored.threshold)
+            }
+            None => format!("score {index}"),
+        },
+        Formula::Leaf(Leaf::Output(output)) => format!("output {output}"),
+        Formula::Leaf(Leaf::Given(given)) => {
+            batch.given.get(*given).map_or_else(|| format!("given {given}"), |segment| format!("stored members of `{segment}`"))
+        }
+    }
+}
+
+fn shown_degree(degree: &Degree<Leaf>, batch: &Batch) -> String {
+    let each = |of: &[Degree<Leaf>]| of.iter().map(|part| shown_degree(part, batch)).collect::<Vec<_>>().join(", ");
+    match degree {
+        Degree::Least(of) => format!("least({})", each(of)),
+        Degree::Greatest(of) => format!("greatest({})", each(of)),
+        Degree::NthGreatest { n, of } => format!("{n}th greatest({})", each(of)),
+        Degree::Crisp(formula) => format!("1 if {}", shown(formula, batch)),
+        Degree::Graded(Leaf::Test(test)) => degree_column(*test),
+        Degree::Graded(other) => shown(&Formula::Leaf(*other), batch),
+    }
 }

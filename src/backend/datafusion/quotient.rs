@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, ToPrimitive};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int8Array};
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::Expr;
 
@@ -34,9 +34,13 @@ impl Kernel for CompareQuotient {
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let (sums, counts) = (argument(arguments, 0)?, argument(arguments, 1)?.as_primitive::<Int64Type>());
+        let narrow = Narrow::of(&self.bound, sums);
         let orderings = (0..sums.len()).map(|row| {
             if sums.is_null(row) || counts.is_null(row) || counts.value(row) == 0 {
                 return Ok(None);
+            }
+            if let Some(order) = narrow.as_ref().and_then(|narrow| narrow.compare(row, counts.value(row))) {
+                return Ok(Some(order as i8));
             }
             let product = self.bound.as_big() * BigDecimal::from(counts.value(row));
             Ok(Some(match decimal_at(sums, row)?.cmp(&product) {
@@ -46,6 +50,30 @@ impl Kernel for CompareQuotient {
             }))
         });
         Ok(Arc::new(orderings.collect::<Result<Int8Array>>()?))
+    }
+}
+
+/// The comparison in 128 bits, as far as they suffice.
+struct Narrow<'a> {
+    sums: &'a [i128],
+    /// What a sum is multiplied by to have the scale of the bound, and the digits of the bound in the scale of the sum.
+    factors: (i128, i128),
+}
+
+impl<'a> Narrow<'a> {
+    fn of(bound: &Decimal, sums: &'a ArrayRef) -> Option<Self> {
+        let DataType::Decimal128(_, scale) = sums.data_type() else { return None };
+        let (digits, bound_scale) = bound.as_big().as_bigint_and_exponent();
+        let power = |exponent: i64| 10i128.checked_pow(u32::try_from(exponent.max(0)).ok()?);
+        let (sum_factor, bound_factor) = (power(bound_scale - i64::from(*scale))?, power(i64::from(*scale) - bound_scale)?);
+        let digits = digits.to_i128()?.checked_mul(bound_factor)?;
+        Some(Self { sums: sums.as_primitive::<Decimal128Type>().values(), factors: (sum_factor, digits) })
+    }
+
+    /// `None` when 128 bits do not suffice.
+    fn compare(&self, row: usize, count: i64) -> Option<Ordering> {
+        let (sum_factor, bound) = self.factors;
+        Some(self.sums.get(row)?.checked_mul(sum_factor)?.cmp(&bound.checked_mul(i128::from(count))?))
     }
 }
 

@@ -4,13 +4,13 @@
 //! Values that do not fit are counted from columns of the same plan. A function with a counter inside would be cheaper, but the
 //! optimiser may run a function twice, or not for rows that a filter drops first, and such counts would not be exact.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, and, cast, lit, or, when};
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 
 use super::date::{DaysToAnniversary, InstantInText, InstantOfMillis, Local, LocalPart, StartOfDay};
 use super::elements::{Conversion, ReadElements};
@@ -19,7 +19,7 @@ use super::function::call;
 use super::json::{INVALID, JsonRead, ReadJson, Wanted, misfit_field, value_field};
 use super::number::{Addend, ExactSum, Finite, NumberInText, SUM_SCALE};
 use super::source::Presence;
-use super::text::{BooleanInText, text_literal};
+use super::text::{BooleanInText, NotEmpty, text_literal};
 use crate::backend::ObservationKind;
 use crate::check::{ElementType, Reading};
 use crate::ir::Value;
@@ -46,6 +46,26 @@ pub(super) struct Reads {
 struct JsonText {
     text: Expr,
     reads: Vec<JsonRead>,
+}
+
+/// Values in the steps in which they are read, for those who read them without a plan.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// What is read inside of JSON, over the columns of a scan.
+    pub(super) json: Vec<(String, Expr)>,
+    /// The values, over those and what was read.
+    pub(super) columns: Vec<(String, Expr)>,
+    /// Where something is to be counted, by the number of its kind; over the same columns as the values.
+    pub(super) observations: Vec<(usize, Expr)>,
+}
+
+impl Steps {
+    /// The names of the columns of the scan that are read, among others.
+    pub(super) fn columns_read(&self) -> BTreeSet<String> {
+        let exprs = self.json.iter().chain(&self.columns).map(|(_, expr)| expr);
+        let exprs = exprs.chain(self.observations.iter().map(|(_, expr)| expr));
+        exprs.flat_map(|expr| expr.column_refs().into_iter().map(|column| column.name.clone()).collect::<Vec<_>>()).collect()
+    }
 }
 
 /// What a value is before it has a column: an expression over the scan and the JSON that was read.
@@ -155,8 +175,7 @@ impl Reads {
     /// The column of a subject's key: text, NULL when there is none.
     pub(super) fn key(&mut self, access: &Access) -> Result<Expr> {
         let text = self.definition(access, Wanted::As(Reading::Text))?.expr;
-        let key = when(text.clone().not_eq(text_literal("")), text).end()?;
-        Ok(self.column(format!("key {access}"), key, Form::Text).expr)
+        Ok(self.column(format!("key {access}"), call(NotEmpty, vec![text]), Form::Text).expr)
     }
 
     /// The column of something derived from an instant that was read.
@@ -175,6 +194,30 @@ impl Reads {
     pub(super) fn raw(&mut self, name: String, expr: Expr) -> Expr {
         self.columns.insert(name.clone(), expr);
         named(name)
+    }
+
+    /// The steps in which the values are read. What is counted is numbered by its place among all `kinds`.
+    pub(super) fn steps(self, kinds: &mut IndexSet<ObservationKind>) -> Steps {
+        let mut steps = Steps { columns: self.columns.into_iter().collect(), ..Steps::default() };
+        for source in self.json.keys() {
+            let kind = ObservationKind::InvalidJson { column: source.clone() };
+            steps.observations.push((kinds.insert_full(kind).0, get_field(named(json_column(source)), INVALID)));
+        }
+        for (kind, occurs) in self.misfits {
+            steps.observations.push((kinds.insert_full(kind).0, occurs));
+        }
+        for (source, JsonText { text, reads }) in self.json {
+            let read = call(ReadJson { reads, local: self.local.clone() }, vec![text]);
+            steps.json.push((json_column(&source), read));
+        }
+        steps
+    }
+
+    /// Projects the values beside the columns of the scan.
+    pub(super) fn beside(self, scan: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {
+        let Steps { json, columns, .. } = self.steps(&mut IndexSet::new());
+        let aliased = |columns: Vec<(String, Expr)>| columns.into_iter().map(|(name, expr)| expr.alias(name)).collect();
+        with_columns(with_columns(scan, aliased(json))?, aliased(columns))
     }
 
     /// Projects the values over the scan. Returns, with the plan, what is counted and the boolean column that is true where it occurs.

@@ -1,4 +1,4 @@
-//! Scores as columns: the degrees of tests beside the tests, and what they combine to, in billionths.
+//! Scores: the degrees of tests as columns beside the tests, and what they combine to, in billionths.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,13 +6,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimestampMicrosecondType};
 use datafusion::common::{Result, plan_err};
-use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::logical_expr::{Expr, cast};
 
 use super::form::{DAY_MICROS, Form, Typed, decimal_at};
 use super::function::{Kernel, argument, call};
 use super::number::double_of_key;
-use super::predicate::formula;
-use super::reads::named;
 use crate::ir::{Degree, Nearness, NumberTest, Scored, Test, nth_greatest, weighted_mean};
 use crate::model::decimal::Decimal;
 use crate::model::scoring::{Combination, Score};
@@ -22,11 +20,6 @@ use crate::plan::{Batch, Leaf};
 /// The column with the degree of a test of the batch.
 pub(super) fn degree_column(test: usize) -> String {
     format!("degree {test}")
-}
-
-/// The column with a score of the batch, in billionths.
-pub(super) fn score_column(index: usize) -> String {
-    format!("score {index}")
 }
 
 /// The tests of which the scores of a batch want the degree.
@@ -53,39 +46,39 @@ pub(super) fn degree(value: &Typed, test: &Test<Interval>, holds: Expr) -> Resul
     Ok(call(TestDegree { test: test.clone() }, vec![holds, double(value)?]))
 }
 
-/// The score, in billionths; `leaf` gives a two-valued column for each leaf.
+/// What the degrees of the rules come to.
 ///
 /// # Errors
-/// What `leaf` returns, and when something is graded that is no test.
-pub(super) fn score(scored: &Scored<Leaf>, leaf: &mut impl FnMut(&Leaf) -> Result<Expr>) -> Result<Expr> {
-    let degrees = scored.rules.iter().map(|rule| degree_of(&rule.degree, leaf)).collect::<Result<Vec<_>>>()?;
-    let combination = match scored.combination {
-        Combination::All => call(Pick::Least, degrees),
-        Combination::Any => call(Pick::Greatest, degrees),
+/// When there are no rules.
+pub(super) fn combined(scored: &Scored<Leaf>, degrees: &[ArrayRef]) -> Result<ArrayRef> {
+    match scored.combination {
+        Combination::All => each_row(degrees, |degrees| degrees.iter().copied().fold(1.0, f64::min)),
+        Combination::Any => each_row(degrees, |degrees| degrees.iter().copied().fold(0.0, f64::max)),
         Combination::Weighted => {
-            call(WeightedMean { weights: scored.rules.iter().map(|rule| rule.weight.clone()).collect() }, degrees)
+            let weights: Vec<f64> = scored.rules.iter().map(|rule| rule.weight.to_f64()).collect();
+            each_row(degrees, |degrees| weighted_mean(&weights, degrees))
         }
-    };
-    Ok(call(Billionths, vec![combination]))
+    }
 }
 
-/// Whether a score is enough.
-pub(super) fn is_enough(score: Expr, threshold: &Decimal) -> Expr {
-    Score::least_reaching(threshold).map_or_else(|| lit(false), |least| score.gt_eq(lit(i64::from(least.billionths()))))
+/// The degree of a group, of the degrees of its parts.
+///
+/// # Errors
+/// When it is no group, or has no parts.
+pub(super) fn picked(group: &Degree<Leaf>, parts: &[ArrayRef]) -> Result<ArrayRef> {
+    match group {
+        Degree::Least(_) => each_row(parts, |degrees| degrees.iter().copied().fold(1.0, f64::min)),
+        Degree::Greatest(_) => each_row(parts, |degrees| degrees.iter().copied().fold(0.0, f64::max)),
+        Degree::NthGreatest { n, .. } => each_row(parts, |degrees| nth_greatest(*n, degrees)),
+        Degree::Crisp(_) | Degree::Graded(_) => plan_err!("a degree that is no group"),
+    }
 }
 
-fn degree_of(degree: &Degree<Leaf>, leaf: &mut impl FnMut(&Leaf) -> Result<Expr>) -> Result<Expr> {
-    let mut each = |of: &[Degree<Leaf>]| of.iter().map(|part| degree_of(part, leaf)).collect::<Result<Vec<_>>>();
-    Ok(match degree {
-        Degree::Least(of) => call(Pick::Least, each(of)?),
-        Degree::Greatest(of) => call(Pick::Greatest, each(of)?),
-        Degree::NthGreatest { n, of } => call(Pick::NthGreatest(*n), each(of)?),
-        Degree::Crisp(of) => cast(formula(of, leaf)?, DataType::Float64),
-        Degree::Graded(Leaf::Test(test)) => named(degree_column(*test)),
-        Degree::Graded(other @ (Leaf::Rank(_) | Leaf::Compare(_) | Leaf::Score(_) | Leaf::Output(_) | Leaf::Given(_))) => {
-            return plan_err!("the degree of {other:?}");
-        }
-    })
+/// Scores as they are kept: the nearest billionths.
+pub(super) fn nearest_billionths(scores: &ArrayRef) -> ArrayRef {
+    let scores = scores.as_primitive::<Float64Type>();
+    let billionths = scores.values().iter().map(|score| i64::from(Score::nearest(*score).billionths()));
+    Arc::new(Int64Array::from_iter_values(billionths))
 }
 
 /// The double nearest to a number; of a quotient, that of what is divided divided by that of what divides.
@@ -139,58 +132,6 @@ impl Kernel for TestDegree {
     }
 }
 
-/// One of several degrees.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Pick {
-    Least,
-    Greatest,
-    NthGreatest(usize),
-}
-
-impl Kernel for Pick {
-    fn name(&self) -> String {
-        match self {
-            Self::Least => "least_degree".to_owned(),
-            Self::Greatest => "greatest_degree".to_owned(),
-            Self::NthGreatest(n) => format!("nth_greatest_degree[{n}]"),
-        }
-    }
-
-    fn return_type(&self) -> DataType {
-        DataType::Float64
-    }
-
-    fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
-        each_row(arguments, |degrees| match self {
-            Self::Least => degrees.iter().copied().fold(1.0, f64::min),
-            Self::Greatest => degrees.iter().copied().fold(0.0, f64::max),
-            Self::NthGreatest(n) => nth_greatest(*n, degrees),
-        })
-    }
-}
-
-/// The mean of degrees by weight.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct WeightedMean {
-    weights: Vec<Decimal>,
-}
-
-impl Kernel for WeightedMean {
-    fn name(&self) -> String {
-        let weights: Vec<String> = self.weights.iter().map(ToString::to_string).collect();
-        format!("weighted_mean[{}]", weights.join(", "))
-    }
-
-    fn return_type(&self) -> DataType {
-        DataType::Float64
-    }
-
-    fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
-        let weights: Vec<f64> = self.weights.iter().map(Decimal::to_f64).collect();
-        each_row(arguments, |degrees| weighted_mean(&weights, degrees))
-    }
-}
-
 /// What the degrees of each row come to.
 fn each_row(arguments: &[ArrayRef], of: impl Fn(&mut [f64]) -> f64) -> Result<ArrayRef> {
     let columns: Vec<&Float64Array> = arguments.iter().map(|degrees| degrees.as_primitive::<Float64Type>()).collect();
@@ -202,26 +143,6 @@ fn each_row(arguments: &[ArrayRef], of: impl Fn(&mut [f64]) -> f64) -> Result<Ar
         of(&mut degrees)
     });
     Ok(Arc::new(Float64Array::from_iter_values(found)))
-}
-
-/// A score as it is kept: the nearest billionths.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Billionths;
-
-impl Kernel for Billionths {
-    fn name(&self) -> String {
-        "billionths".to_owned()
-    }
-
-    fn return_type(&self) -> DataType {
-        DataType::Int64
-    }
-
-    fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
-        let scores = argument(arguments, 0)?.as_primitive::<Float64Type>();
-        let billionths = scores.values().iter().map(|score| i64::from(Score::nearest(*score).billionths()));
-        Ok(Arc::new(Int64Array::from_iter_values(billionths)))
-    }
 }
 
 /// The double nearest to a DECIMAL.

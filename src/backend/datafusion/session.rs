@@ -3,17 +3,29 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::Result as DataFusionResult;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use super::measure::SubjectsPlanner;
 use crate::backend::BackendError;
 use crate::backend::tables::EngineSettings;
 
 /// How many of the largest consumers an error about memory names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
+
+/// Rows of a batch. Larger than the engine's own, since the events of a batch are sorted by route and shard, and what is done for each of
+/// those should not show.
+const BATCH_ROWS: usize = 32 * 1024;
 
 /// Files below this many bytes are not split between threads.
 const SPLIT_FILES_FROM: usize = 1024 * 1024;
@@ -35,8 +47,19 @@ pub fn session(settings: &EngineSettings) -> Result<SessionContext, BackendError
     let runtime = runtime
         .build_arc()
         .map_err(|source| BackendError::Engine { operation: "preparing its memory and spill folder", source: source.into() })?;
-    let state = SessionStateBuilder::new_with_default_features().with_config(config(settings)).with_runtime_env(runtime).build();
-    Ok(SessionContext::new_with_state(state))
+    let state = SessionStateBuilder::new_with_default_features().with_config(config(settings)).with_runtime_env(runtime);
+    Ok(SessionContext::new_with_state(state.with_query_planner(Arc::new(Planner)).build()))
+}
+
+/// Makes plans physical, those with an operator of ours too.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, state: &dyn Session) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SubjectsPlanner)]).create_physical_plan(plan, state).await
+    }
 }
 
 fn config(settings: &EngineSettings) -> SessionConfig {
@@ -44,7 +67,9 @@ fn config(settings: &EngineSettings) -> SessionConfig {
         0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         threads => threads,
     };
-    let mut config = SessionConfig::new().with_target_partitions(threads).with_information_schema(false);
+    let batch_rows = if settings.batch_rows == 0 { BATCH_ROWS } else { settings.batch_rows };
+    let mut config =
+        SessionConfig::new().with_target_partitions(threads).with_batch_size(batch_rows).with_information_schema(false);
     let options = config.options_mut();
     options.optimizer.repartition_file_min_size = SPLIT_FILES_FROM;
     // The oldest form of timestamps in Parquet counts nanoseconds, which overflow on dates that are merely far away, and its
@@ -60,9 +85,10 @@ mod tests {
 
     #[test]
     fn settings_reach_the_session() {
-        let settings = EngineSettings { memory_limit: Some(1 << 20), threads: 3, spill: None };
+        let settings = EngineSettings { memory_limit: Some(1 << 20), threads: 3, batch_rows: 100, spill: None };
         let context = session(&settings).unwrap();
         assert_eq!(context.state().config().target_partitions(), 3);
+        assert_eq!(context.state().config().batch_size(), 100);
         let limit = context.runtime_env().memory_pool.memory_limit();
         assert!(matches!(limit, datafusion::execution::memory_pool::MemoryLimit::Finite(1_048_576)));
         assert!(!context.state().config_options().execution.parquet.pushdown_filters);

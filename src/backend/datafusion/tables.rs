@@ -11,8 +11,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionContext;
 use jiff::tz::TimeZone;
 use object_store::memory::InMemory;
@@ -157,10 +158,11 @@ impl Tables {
         self.plan(table, self.opened(table)?.provider())
     }
 
-    /// The same rows, with a column for each presence.
-    pub(super) fn counted_scan(&self, table: TableRole) -> Result<CountedScan, BackendError> {
+    /// The same rows, with a column for each presence. Of rows for which one of the conditions does not hold some may be left out, as
+    /// far as files can be skipped by them.
+    pub(super) fn counted_scan(&self, table: TableRole, needed: Vec<Expr>) -> Result<CountedScan, BackendError> {
         let opened = self.opened(table)?;
-        let rows = self.plan(table, opened.provider_with_presences())?;
+        let rows = self.plan(table, opened.provider_with_presences(needed))?;
         Ok(CountedScan { rows, presences: opened.presences().to_vec() })
     }
 
@@ -193,22 +195,28 @@ impl Tables {
     /// How much of each table an executed plan read, in the order of the tables' words.
     #[must_use]
     pub fn scans(&self, plan: &Arc<dyn ExecutionPlan>) -> Vec<Scan> {
-        let mut nodes: Vec<(TableRole, u64)> = Vec::new();
+        let mut nodes: Vec<Scan> = Vec::new();
         let visited = plan.apply(|node| {
             if let Some(table) = scanned_table(node.as_ref()) {
-                let rows = node.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or(0);
-                nodes.push((table, u64::try_from(rows).unwrap_or(u64::MAX)));
+                let metrics = node.metrics();
+                let count = |value: Option<usize>| u64::try_from(value.unwrap_or(0)).unwrap_or(u64::MAX);
+                let rows = count(metrics.as_ref().and_then(MetricsSet::output_rows));
+                let bytes = metrics.as_ref().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
+                let bytes = count(bytes.map(|bytes| bytes.as_usize()));
+                nodes.push(Scan { table, passes: 1, rows, columns: node.schema().fields().len(), bytes });
             }
             Ok(TreeNodeRecursion::Continue)
         });
         debug_assert!(visited.is_ok(), "the visit cannot fail");
         let tables = [(TableRole::Events, &self.events), (TableRole::Products, &self.products), (TableRole::Users, &self.users)];
         let scans = tables.into_iter().filter_map(|(table, opened)| {
-            let of_table = || nodes.iter().filter(|(scanned, _)| *scanned == table);
+            let of_table = || nodes.iter().filter(|scan| scan.table == table);
             // A table of several formats or stores is one scan for each in every pass.
             let passes = of_table().count() / opened.as_ref()?.parts.max(1);
-            let rows = of_table().map(|(_, rows)| rows).sum();
-            if passes == 0 { None } else { Some(Scan { table, passes, rows }) }
+            let rows = of_table().map(|scan| scan.rows).sum();
+            let columns = of_table().map(|scan| scan.columns).max().unwrap_or(0);
+            let bytes = of_table().map(|scan| scan.bytes).sum();
+            if passes == 0 { None } else { Some(Scan { table, passes, rows, columns, bytes }) }
         });
         scans.collect()
     }

@@ -71,6 +71,29 @@ impl Kernel for FoldCase {
     }
 }
 
+/// The text, missing where it is empty.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct NotEmpty;
+
+impl Kernel for NotEmpty {
+    fn name(&self) -> String {
+        "not_empty".to_owned()
+    }
+
+    fn return_type(&self) -> DataType {
+        DataType::Utf8View
+    }
+
+    fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+        let texts = text_argument(arguments, 0)?;
+        // The lowest bytes of a view are the length.
+        if texts.views().iter().all(|view| view & u128::from(u32::MAX) > 0) {
+            return Ok(Arc::new(texts));
+        }
+        Ok(Arc::new(texts.iter().map(|text| text.filter(|text| !text.is_empty())).collect::<StringViewArray>()))
+    }
+}
+
 /// Reads text as a boolean.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct BooleanInText;

@@ -62,6 +62,8 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
     let evaluation = named.opened.evaluate(&context.place, tenant, &batch).await?;
     drop(bar);
     observations::note_all(context.screen, ready.record.subject, &evaluation.observations);
+    observations::detail_scans(context.screen, &evaluation.scans);
+    observations::detail_effort(context.screen, ready.record.subject, &evaluation.effort);
     let members_of = |name: &OutputName| evaluation.outputs.get(batch.position(name)?);
     let segment_id = &ready.logical.id;
     let members = members_of(&OutputName::Segment(segment_id.clone()));

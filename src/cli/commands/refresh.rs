@@ -72,6 +72,10 @@ fn show(context: &Context, report: &RunReport) -> Result<(), CliError> {
     for (subject, observations) in &report.observations {
         observations::note_all(context.screen, *subject, observations);
     }
+    observations::detail_scans(context.screen, &report.scans);
+    for (subject, effort) in &report.efforts {
+        observations::detail_effort(context.screen, *subject, effort);
+    }
     if report.segments.is_empty() && context.screen.format == OutputFormat::Table {
         context.screen.note("nothing is due; `segmenta refresh --all` computes every active segment");
         return Ok(());

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::StreamExt;
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
-use segmenta::backend::{Backend, BackendError, Evaluation, Inspection, TableProfile, TableRole};
+use segmenta::backend::{Backend, BackendError, Effort, Evaluation, Inspection, TableProfile, TableRole};
 use segmenta::clock::{Clock, SharedClock};
 use segmenta::ir::{Formula, Value};
 use segmenta::model::catalog::{Access, Catalog, ColumnType, SubjectTable, Table, Universe};
@@ -414,7 +414,13 @@ impl Backend for WorldBackend {
             outputs.push(IdSet(members.map(|id| (*id).to_owned()).collect()));
         }
         self.world.tables().in_progress -= 1;
-        Ok(Evaluation { universe: IdSet(ids(&USERS)), outputs, observations: Vec::new(), scans: Vec::new() })
+        Ok(Evaluation {
+            universe: IdSet(ids(&USERS)),
+            outputs,
+            observations: Vec::new(),
+            scans: Vec::new(),
+            effort: Effort::default(),
+        })
     }
 
     async fn inspect(&self, _batch: &Batch, _given: &[IdSet], _subject_id: &str) -> Result<Inspection, BackendError> {

@@ -181,8 +181,9 @@ fn times_and_keys() -> Outcome {
     let tables = opened()?;
     let at = Value::DaysSince(access(&table(&tables), "at"));
     let recent = Formula::Leaf(RowTest { value: at, test: Condition::IsSet });
+    // An event without a time does not exist: nothing is read of it that could not fit as well.
     let counted = observed(tables, vec![BatchFeature::Measure(count(recent))]);
-    assert_eq!(counted, ["events: missing key 2", "events: missing time 2", "events: at timestamp 1"]);
+    assert_eq!(counted, ["events: missing key 2", "events: missing time 2"]);
     Ok(())
 }
 

@@ -32,6 +32,7 @@ use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::Expr;
 use indexmap::IndexMap;
 
 pub(super) use columns::Presence;
@@ -87,9 +88,10 @@ impl Opened {
         Arc::clone(&self.table) as Arc<dyn TableProvider>
     }
 
-    /// All rows, with the [presences](Opened::presences) as further columns.
-    pub(super) fn provider_with_presences(&self) -> Arc<dyn TableProvider> {
-        Arc::new(self.table.with_presences())
+    /// All rows, with the [presences](Opened::presences) as further columns. Files may be skipped that hold no row for which all of
+    /// the conditions hold, and parts of files.
+    pub(super) fn provider_with_presences(&self, needed: Vec<Expr>) -> Arc<dyn TableProvider> {
+        Arc::new(self.table.with_presences(needed))
     }
 
     /// Where values are that may be lost to what their columns were declared to be.

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{ArrayRef, StringViewArray, new_null_array};
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::{Statistics, TableReference};
+use datafusion::common::{DFSchema, Statistics, TableReference};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -17,6 +17,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanC
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -39,12 +40,14 @@ pub(super) struct FileTable {
     columns: Arc<Columns>,
     delimiter: Option<char>,
     schema: TableSchema,
+    /// Rows for which one of these does not hold are not needed.
+    needed: Vec<Expr>,
 }
 
 impl FileTable {
     pub(super) fn new(table: TableRole, files: Vec<(File, Rows)>, columns: Columns, delimiter: Option<char>) -> Self {
         let schema = table_schema(&columns, &[]);
-        Self { table, files, columns: Arc::new(columns), delimiter, schema }
+        Self { table, files, columns: Arc::new(columns), delimiter, schema, needed: Vec::new() }
     }
 
     /// The presences of its columns.
@@ -52,14 +55,15 @@ impl FileTable {
         &self.columns.presences
     }
 
-    /// The table with the presences of its columns as further columns.
-    pub(super) fn with_presences(&self) -> Self {
+    /// The table with the presences of its columns as further columns, of which only rows are needed for which the conditions hold.
+    pub(super) fn with_presences(&self, needed: Vec<Expr>) -> Self {
         Self {
             table: self.table,
             files: self.files.clone(),
             columns: Arc::clone(&self.columns),
             delimiter: self.delimiter,
             schema: table_schema(&self.columns, &self.columns.presences),
+            needed,
         }
     }
 
@@ -72,6 +76,7 @@ impl FileTable {
             columns: Arc::clone(&self.columns),
             delimiter: self.delimiter,
             schema: self.schema.clone(),
+            needed: Vec::new(),
         })
     }
 
@@ -92,7 +97,11 @@ impl FileTable {
                 let runtime = state.runtime_env();
                 let cache = runtime.cache_manager.get_file_metadata_cache();
                 let reader = CachedParquetFileReaderFactory::new(runtime.object_store(store)?, cache);
-                let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
+                let mut source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
+                if let Some(needed) = conjunction(self.needed.iter().cloned()) {
+                    let schema = DFSchema::try_from(Arc::clone(self.schema.table_schema()))?;
+                    source = source.with_predicate(state.create_physical_expr(needed, &schema)?);
+                }
                 Arc::new(source.with_parquet_file_reader_factory(Arc::new(reader)))
             }
             Format::Arrow | Format::Csv | Format::Ndjson => {

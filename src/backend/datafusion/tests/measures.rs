@@ -1,7 +1,7 @@
 //! Measures over events.
 
 use super::*;
-use crate::backend::ObservationKind;
+use crate::backend::{BackendError, MemberSet, ObservationKind};
 use crate::ir::{Aggregate, DistinctUnit, RowTest};
 use crate::model::condition::EventTypePattern;
 use crate::plan::BatchMeasure;
@@ -288,4 +288,63 @@ async fn types_match_exactly_or_by_prefix_and_conditions_are_two_valued() {
     assert_eq!(world.members(tests).await, ["a"; 6]);
     // With exact types alone the scan is pruned by them.
     assert_eq!(world.members(vec![of_types(vec![exact("buy"), exact("view")], "2")]).await, ["a"]);
+}
+
+/// Every kind of measure over users that take several shards, in as much memory as there is and in too little for all users at once.
+#[tokio::test]
+async fn what_does_not_fit_in_memory_takes_more_passes() {
+    const USERS: usize = 30_000;
+    let ids: Vec<String> = (0..USERS).map(|user| format!("u{user:05}")).collect();
+    let events = 0..USERS * 3;
+    let user: Vec<_> = events.clone().map(|event| Some(ids[(event * 7_919 + event * event / 977) % USERS].as_str())).collect();
+    let minutes: Vec<_> = events.clone().map(|event| Some((event * 104_729 % 500_000) as i64)).collect();
+    let at = TimestampMicrosecondArray::from_iter(
+        minutes.iter().map(|minutes| minutes.map(|minutes| instant(AS_OF).as_microsecond() - minutes * 60_000_000)),
+    );
+    let prices: Vec<_> = events.clone().map(|event| (event % 11 != 0).then_some((event % 97) as i64)).collect();
+    let words: Vec<_> = events.clone().map(|event| Some(["a", "b", "a much longer word than others"][event % 3])).collect();
+    let (price, word) = (integers("price", &prices), texts("word", &words));
+    let (price_access, word_access) = (access(&price), access(&word));
+    let world = World {
+        users: vec![texts("id", &ids.iter().map(|id| Some(id.as_str())).collect::<Vec<_>>())],
+        events: vec![texts("user", &user), ("at", ColumnType::Timestamp, Arc::new(at.with_timezone("UTC"))), price, word],
+        ..World::default()
+    };
+    let is = |word: &str| Test::Text(TextTest { matches: TextMatch::OneOf(vec![word.to_owned()]), ignore_case: false });
+    let mut tests = vec![
+        of(Aggregate::Count, compare(Comparator::Gte, "3")),
+        of(Aggregate::Active(DistinctUnit::Day), compare(Comparator::Gte, "3")),
+        of(Aggregate::DaysSinceLast, compare(Comparator::Lt, "60")),
+        of(Aggregate::Sum(price_access.clone()), compare(Comparator::Gte, "150")),
+        of(Aggregate::Avg(price_access.clone()), compare(Comparator::Gte, "50")),
+        of(Aggregate::Max(price_access.clone()), compare(Comparator::Gte, "90")),
+        of(Aggregate::CountDistinct(word_access.clone()), compare(Comparator::Gte, "2")),
+        of(Aggregate::MostFrequent(word_access.clone(), Reading::Text), is("a much longer word than others")),
+        of(Aggregate::Last(word_access, Reading::Text), is("b")),
+    ];
+    let recent = Interval { from: Some(instant("2026-01-01T00:00:00Z")), to: Some(instant(AS_OF)) };
+    for (feature, test) in tests.clone() {
+        let BatchFeature::Measure(measure) = feature else { continue };
+        tests.push((BatchFeature::Measure(BatchMeasure { window: recent, ..measure }), test));
+    }
+    let batch = world.batch(tests);
+    let evaluated = async |memory_limit| {
+        let backend = world.backend_with(&EngineSettings { threads: 2, memory_limit, ..EngineSettings::default() }).await;
+        backend.evaluate(&batch, &[]).await
+    };
+    let whole = evaluated(None).await.unwrap();
+    assert_eq!(whole.effort.passes, 1);
+    let counts: Vec<u64> = whole.outputs.iter().map(MemberSet::count).collect();
+    assert!(counts.iter().filter(|count| (1..USERS as u64).contains(count)).count() >= 14, "{counts:?}");
+    let mut passes = Vec::new();
+    for megabytes in [1, 4, 6, 8, 12, 16, 64] {
+        match evaluated(Some(megabytes << 20)).await {
+            Ok(part) => {
+                assert_eq!(shown(&part), shown(&whole), "{megabytes} MB");
+                passes.push(part.effort.passes);
+            }
+            Err(error) => assert!(matches!(error, BackendError::Memory { .. }), "{error:?}"),
+        }
+    }
+    assert!(passes.iter().any(|passes| *passes > 1) && passes.last() == Some(&1), "{passes:?}");
 }

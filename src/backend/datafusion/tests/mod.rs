@@ -47,6 +47,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn backend(&self) -> DataFusionBackend {
+        // Several threads, so that they meet.
+        self.backend_with(&EngineSettings { threads: 3, ..EngineSettings::default() }).await
+    }
+
+    pub(super) async fn backend_with(&self, settings: &EngineSettings) -> DataFusionBackend {
         let has = |name: &str| self.events.iter().any(|(column, ..)| *column == name).then(|| name.to_owned());
         let users = SubjectSource {
             key: "id".to_owned(),
@@ -71,9 +76,7 @@ impl World {
             products: None,
         };
         let rows = MemoryTables { users: batches(&self.users), events: batches(&self.events), products: Vec::new() };
-        // Several threads, so that partial results are merged.
-        let settings = EngineSettings { threads: 3, ..EngineSettings::default() };
-        DataFusionBackend::new(Tables::from_batches(&tables, &rows, &settings).await.unwrap())
+        DataFusionBackend::new(Tables::from_batches(&tables, &rows, settings).await.unwrap())
     }
 
     pub(super) fn timezone(&self) -> &'static str {

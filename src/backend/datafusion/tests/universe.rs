@@ -5,7 +5,7 @@ use roaring::RoaringBitmap;
 
 use super::measures::measure;
 use super::*;
-use crate::backend::{BackendError, Datum, MemberSet, Observation, ObservationKind, Scan, SortedIds};
+use crate::backend::{BackendError, Datum, Effort, MemberSet, Observation, ObservationKind, SortedIds};
 use crate::ir::Aggregate;
 use crate::model::condition::EventTypePattern;
 use crate::plan::BatchMeasure;
@@ -196,10 +196,11 @@ async fn many_segments_scan_the_events_once() {
     });
     let batch = world.batch(tests.collect());
     let evaluation = world.evaluate(&batch).await;
-    assert_eq!(
-        evaluation.scans,
-        [Scan { table: TableRole::Events, passes: 1, rows: rows as u64 }, Scan { table: TableRole::Users, passes: 1, rows: 3 }]
-    );
+    let scans: Vec<_> = evaluation.scans.iter().map(|scan| (scan.table, scan.passes, scan.rows, scan.columns)).collect();
+    assert_eq!(scans, [(TableRole::Events, 1, rows as u64, 3), (TableRole::Users, 1, 3, 1)]);
+    // Twenty tests of two counts.
+    let Effort { tests, features, measures, .. } = evaluation.effort;
+    assert_eq!((tests, features, measures), (20, 20, 2));
     let backend = world.backend().await;
     assert_eq!(backend.show_plan(&batch).await.unwrap(), world.backend().await.show_plan(&batch).await.unwrap());
 }

@@ -1,0 +1,34 @@
+//! Measures over events, in one pass: an operator of ours in the engine's plans, because its aggregates with a filter cost something
+//! for each measure and row, and here a row costs something only for the measures of its own event type.
+//!
+//! ```text
+//! batch of events -> who, when, which type -> by route and shard -> values, filters -> tallies of each shard -> columns of subjects
+//!                     base, numbering          router, shards        machine            tally, bands
+//! ```
+//!
+//! - A *measure* is a set of event types, a filter and an aggregate with all of its windows: windows are runs of bands of time, and an
+//!   event falls into one band.
+//! - A *route* is the set of measures that look at events of a type: an event is read once, for those alone.
+//! - Subjects are numbered in the order of their ids, so that the join with the subjects table, and the order of the result, cost
+//!   nothing more.
+//! - A *shard* is a run of subjects with tallies of its own. Threads meet in shards, and when memory does not suffice for all of them,
+//!   they are computed run by run, each in a pass of its own.
+
+mod bands;
+mod compile;
+mod exec;
+mod machine;
+mod node;
+mod numbering;
+mod program;
+mod router;
+mod shards;
+mod tally;
+mod universe;
+mod worker;
+
+pub(super) use exec::{Duplicates, SubjectsExec};
+pub(super) use node::{OutputColumn, Side, Spec, SubjectsNode, SubjectsPlanner};
+pub(super) use numbering::{Numbering, UNKNOWN};
+pub(super) use program::{Existence, MeasureColumns, Met, Places, PlannedMeasure, Program, Route, Routes};
+pub(super) use tally::{End, Kind, Pattern};

@@ -1,0 +1,216 @@
+//! Subjects numbered, so that everything after the first look at an id works on small integers.
+
+use datafusion::arrow::array::{Array, StringViewArray};
+use datafusion::common::{DataFusionError, Result};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// No subject.
+pub(in crate::backend::datafusion) const UNKNOWN: u32 = u32::MAX;
+
+/// Bytes up to which a view of Arrow holds the text itself.
+const INLINE: usize = 12;
+
+/// The ids of subjects, each with the number of its place in the order in which they came.
+#[derive(Debug)]
+pub(in crate::backend::datafusion) struct Numbering {
+    /// Where the bytes of each id end.
+    ends: Vec<u64>,
+    bytes: Vec<u8>,
+    /// The view of each id that fits in one, 0 of the others; a view is the whole id, so that one comparison tells.
+    short: Vec<u128>,
+    /// Open addressing: the upper half of a hash above the number, or [`FREE`].
+    slots: Vec<u64>,
+}
+
+/// A slot without an id: its number is [`UNKNOWN`].
+const FREE: u64 = u64::MAX;
+
+/// Room for so many ids in a new table.
+const LEAST_SLOTS: usize = 1024;
+
+impl Numbering {
+    /// For about so many ids.
+    pub(super) fn with_capacity(ids: usize) -> Self {
+        let slots = (ids.saturating_mul(2)).next_power_of_two().max(LEAST_SLOTS);
+        Self { ends: Vec::with_capacity(ids), bytes: Vec::new(), short: Vec::with_capacity(ids), slots: vec![FREE; slots] }
+    }
+
+    /// Distinct ids of a set, which holds fewer than there are numbers.
+    pub(in crate::backend::datafusion) fn of<'a>(ids: impl Iterator<Item = &'a str>) -> Self {
+        let ids = StringViewArray::from_iter_values(ids);
+        let mut numbering = Self::with_capacity(ids.len());
+        // INVARIANT: a set of members holds positions of 32 bits, so that numbers do not run out.
+        (0..ids.len()).for_each(|row| drop(numbering.number(&ids, row)));
+        numbering
+    }
+
+    /// How many ids there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The bytes of an id.
+    pub(super) fn id(&self, number: usize) -> &[u8] {
+        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let end = self.ends.get(number).copied().unwrap_or(start);
+        let place = usize::try_from(start).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
+        self.bytes.get(place).unwrap_or_default()
+    }
+
+    /// The number of the id in a row, or [`UNKNOWN`].
+    pub(in crate::backend::datafusion) fn find(&self, ids: &StringViewArray, row: usize) -> u32 {
+        let Some(view) = ids.views().get(row).copied() else { return UNKNOWN };
+        if is_short(view) {
+            self.look_up(hash_of_view(view), |number| self.short.get(number) == Some(&view))
+        } else {
+            let id = ids.value(row).as_bytes();
+            self.look_up(xxh3_64(id), |number| self.id(number) == id)
+        }
+    }
+
+    /// The number of the id in a row, which is given one when it has none.
+    ///
+    /// # Errors
+    /// When there are more ids than numbers.
+    pub(super) fn number(&mut self, ids: &StringViewArray, row: usize) -> Result<u32> {
+        let known = self.find(ids, row);
+        if known != UNKNOWN {
+            return Ok(known);
+        }
+        let number = u32::try_from(self.len()).ok().filter(|number| *number < UNKNOWN - 1);
+        let number = number.ok_or_else(|| DataFusionError::ResourcesExhausted("there are more than 2^32 subjects".to_owned()))?;
+        if (self.len() + 1) * 3 > self.slots.len() * 2 {
+            self.grow();
+        }
+        let id = ids.value(row).as_bytes();
+        self.bytes.extend_from_slice(id);
+        self.ends.push(self.bytes.len() as u64);
+        let view = ids.views().get(row).copied().filter(|view| is_short(*view));
+        self.short.push(view.unwrap_or(0));
+        put(&mut self.slots, view.map_or_else(|| xxh3_64(id), hash_of_view), number);
+        Ok(number)
+    }
+
+    /// The number with a hash that `is` the one; the first slot is mostly the last that is looked at.
+    fn look_up(&self, hash: u64, is: impl Fn(usize) -> bool) -> u32 {
+        let mask = self.slots.len() - 1;
+        let mut at = place_of(hash, mask);
+        loop {
+            let slot = self.slots.get(at).copied().unwrap_or(FREE);
+            if slot == FREE {
+                return UNKNOWN;
+            }
+            if slot >> 32 == hash >> 32 {
+                let number = number_in(slot);
+                if is(number as usize) {
+                    return number;
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn grow(&mut self) {
+        let mut slots = vec![FREE; self.slots.len() * 2];
+        for (number, view) in (0u32..).zip(&self.short) {
+            let hash = if *view == 0 && !self.id(number as usize).is_empty() {
+                xxh3_64(self.id(number as usize))
+            } else {
+                hash_of_view(*view)
+            };
+            put(&mut slots, hash, number);
+        }
+        self.slots = slots;
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn size(&self) -> usize {
+        self.slots.capacity() * size_of::<u64>()
+            + self.short.capacity() * size_of::<u128>()
+            + self.ends.capacity() * size_of::<u64>()
+            + self.bytes.capacity()
+    }
+}
+
+fn put(slots: &mut [u64], hash: u64, number: u32) {
+    let mask = slots.len() - 1;
+    let mut at = place_of(hash, mask);
+    while slots.get(at).is_some_and(|slot| *slot != FREE) {
+        at = (at + 1) & mask;
+    }
+    if let Some(slot) = slots.get_mut(at) {
+        *slot = hash >> 32 << 32 | u64::from(number);
+    }
+}
+
+/// Where a hash is looked for first: by its lower half, since the upper one tells ids apart.
+fn place_of(hash: u64, mask: usize) -> usize {
+    // INVARIANT: the mask is a usize, so that what it leaves is one.
+    usize::try_from(hash & mask as u64).unwrap_or(0)
+}
+
+fn number_in(slot: u64) -> u32 {
+    let [_, _, _, _, number @ ..] = slot.to_be_bytes();
+    u32::from_be_bytes(number)
+}
+
+/// The upper and the lower half of 128 bits.
+pub(super) fn halves(bits: u128) -> (u64, u64) {
+    let [h0, h1, h2, h3, h4, h5, h6, h7, low @ ..] = bits.to_be_bytes();
+    (u64::from_be_bytes([h0, h1, h2, h3, h4, h5, h6, h7]), u64::from_be_bytes(low))
+}
+
+/// Whether a view holds the whole text.
+pub(super) fn is_short(view: u128) -> bool {
+    (view & u128::from(u32::MAX)) as usize <= INLINE
+}
+
+/// A hash of a view that holds the whole text: of two halves multiplied, each bit of which depends on all others.
+pub(super) fn hash_of_view(view: u128) -> u64 {
+    let (high, low) = halves(view);
+    let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(u128::from(high ^ 0xD1B5_4A32_D192_ED03));
+    let mixed = {
+        let (high, low) = halves(product);
+        high ^ low
+    };
+    // A product of zero says nothing of its other factor.
+    (mixed ^ low.rotate_left(32) ^ high).wrapping_mul(0x2545_F491_4F6C_DD1D).rotate_left(29)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_their_numbers_whatever_their_length() {
+        let texts: Vec<String> = (0..5_000).map(|number| format!("{}{number}", "u".repeat(number % 23))).collect();
+        let ids = StringViewArray::from_iter_values(&texts);
+        let mut numbering = Numbering::with_capacity(0);
+        for row in 0..ids.len() {
+            assert_eq!(numbering.find(&ids, row), UNKNOWN);
+            assert_eq!(numbering.number(&ids, row).unwrap() as usize, row);
+        }
+        for (row, text) in texts.iter().enumerate() {
+            assert_eq!((numbering.find(&ids, row) as usize, numbering.id(row)), (row, text.as_bytes()));
+        }
+        let others = StringViewArray::from(vec!["", "u", "uuuuuuuuuuuuuuuuuuuuuuuuuuuu", "x"]);
+        assert!((0..others.len()).all(|row| numbering.find(&others, row) == UNKNOWN));
+        assert_eq!(numbering.number(&others, 0).unwrap(), 5_000);
+        assert_eq!(numbering.find(&others, 0), 5_000);
+    }
+
+    #[test]
+    fn hashes_of_similar_ids_differ() {
+        let texts: Vec<String> = (0..100_000).map(|number| format!("u{number:06}")).collect();
+        let ids = StringViewArray::from_iter_values(&texts);
+        let mut hashes: Vec<u64> = ids.views().iter().map(|view| hash_of_view(*view)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), texts.len());
+        let mut places: Vec<u64> = hashes.iter().map(|hash| hash & 0x3_FFFF).collect();
+        places.sort_unstable();
+        places.dedup();
+        // As many as random ones would have: 2^18 * (1 - e^(-100000 / 2^18)).
+        assert!(places.len() > 80_000, "{}", places.len());
+    }
+}
