@@ -14,13 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PEERS = ("duckdb", "chdb", "polars")
 
 
-def install_peers():
+def install_peers(peers=PEERS):
     """A Python that can import the peers, below target/; installs what is missing from PyPI."""
     folder = ROOT / "target/python"
     python = folder / "bin/python3"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    for peer in PEERS:
+    for peer in peers:
         if subprocess.run([python, "-c", f"import {peer}"], capture_output=True).returncode != 0:
             subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", peer], check=True)
     return python

@@ -9,7 +9,6 @@ writes members, changes and history; DuckDB only keeps the members in temporary 
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -17,10 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from segments import AS_OF, SEGMENTS, definition
-
-ROOT = Path(__file__).resolve().parents[2]
-TENANT = "bench"
+from project import ROOT, generate, install_peers, measure, write_project
+from segments import SEGMENTS, definition
 
 
 def main():
@@ -30,10 +27,10 @@ def main():
     binary = arguments.binary.resolve()
     if not binary.exists():
         sys.exit(f"{binary} is missing: run `cargo build --release` first")
-    python = install_duckdb()
-    work = ROOT / "target/compare" / f"{arguments.users}-{arguments.events}"
-    generate(binary, work / "data", arguments)
-    write_project(work)
+    python = install_peers(["duckdb"])
+    data = generate(binary, arguments.users, arguments.events, arguments.days, arguments.products)
+    work = data.parent / "twenty"
+    write_project(work, data, [definition(segment) for segment in SEGMENTS], memory_limit="2GB")
 
     ours, theirs = [], []
     for turn in range(1, arguments.repeats + 1):
@@ -61,82 +58,13 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def install_duckdb():
-    """A Python that can import duckdb, below target/."""
-    folder = ROOT / "target/python"
-    python = folder / "bin/python3"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    if subprocess.run([python, "-c", "import duckdb"], stderr=subprocess.DEVNULL).returncode != 0:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "duckdb"], check=True)
-    return python
-
-
-def generate(binary, folder, arguments):
-    """Generates the tables once; the same options give the same bytes."""
-    if (folder / "complete").exists():
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    started = time.perf_counter()
-    options = {"users": arguments.users, "events": arguments.events, "days": arguments.days, "products": arguments.products, "seed": 7}
-    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    subprocess.run([binary, "generate", *flags, "--out", folder, "--quiet"], check=True)
-    (folder / "complete").touch()
-    print(f"generated {arguments.events:,} events in {time.perf_counter() - started:.1f} s", flush=True)
-
-
-def write_project(work):
-    definitions = work / "definitions"
-    shutil.rmtree(definitions, ignore_errors=True)
-    definitions.mkdir(parents=True)
-    for segment in SEGMENTS:
-        (definitions / f"{segment}.json").write_text(json.dumps(definition(segment), indent=2))
-    (work / "scheduler.toml").write_text(f"""
-[store]
-url = "out"
-[engine]
-memory_limit = "2GB"
-[[tenants]]
-id = "{TENANT}"
-definitions = ["definitions/"]
-as_of = "{AS_OF}"
-[tenants.users]
-source = "data/users.parquet"
-key = "user_id"
-[tenants.events]
-source = "data/events/"
-user_key = "user_id"
-product_key = "product_id"
-event_type = "event_type"
-timestamp = "timestamp"
-event_id = "event_id"
-[tenants.products]
-source = "data/products.parquet"
-key = "product_id"
-data = "data"
-""")
-
-
-def measure(command, log):
-    """Seconds and peak bytes of a child."""
-    with open(log, "wb") as output:
-        started = time.perf_counter()
-        child = subprocess.Popen([str(part) for part in command], stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        sys.exit(f"{command[0]} failed:\n{Path(log).read_text()}")
-    return seconds, usage.ru_maxrss * 1024
-
-
 def duckdb_child(work):
     """Runs the queries one after another; keeps the members for the comparison after the clock was stopped."""
     import duckdb
 
     connection = duckdb.connect(config={"memory_limit": "2GB"})
     connection.execute("SET TimeZone = 'UTC'")
-    data = work / "data"
+    data = work.parent / "data"
     started = time.perf_counter()
     for view, files in {"u": "users.parquet", "p": "products.parquet", "e": "events/*/*.parquet"}.items():
         connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{data / files}', hive_partitioning = false)")

@@ -4,7 +4,6 @@ A query yields the members as a column `id`. The views `u`, `p` and `e` are the 
 the members of an earlier one as the table `members_<id>`: that spares DuckDB the work that references cost.
 """
 
-AS_OF = "2026-01-01T00:00:00Z"
 NOW = "TIMESTAMPTZ '2026-01-01 00:00:00+00'"
 
 
