@@ -51,7 +51,7 @@ impl DataFusionBackend {
         let catalog = self.tables.catalog();
         let role = role_of(batch.subject);
         // The place of one subject in a ranking depends on all others.
-        let (scanned, shown) = if batch.rankings.is_empty() { (subject_id, None) } else { (None, subject_id) };
+        let scanned = subject_id.filter(|_| batch.rankings.is_empty());
         let table = catalog.subjects(batch.subject);
         let universe = table.map_or(Universe::Events, |table| table.universe);
         let key = catalog.events.as_ref().and_then(|events| events.key(batch.subject));
@@ -102,7 +102,8 @@ impl DataFusionBackend {
             sides.signals.push(side);
         }
         let mut assembled = assemble(batch, sides, detail).map_err(planning)?;
-        if let Some(subject_id) = shown {
+        // A scan leaves out others as far as its columns allow.
+        if let Some(subject_id) = subject_id {
             let only = named(SUBJECT).eq(text_literal(subject_id));
             let plan = LogicalPlanBuilder::from(assembled.plan).filter(only).and_then(LogicalPlanBuilder::build);
             assembled.plan = plan.map_err(planning)?;

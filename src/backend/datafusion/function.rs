@@ -4,7 +4,8 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use datafusion::arrow::array::{Array, ArrayRef, StringViewArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
+use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::cast::as_string_view_array;
@@ -41,6 +42,19 @@ pub(super) fn text_argument(arguments: &[ArrayRef], index: usize) -> Result<Stri
 /// The argument.
 pub(super) fn argument(arguments: &[ArrayRef], index: usize) -> Result<&ArrayRef> {
     arguments.get(index).ok_or_else(|| DataFusionError::Internal(format!("argument {index} is missing")))
+}
+
+/// Where a condition holds: NULL is no.
+///
+/// # Errors
+/// When the column is not boolean.
+pub(super) fn holds(condition: &dyn Array) -> Result<BooleanBuffer> {
+    let condition = condition.as_boolean_opt();
+    let condition = condition.ok_or_else(|| DataFusionError::Internal("a condition that is not boolean".to_owned()))?;
+    Ok(match condition.nulls() {
+        Some(nulls) => condition.values() & nulls.inner(),
+        None => condition.values().clone(),
+    })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, StringViewArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 
@@ -55,7 +55,14 @@ impl Kernel for GivenMembers {
 
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let subjects = text_argument(arguments, 0)?;
-        let known = self.known.get_or_init(|| Numbering::of(self.members.iter().flat_map(LocalMembers::iter)));
+        let known = match self.known.get() {
+            Some(known) => known,
+            None => {
+                let ids = StringViewArray::from_iter_values(self.members.iter().flat_map(LocalMembers::iter));
+                let numbering = Numbering::of(&ids)?;
+                self.known.get_or_init(|| numbering)
+            }
+        };
         let is_member = |row: usize| Some(subjects.is_valid(row) && known.find(&subjects, row) != UNKNOWN);
         Ok(Arc::new((0..subjects.len()).map(is_member).collect::<BooleanArray>()))
     }

@@ -28,7 +28,7 @@ mod ranking;
 mod score;
 mod compare;
 mod members;
-mod aggregate;
+mod failure;
 mod step_mask;
 mod measure;
 mod order;

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -14,7 +14,7 @@ use datafusion::common::{DataFusionError, Result};
 
 use super::assembly::{SUBJECT, comparison_column, test_column};
 use super::collect::column;
-use super::function::Kernel;
+use super::function::{Kernel, holds};
 use super::members::GivenMembers;
 use super::ranking::ranking_column;
 use super::score::{combined, degree_column, nearest_billionths, picked};
@@ -93,7 +93,7 @@ impl Evaluator<'_> {
             Leaf::Compare(comparison) => self.column(&comparison_column(*comparison)),
             Leaf::Given(index) => {
                 let members = self.outputs.given.get(*index).ok_or_else(|| unknown("segment that is given", *index))?;
-                bits(members.apply(&[Arc::clone(column(self.rows, SUBJECT)?)])?.as_ref())
+                holds(members.apply(&[Arc::clone(column(self.rows, SUBJECT)?)])?.as_ref())
             }
             Leaf::Output(other) => self.found.outputs.get(*other).cloned().ok_or_else(|| unknown("output before it", *other)),
             Leaf::Score(index) => {
@@ -139,17 +139,8 @@ impl Evaluator<'_> {
     }
 
     fn column(&self, name: &str) -> Result<BooleanBuffer> {
-        bits(column(self.rows, name)?.as_ref())
+        holds(column(self.rows, name)?.as_ref())
     }
-}
-
-/// Where a column holds: NULL is no.
-fn bits(column: &dyn Array) -> Result<BooleanBuffer> {
-    let column = column.as_boolean_opt().ok_or_else(|| DataFusionError::Internal("a test that is not boolean".to_owned()))?;
-    Ok(match column.nulls() {
-        Some(nulls) => column.values() & nulls.inner(),
-        None => column.values().clone(),
-    })
 }
 
 fn unknown(what: &str, index: usize) -> DataFusionError {

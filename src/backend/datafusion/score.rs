@@ -52,8 +52,8 @@ pub(super) fn degree(value: &Typed, test: &Test<Interval>, holds: Expr) -> Resul
 /// When there are no rules.
 pub(super) fn combined(scored: &Scored<Leaf>, degrees: &[ArrayRef]) -> Result<ArrayRef> {
     match scored.combination {
-        Combination::All => each_row(degrees, |degrees| degrees.iter().copied().fold(1.0, f64::min)),
-        Combination::Any => each_row(degrees, |degrees| degrees.iter().copied().fold(0.0, f64::max)),
+        Combination::All => least(degrees),
+        Combination::Any => greatest(degrees),
         Combination::Weighted => {
             let weights: Vec<f64> = scored.rules.iter().map(|rule| rule.weight.to_f64()).collect();
             each_row(degrees, |degrees| weighted_mean(&weights, degrees))
@@ -67,8 +67,8 @@ pub(super) fn combined(scored: &Scored<Leaf>, degrees: &[ArrayRef]) -> Result<Ar
 /// When it is no group, or has no parts.
 pub(super) fn picked(group: &Degree<Leaf>, parts: &[ArrayRef]) -> Result<ArrayRef> {
     match group {
-        Degree::Least(_) => each_row(parts, |degrees| degrees.iter().copied().fold(1.0, f64::min)),
-        Degree::Greatest(_) => each_row(parts, |degrees| degrees.iter().copied().fold(0.0, f64::max)),
+        Degree::Least(_) => least(parts),
+        Degree::Greatest(_) => greatest(parts),
         Degree::NthGreatest { n, .. } => each_row(parts, |degrees| nth_greatest(*n, degrees)),
         Degree::Crisp(_) | Degree::Graded(_) => plan_err!("a degree that is no group"),
     }
@@ -130,6 +130,14 @@ impl Kernel for TestDegree {
         });
         Ok(Arc::new(Float64Array::from_iter_values(degrees)))
     }
+}
+
+fn least(degrees: &[ArrayRef]) -> Result<ArrayRef> {
+    each_row(degrees, |degrees| degrees.iter().copied().fold(1.0, f64::min))
+}
+
+fn greatest(degrees: &[ArrayRef]) -> Result<ArrayRef> {
+    each_row(degrees, |degrees| degrees.iter().copied().fold(0.0, f64::max))
 }
 
 /// What the degrees of each row come to.

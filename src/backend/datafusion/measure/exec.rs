@@ -37,8 +37,8 @@ use super::shards::{Shard, Shards};
 use super::universe::{Ordered, SubjectRows, extended, ids_from, order};
 use super::worker::{Counted, Pass, Times, Unknown, Worker};
 use crate::backend::Stage;
-use crate::backend::datafusion::aggregate::internal;
-use crate::backend::datafusion::function::text_argument;
+use crate::backend::datafusion::failure::internal;
+use crate::backend::datafusion::function::{holds, text_argument};
 use crate::model::catalog::Universe;
 
 pub(in crate::backend::datafusion) use super::universe::Duplicates;
@@ -209,7 +209,7 @@ impl Job {
         if self.machines.is_empty() {
             return whole.rows_alone().await;
         }
-        let numbering = whole.subjects.numbering()?;
+        let numbering = Numbering::of(&whole.subjects.ids)?;
         held.try_resize(whole.subjects.size() + numbering.size())?;
         drop(reading);
         match self.machines.iter().all(|machine| machine.existence == Existence::Ignored) {
@@ -249,10 +249,8 @@ impl Job {
                 columns.push(column(&of_table.expr)?);
             }
             for (count, observation) in self.observed.iter().zip(&self.observations) {
-                let holds = column(observation)?;
-                let holds =
-                    holds.as_any().downcast_ref::<BooleanArray>().ok_or_else(|| internal("a condition that is not boolean"))?;
-                count.fetch_add(holds.true_count() as u64, Ordering::Relaxed);
+                let held = holds(column(observation)?.as_ref())?.count_set_bits();
+                count.fetch_add(held as u64, Ordering::Relaxed);
             }
         }
         Ok(read)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatchOptions, StringViewArray, UInt32Array};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatchOptions, StringViewArray, UInt32Array};
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::take;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -18,8 +18,8 @@ use super::compile::compile;
 use super::program::{Existence, Met, Program, Route};
 use super::router::Router;
 use super::tally::{Argument, Longer, Measure, Tally, Window};
-use crate::backend::datafusion::aggregate::internal;
-use crate::backend::datafusion::function::text_argument;
+use crate::backend::datafusion::failure::internal;
+use crate::backend::datafusion::function::{holds, text_argument};
 use crate::backend::datafusion::reads::Steps;
 
 /// A program that can run.
@@ -188,15 +188,6 @@ impl MachineRoute {
         let ids = self.id.as_ref().map(|id| text_argument(&[column(id)?], 0)).transpose()?;
         Ok(Told { ids, filters, arguments })
     }
-}
-
-/// Where a condition holds: NULL is no.
-fn holds(condition: &dyn Array) -> Result<BooleanBuffer> {
-    let condition: &BooleanArray = condition.as_boolean_opt().ok_or_else(|| internal("a condition that is not boolean"))?;
-    Ok(match condition.nulls() {
-        Some(nulls) => condition.values() & nulls.inner(),
-        None => condition.values().clone(),
-    })
 }
 
 /// Values read from columns of a scan: those inside of JSON first, then all others.

@@ -16,7 +16,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
 use super::exec::SubjectsExec;
 use super::program::Program;
-use crate::backend::datafusion::aggregate::internal;
+use crate::backend::datafusion::failure::internal;
 use crate::model::catalog::Universe;
 
 /// What the operator computes.

@@ -35,13 +35,16 @@ impl Numbering {
         Self { ends: Vec::with_capacity(ids), bytes: Vec::new(), short: Vec::with_capacity(ids), slots: vec![FREE; slots] }
     }
 
-    /// Distinct ids of a set, which holds fewer than there are numbers.
-    pub(in crate::backend::datafusion) fn of<'a>(ids: impl Iterator<Item = &'a str>) -> Self {
-        let ids = StringViewArray::from_iter_values(ids);
+    /// Distinct ids, numbered in their order.
+    ///
+    /// # Errors
+    /// When there are more ids than numbers.
+    pub(in crate::backend::datafusion) fn of(ids: &StringViewArray) -> Result<Self> {
         let mut numbering = Self::with_capacity(ids.len());
-        // INVARIANT: a set of members holds positions of 32 bits, so that numbers do not run out.
-        (0..ids.len()).for_each(|row| drop(numbering.number(&ids, row)));
-        numbering
+        for row in 0..ids.len() {
+            numbering.number(ids, row)?;
+        }
+        Ok(numbering)
     }
 
     /// How many ids there are.

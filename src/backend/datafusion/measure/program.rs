@@ -135,14 +135,10 @@ impl Program {
 
     /// The columns of the scan that are read.
     pub(in crate::backend::datafusion) fn columns_read(&self) -> BTreeSet<String> {
-        let steps = std::iter::once(&self.base).chain(self.routes.iter().map(|route| &route.reads));
-        let read: BTreeSet<String> = steps.flat_map(Steps::columns_read).collect();
+        let steps = || std::iter::once(&self.base).chain(self.routes.iter().map(|route| &route.reads));
         // What is read of JSON is read of other columns.
-        let made: BTreeSet<&String> = std::iter::once(&self.base)
-            .chain(self.routes.iter().map(|route| &route.reads))
-            .flat_map(|steps| steps.json.iter().map(|(name, _)| name))
-            .collect();
-        read.iter().filter(|name| !made.contains(name)).cloned().collect()
+        let made: BTreeSet<&String> = steps().flat_map(|steps| steps.json.iter().map(|(name, _)| name)).collect();
+        steps().flat_map(Steps::columns_read).filter(|name| !made.contains(name)).collect()
     }
 
     /// The columns that come out, with their types.

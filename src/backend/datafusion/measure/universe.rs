@@ -7,9 +7,10 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewArray, UInt32Array, new_null_array};
 use datafusion::arrow::compute::{concat, filter, is_not_null, take};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 
 use super::numbering::Numbering;
+use crate::backend::datafusion::failure::internal;
 
 /// Keys that an error about duplicates names.
 const EXAMPLES: usize = 3;
@@ -82,15 +83,6 @@ impl SubjectRows {
 }
 
 impl Ordered {
-    /// The subjects numbered in their order.
-    pub(super) fn numbering(&self) -> Result<Numbering> {
-        let mut numbering = Numbering::with_capacity(self.ids.len());
-        for row in 0..self.ids.len() {
-            numbering.number(&self.ids, row)?;
-        }
-        Ok(numbering)
-    }
-
     /// Bytes that the subjects take.
     pub(super) fn size(&self) -> usize {
         self.ids.get_array_memory_size() + self.columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>()
@@ -124,15 +116,13 @@ fn duplicates(ids: &StringViewArray) -> Option<Duplicates> {
 
 /// Ids of numbers from one on, as a column.
 pub(super) fn ids_from(numbering: &Numbering, first: usize) -> Result<StringViewArray> {
-    let ids = (first..numbering.len()).map(|number| {
-        std::str::from_utf8(numbering.id(number))
-            .map_err(|_| crate::backend::datafusion::aggregate::internal("an id that is no text"))
-    });
+    let ids = (first..numbering.len())
+        .map(|number| std::str::from_utf8(numbering.id(number)).map_err(|_| internal("an id that is no text")));
     Ok(StringViewArray::from_iter_values(ids.collect::<Result<Vec<_>>>()?))
 }
 
 /// The same column for all subjects: what it is for those with a row, then that many times what it is for others.
-pub(super) fn extended(column: &ArrayRef, absent: Option<&datafusion::common::ScalarValue>, more: usize) -> Result<ArrayRef> {
+pub(super) fn extended(column: &ArrayRef, absent: Option<&ScalarValue>, more: usize) -> Result<ArrayRef> {
     if more == 0 {
         return Ok(Arc::clone(column));
     }

@@ -15,7 +15,7 @@ use super::numbering::{Numbering, UNKNOWN, hash_of_view, is_short};
 use super::program::Existence;
 use super::shards::{Shard, Shards};
 use super::tally::{Slice, Spans};
-use crate::backend::datafusion::aggregate::internal;
+use crate::backend::datafusion::failure::internal;
 
 /// What all threads of a pass share.
 #[derive(Debug)]

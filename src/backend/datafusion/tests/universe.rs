@@ -281,3 +281,19 @@ async fn one_subject_shows_its_values() {
     assert!(!unknown.in_universe);
     assert_eq!(unknown.values, vec![Datum::Missing; 10]);
 }
+
+/// Events make the subjects, by a key that no scan can select by.
+#[tokio::test]
+async fn one_subject_of_events_is_not_another() {
+    let user: ArrayRef = Arc::new(UInt64Array::from(vec![7, 8, 7, 9]));
+    let at = instants("at", &[Some("2026-01-01T00:00:00Z"); 4]);
+    let world = World { events: vec![("user", ColumnType::Unsigned, user), at], ..World::default() };
+    let batch = world.batch(vec![count("2")]);
+    let backend = world.backend().await;
+    for (subject, events) in [("7", "2"), ("8", "1"), ("9", "1")] {
+        let inspection = backend.inspect(&batch, &[], subject).await.unwrap();
+        assert!(inspection.in_universe);
+        assert_eq!(inspection.values, [Datum::Number(events.to_owned())], "{subject}");
+    }
+    assert!(!backend.inspect(&batch, &[], "07").await.unwrap().in_universe);
+}

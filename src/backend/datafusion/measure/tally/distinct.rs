@@ -10,7 +10,7 @@ use datafusion::common::Result;
 
 use super::value::{Codec, Key, KeyBytes, Longer};
 use super::{Argument, Slice, Tally, Window};
-use crate::backend::datafusion::aggregate::internal;
+use crate::backend::datafusion::failure::internal;
 
 /// Entries of a log that is not joined yet, however few of them differ.
 const LEAST: usize = 16 * 1024;

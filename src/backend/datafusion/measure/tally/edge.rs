@@ -9,7 +9,7 @@ use datafusion::common::Result;
 use super::extreme::End;
 use super::value::Codec;
 use super::{Argument, Cells, Slice, Tally, Window};
-use crate::backend::datafusion::aggregate::{internal, too_many};
+use crate::backend::datafusion::failure::{internal, too_many};
 
 /// The place in the list of events of a cell that has none.
 const NONE: u32 = u32::MAX;

@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{
 use datafusion::common::Result;
 
 use super::{Argument, Cells, Slice, Tally, Window};
-use crate::backend::datafusion::aggregate::internal;
+use crate::backend::datafusion::failure::internal;
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -22,8 +22,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Result;
 
 use super::bands::{Bands, Bounds, Grain, NO_BAND};
-use crate::backend::datafusion::aggregate::internal;
 use crate::backend::datafusion::date::LocalUnit;
+use crate::backend::datafusion::failure::internal;
 
 pub(in crate::backend::datafusion) use extreme::End;
 pub(in crate::backend::datafusion) use sequence::Pattern;

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use super::value::{Key, Longer, Values};
 use super::{Argument, Slice, Tally, Window};
-use crate::backend::datafusion::aggregate::internal;
 use crate::backend::datafusion::date::Local;
+use crate::backend::datafusion::failure::internal;
 use crate::model::window::{Duration, Interval};
 
 /// What a sequence asks of the events of one subject.

@@ -9,7 +9,7 @@ use datafusion::common::Result;
 
 use super::count::Counts;
 use super::{Argument, Cells, Slice, Tally, Window};
-use crate::backend::datafusion::aggregate::internal;
+use crate::backend::datafusion::failure::internal;
 
 /// Sums by subject and band, of DECIMALs in 128 bits or in 256.
 #[derive(Debug)]

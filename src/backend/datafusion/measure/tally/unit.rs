@@ -12,7 +12,7 @@ use datafusion::arrow::datatypes::Int32Type;
 use datafusion::common::Result;
 
 use super::{Argument, Cells, Slice, Tally, Window};
-use crate::backend::datafusion::aggregate::internal;
+use crate::backend::datafusion::failure::internal;
 
 /// Bits of a word.
 const WORD: i32 = 64;

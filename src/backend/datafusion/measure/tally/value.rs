@@ -9,7 +9,7 @@ use datafusion::arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::{HashMap, Result};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::backend::datafusion::aggregate::{internal, too_many};
+use crate::backend::datafusion::failure::{internal, too_many};
 use crate::backend::datafusion::measure::numbering::halves;
 
 /// Turns a column's values to bytes that compare as they do, and back.
