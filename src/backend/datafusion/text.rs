@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, StringViewArray};
+use datafusion::arrow::compute::nullif;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions::regex::expr_fn::regexp_like;
@@ -87,10 +88,12 @@ impl Kernel for NotEmpty {
     fn apply(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let texts = text_argument(arguments, 0)?;
         // The lowest bytes of a view are the length.
-        if texts.views().iter().all(|view| view & u128::from(u32::MAX) > 0) {
+        let is_empty = |view: &u128| view & u128::from(u32::MAX) == 0;
+        if !texts.views().iter().any(is_empty) {
             return Ok(Arc::new(texts));
         }
-        Ok(Arc::new(texts.iter().map(|text| text.filter(|text| !text.is_empty())).collect::<StringViewArray>()))
+        let empty = BooleanArray::from_iter(texts.views().iter().map(|view| Some(is_empty(view))));
+        Ok(nullif(&texts, &empty)?)
     }
 }
 
@@ -123,6 +126,17 @@ mod tests {
         assert_eq!(fold("ΟΔΟΣ"), "οδοσ");
         assert_eq!(fold("οδος"), fold("ΟΔΟΣ"));
         assert_eq!(fold("İ"), "i\u{307}");
+    }
+
+    #[test]
+    fn empty_texts_are_missing() {
+        let texts = |texts: Vec<Option<&str>>| Arc::new(StringViewArray::from(texts)) as ArrayRef;
+        let long = "longer than what a view holds";
+        let full = texts(vec![Some("a"), Some(long)]);
+        assert_eq!(&NotEmpty.apply(std::slice::from_ref(&full)).unwrap(), &full);
+        let some = texts(vec![Some(""), Some("a"), None, Some(long), Some("")]);
+        assert_eq!(&NotEmpty.apply(&[some.slice(1, 4)]).unwrap(), &texts(vec![Some("a"), None, Some(long), None]));
+        assert_eq!(&NotEmpty.apply(&[some]).unwrap(), &texts(vec![None, Some("a"), None, Some(long), None]));
     }
 
     #[test]

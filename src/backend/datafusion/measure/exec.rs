@@ -44,8 +44,8 @@ use crate::model::catalog::Universe;
 pub(in crate::backend::datafusion) use super::universe::Duplicates;
 
 /// Shards of the subjects of a table for each thread, so that threads seldom meet in one, and at least.
-const SHARDS_OF_THREAD: usize = 8;
-const LEAST_SHARDS: usize = 16;
+const SHARDS_OF_THREAD: usize = 16;
+const LEAST_SHARDS: usize = 32;
 
 /// Subjects of a shard, as a power of two: at least, and where nobody knows how many there will be.
 const LEAST_BITS: u32 = 10;

@@ -51,6 +51,8 @@ pub(super) struct MachineRoute {
     pub(super) met: Vec<MachineMet>,
     /// Whether some measure takes events of each span of time.
     pub(super) spans: Vec<bool>,
+    /// Whether some measure takes events of any.
+    pub(super) is_met: bool,
 }
 
 /// A measure on a route.
@@ -171,8 +173,9 @@ impl MachineRoute {
         };
         let filters = filters.into_iter().map(|filter| reads.compile(filter, state)).collect::<Result<_>>()?;
         let id = route.id.as_ref().map(|id| reads.compile(id, state)).transpose()?;
-        let spans = (0..program.bounds.spans()).map(takes).collect();
-        Ok((Self { reads, id, filters, met, spans }, types))
+        let spans: Vec<bool> = (0..program.bounds.spans()).map(takes).collect();
+        let is_met = spans.contains(&true);
+        Ok((Self { reads, id, filters, met, spans, is_met }, types))
     }
 
     /// Reads the events in these rows of a batch.

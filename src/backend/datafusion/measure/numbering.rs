@@ -22,6 +22,9 @@ pub(in crate::backend::datafusion) struct Numbering {
     slots: Vec<u64>,
 }
 
+/// Ids that are looked up together.
+const BLOCK: usize = 64;
+
 /// A slot without an id: its number is [`UNKNOWN`].
 const FREE: u64 = u64::MAX;
 
@@ -42,7 +45,7 @@ impl Numbering {
     pub(in crate::backend::datafusion) fn of(ids: &StringViewArray) -> Result<Self> {
         let mut numbering = Self::with_capacity(ids.len());
         for row in 0..ids.len() {
-            numbering.number(ids, row)?;
+            numbering.add(ids, row)?;
         }
         Ok(numbering)
     }
@@ -71,15 +74,45 @@ impl Numbering {
         }
     }
 
+    /// The numbers of the ids in some rows, or [`UNKNOWN`]. They are looked up by the block, so that what one waits for in memory is
+    /// fetched while others are.
+    pub(super) fn find_all(&self, ids: &StringViewArray, rows: &[u32], numbers: &mut Vec<u32>) {
+        numbers.clear();
+        numbers.reserve(rows.len());
+        let mask = self.slots.len() - 1;
+        for rows in rows.chunks(BLOCK) {
+            let mut hashes = [0u64; BLOCK];
+            for (hash, row) in hashes.iter_mut().zip(rows) {
+                *hash = hash_in(ids, *row as usize);
+            }
+            let mut slots = [FREE; BLOCK];
+            for (slot, hash) in slots.iter_mut().zip(&hashes) {
+                *slot = self.slots.get(place_of(*hash, mask)).copied().unwrap_or(FREE);
+            }
+            let mut known = [0u128; BLOCK];
+            for (known, slot) in known.iter_mut().zip(&slots) {
+                *known = self.short.get(number_in(*slot) as usize).copied().unwrap_or(0);
+            }
+            for ((row, slot), known) in rows.iter().zip(slots).zip(known) {
+                let row = *row as usize;
+                let view = ids.views().get(row).copied().unwrap_or(0);
+                let is_known = slot != FREE && known == view && is_short(view);
+                numbers.push(if is_known { number_in(slot) } else { self.find(ids, row) });
+            }
+        }
+    }
+
     /// The number of the id in a row, which is given one when it has none.
     ///
     /// # Errors
     /// When there are more ids than numbers.
     pub(super) fn number(&mut self, ids: &StringViewArray, row: usize) -> Result<u32> {
         let known = self.find(ids, row);
-        if known != UNKNOWN {
-            return Ok(known);
-        }
+        if known != UNKNOWN { Ok(known) } else { self.add(ids, row) }
+    }
+
+    /// The number of an id that has none yet.
+    fn add(&mut self, ids: &StringViewArray, row: usize) -> Result<u32> {
         let number = u32::try_from(self.len()).ok().filter(|number| *number < UNKNOWN - 1);
         let number = number.ok_or_else(|| DataFusionError::ResourcesExhausted("there are more than 2^32 subjects".to_owned()))?;
         if (self.len() + 1) * 3 > self.slots.len() * 2 {
@@ -90,7 +123,7 @@ impl Numbering {
         self.ends.push(self.bytes.len() as u64);
         let view = ids.views().get(row).copied().filter(|view| is_short(*view));
         self.short.push(view.unwrap_or(0));
-        put(&mut self.slots, view.map_or_else(|| xxh3_64(id), hash_of_view), number);
+        put(&mut self.slots, hash_in(ids, row), number);
         Ok(number)
     }
 
@@ -132,6 +165,15 @@ impl Numbering {
             + self.short.capacity() * size_of::<u128>()
             + self.ends.capacity() * size_of::<u64>()
             + self.bytes.capacity()
+    }
+}
+
+/// The hash of the id in a row.
+fn hash_in(ids: &StringViewArray, row: usize) -> u64 {
+    match ids.views().get(row) {
+        Some(view) if is_short(*view) => hash_of_view(*view),
+        Some(_) => xxh3_64(ids.value(row).as_bytes()),
+        None => 0,
     }
 }
 
@@ -196,8 +238,14 @@ mod tests {
         for (row, text) in texts.iter().enumerate() {
             assert_eq!((numbering.find(&ids, row) as usize, numbering.id(row)), (row, text.as_bytes()));
         }
+        let mut numbers = Vec::new();
+        let rows: Vec<u32> = (0..5_000).rev().collect();
+        numbering.find_all(&ids, &rows, &mut numbers);
+        assert_eq!(numbers, rows);
         let others = StringViewArray::from(vec!["", "u", "uuuuuuuuuuuuuuuuuuuuuuuuuuuu", "x"]);
         assert!((0..others.len()).all(|row| numbering.find(&others, row) == UNKNOWN));
+        numbering.find_all(&others, &[0, 1, 2, 3], &mut numbers);
+        assert_eq!(numbers, [UNKNOWN; 4]);
         assert_eq!(numbering.number(&others, 0).unwrap(), 5_000);
         assert_eq!(numbering.find(&others, 0), 5_000);
     }

@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use datafusion::arrow::array::{Array, AsArray, StringViewArray, UInt32Array};
+use datafusion::arrow::array::{Array, AsArray, UInt32Array};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::physical_plan::metrics::Time;
 
 use super::machine::{Base, Machine, Told};
-use super::numbering::{Numbering, UNKNOWN, hash_of_view, is_short};
+use super::numbering::{Numbering, UNKNOWN};
 use super::program::Existence;
 use super::shards::{Shard, Shards};
 use super::tally::{Slice, Spans};
@@ -72,41 +73,9 @@ impl Counted {
     }
 }
 
-/// Ids that were looked up lately: a session's events stand close together.
-struct Recent {
-    views: Vec<u128>,
-    numbers: Vec<u32>,
-}
-
-/// How many ids are remembered, a power of two.
-const RECENT: usize = 16 * 1024;
-
-impl Recent {
-    fn new() -> Self {
-        Self { views: vec![0; RECENT], numbers: vec![UNKNOWN; RECENT] }
-    }
-
-    /// The number of an id, from memory or looked up. Only subjects that have a number are remembered.
-    fn find(&mut self, numbering: &Numbering, ids: &StringViewArray, row: usize) -> u32 {
-        let Some(view) = ids.views().get(row).copied().filter(|view| is_short(*view)) else { return numbering.find(ids, row) };
-        let place = (hash_of_view(view) >> 40) as usize & (RECENT - 1);
-        match (self.views.get_mut(place), self.numbers.get_mut(place)) {
-            (Some(known), Some(number)) => {
-                if *number == UNKNOWN || *known != view {
-                    *known = view;
-                    *number = numbering.find(ids, row);
-                }
-                *number
-            }
-            _ => numbering.find(ids, row),
-        }
-    }
-}
-
 /// One thread of a pass.
 pub(super) struct Worker<'a> {
     pass: &'a Pass,
-    recent: Recent,
     observed: Vec<u64>,
     /// The room of the last batch, for the next.
     taken: Taken,
@@ -116,6 +85,8 @@ pub(super) struct Worker<'a> {
 #[derive(Default)]
 struct Taken {
     rows: Vec<u32>,
+    /// The span of time of each.
+    spans: Vec<u16>,
     subjects: Vec<u32>,
     /// By route and shard.
     buckets: Vec<u32>,
@@ -130,6 +101,26 @@ impl Taken {
             places.clear();
             places.reserve(rows);
         }
+        self.spans.clear();
+        self.spans.reserve(rows);
+    }
+
+    /// Keeps the events whose subjects are wanted, in their order.
+    fn retain(&mut self, is_wanted: impl Fn(u32) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.rows.len() {
+            if is_wanted(self.subjects[at]) {
+                self.rows[kept] = self.rows[at];
+                self.spans[kept] = self.spans[at];
+                self.subjects[kept] = self.subjects[at];
+                self.buckets[kept] = self.buckets[at];
+                kept += 1;
+            }
+        }
+        self.rows.truncate(kept);
+        self.spans.truncate(kept);
+        self.subjects.truncate(kept);
+        self.buckets.truncate(kept);
     }
 }
 
@@ -146,7 +137,7 @@ struct OnRoute<'a> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(pass: &'a Pass) -> Self {
-        Self { pass, recent: Recent::new(), observed: vec![0; pass.machine.observations], taken: Taken::default() }
+        Self { pass, observed: vec![0; pass.machine.observations], taken: Taken::default() }
     }
 
     /// Meets the events of a batch.
@@ -159,9 +150,9 @@ impl<'a> Worker<'a> {
         self.pass.counted.keyless.fetch_add(base.keys.null_count() as u64, Ordering::Relaxed);
         self.pass.counted.timeless.fetch_add(base.times.null_count() as u64, Ordering::Relaxed);
         let times = base.times.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| internal("times are instants"))?;
-        let spans = self.spans(times.values(), times.null_count() > 0);
         let routes = machine.router.of_batch(base.types.as_ref());
-        let taken = self.take(&base, times.values(), &spans, &routes)?;
+        let same_span = self.same_span(times.values());
+        let taken = self.take(&base, times.values(), same_span, &routes)?;
         let (order, starts) = self.sorted(&taken);
         let rows: Vec<u32> = order.iter().map(|at| taken.rows[*at as usize]).collect();
         let subjects: Vec<u32> = order.iter().map(|at| taken.subjects[*at as usize]).collect();
@@ -182,9 +173,9 @@ impl<'a> Worker<'a> {
                 route,
                 subjects: subjects.get(first..last).unwrap_or_default(),
                 times: of_route.iter().map(|row| times.values()[*row as usize]).collect(),
-                spans: match &spans {
-                    Spans::Same(span) => Spans::Same(*span),
-                    Spans::Each(spans) => Spans::Each(of_route.iter().map(|row| spans[*row as usize]).collect()),
+                spans: match same_span {
+                    Some(span) => Spans::Same(span),
+                    None => Spans::Each(order.get(first..last).unwrap_or_default().iter().map(|at| taken.spans[*at as usize]).collect()),
                 },
                 told: planned.tell(batch, &indices, &machine.measures, &mut self.observed)?,
                 shards: bounds.windows(2).map(|pair| pair[0] - first..pair[1] - first).collect(),
@@ -201,70 +192,53 @@ impl<'a> Worker<'a> {
         self.pass.shards.share(machine.longer.size())
     }
 
-    /// The span of time of every event; one for all where the batch lies between two bounds.
-    fn spans(&self, times: &[i64], some_missing: bool) -> Spans {
-        let bounds = &self.pass.machine.bounds;
-        // INVARIANT: `Program` bounds how many there are.
-        let number = |span: usize| u16::try_from(span).unwrap_or(u16::MAX);
+    /// The span of time that all of these instants lie in.
+    fn same_span(&self, times: &[i64]) -> Option<u16> {
         let (least, greatest) =
             times.iter().fold((i64::MAX, i64::MIN), |(least, greatest), time| (least.min(*time), greatest.max(*time)));
-        let (first, last) = (bounds.span(least), bounds.span(greatest));
-        if first == last && !some_missing {
-            return Spans::Same(number(first));
-        }
-        Spans::Each(times.iter().map(|time| number(bounds.span(*time))).collect())
+        let first = self.span(least);
+        (first == self.span(greatest)).then_some(first)
+    }
+
+    fn span(&self, time: i64) -> u16 {
+        // INVARIANT: `Program` bounds how many there are.
+        u16::try_from(self.pass.machine.bounds.span(time)).unwrap_or(u16::MAX)
     }
 
     /// The events that some measure takes, with the numbers of their subjects.
-    fn take(&mut self, base: &Base, times: &[i64], spans: &Spans, routes: &[u16]) -> Result<Taken> {
+    fn take(&mut self, base: &Base, times: &[i64], same_span: Option<u16>, routes: &[u16]) -> Result<Taken> {
         let Pass { machine, numbering, unknown, subjects, shards, .. } = self.pass;
         let other = u16::try_from(machine.router.route(None)).unwrap_or(u16::MAX);
         let exists = machine.existence == Existence::Counts;
         let mut taken = std::mem::take(&mut self.taken);
         taken.clear(times.len());
-        let (key_nulls, time_nulls) = (base.keys.nulls(), base.times.nulls());
-        let mut new = Vec::new();
-        {
-            let numbering = numbering.read().unwrap_or_else(PoisonError::into_inner);
-            for (row, time) in times.iter().enumerate() {
-                let route = routes.get(row).copied().unwrap_or(other);
-                let span = match spans {
-                    Spans::Same(span) => *span,
-                    Spans::Each(spans) => spans.get(row).copied().unwrap_or(u16::MAX),
-                };
-                let spans = machine.routes.get(usize::from(route)).map(|route| &route.spans);
-                let is_met = spans.and_then(|spans| spans.get(usize::from(span))).copied().unwrap_or(false);
-                if !(is_met || exists)
-                    || *time >= machine.as_of
-                    || key_nulls.is_some_and(|nulls| nulls.is_null(row))
-                    || time_nulls.is_some_and(|nulls| nulls.is_null(row))
-                {
-                    continue;
-                }
-                let subject = self.recent.find(&numbering, &base.keys, row);
-                if subject == UNKNOWN {
-                    if *unknown == Unknown::LeftOut {
-                        continue;
-                    }
-                    new.push(taken.rows.len());
-                } else if !subjects.contains(&subject) {
-                    continue;
-                }
+        let missing = NullBuffer::union(base.keys.nulls(), base.times.nulls());
+        for (row, time) in times.iter().enumerate() {
+            let route = routes.get(row).copied().unwrap_or(other);
+            let Some(of_route) = machine.routes.get(usize::from(route)).filter(|of_route| exists || of_route.is_met) else { continue };
+            let span = same_span.unwrap_or_else(|| self.span(*time));
+            let is_met = of_route.spans.get(usize::from(span)).copied().unwrap_or(false);
+            let is_there = missing.as_ref().is_none_or(|missing| missing.is_valid(row));
+            if (is_met || exists) && *time < machine.as_of && is_there {
                 // INVARIANT: a batch has fewer than 2^32 rows.
                 taken.rows.push(u32::try_from(row).unwrap_or(u32::MAX));
-                taken.subjects.push(subject);
+                taken.spans.push(span);
                 taken.buckets.push(u32::from(route));
             }
         }
-        if !new.is_empty() {
+        let some_unknown = {
+            let numbering = numbering.read().unwrap_or_else(PoisonError::into_inner);
+            numbering.find_all(&base.keys, &taken.rows, &mut taken.subjects);
+            *unknown == Unknown::Numbered && taken.subjects.contains(&UNKNOWN)
+        };
+        if some_unknown {
             let mut numbering = numbering.write().unwrap_or_else(PoisonError::into_inner);
-            for position in new {
-                if let (Some(row), Some(subject)) = (taken.rows.get(position), taken.subjects.get_mut(position)) {
-                    *subject = numbering.number(&base.keys, *row as usize)?;
-                }
+            for (row, subject) in taken.rows.iter().zip(&mut taken.subjects).filter(|(_, subject)| **subject == UNKNOWN) {
+                *subject = numbering.number(&base.keys, *row as usize)?;
             }
             shards.grow(numbering.len(), machine)?;
         }
+        taken.retain(|subject| subjects.contains(&subject));
         taken.shards = shards.count();
         shards.buckets(taken.shards, &mut taken.buckets, &taken.subjects);
         Ok(taken)
