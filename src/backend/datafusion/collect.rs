@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 
 use super::assembly::{Assembled, IN_UNIVERSE, Observed, SUBJECT};
 use super::function::text_argument;
-use super::measure::SubjectsExec;
+use super::measure::{Seen, SubjectsExec};
 use super::outputs::{Found, Outputs};
 use super::tables::Tables;
 use crate::backend::{Effort, Evaluation, LocalMembers, Observation, ObservationKind, Scan, SortedIds, Stage, TableRole};
@@ -100,7 +100,7 @@ fn observations(observed: &Observed, plan: &Arc<dyn ExecutionPlan>) -> Vec<Obser
             observed.subjects.iter().zip(subjects.observed()).for_each(|(kind, count)| observe(role, kind, count));
         }
         if let Some(kinds) = &observed.events {
-            let (keyless, timeless, counts) = subjects.observed_of(0);
+            let Seen { keyless, timeless, counts } = subjects.observed_of(0);
             observe(TableRole::Events, &ObservationKind::MissingKey, keyless);
             observe(TableRole::Events, &ObservationKind::MissingTime, timeless);
             kinds.iter().zip(counts).for_each(|(kind, count)| observe(TableRole::Events, kind, count));

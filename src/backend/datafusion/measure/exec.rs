@@ -27,15 +27,16 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 
 use super::compile::compile;
 use super::machine::Machine;
 use super::node::{OutputColumn, Side, Spec};
 use super::numbering::Numbering;
 use super::program::Existence;
-use super::shards::{Shard, Shards};
+use super::shards::{Beyond, Shard, Shards};
 use super::universe::{Ordered, SubjectRows, extended, ids_from, order};
-use super::worker::{Counted, Pass, Times, Unknown, Worker};
+use super::worker::{Counted, Look, Pass, Seen, Times, Unknown, Worker};
 use crate::backend::Stage;
 use crate::backend::datafusion::failure::internal;
 use crate::backend::datafusion::function::{holds, text_argument};
@@ -138,11 +139,9 @@ impl SubjectsExec {
         stages.map(|(name, nanos)| Stage { name, time: Duration::from_nanos(nanos as u64) }).to_vec()
     }
 
-    /// What was counted of the events of a program: rows without a subject, rows without a time, and each of its observations.
-    pub(in crate::backend::datafusion) fn observed_of(&self, program: usize) -> (u64, u64, Vec<u64>) {
-        let Some(counted) = self.job.counted.get(program) else { return (0, 0, Vec::new()) };
-        let observed = counted.observed.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        (counted.keyless.load(Ordering::Relaxed), counted.timeless.load(Ordering::Relaxed), observed)
+    /// What was seen of the events of a program.
+    pub(in crate::backend::datafusion) fn observed_of(&self, program: usize) -> Seen {
+        self.job.counted.get(program).map(|counted| counted.observed()).unwrap_or_default()
     }
 }
 
@@ -197,24 +196,28 @@ impl Job {
         output: Sender<Result<RecordBatch>>,
     ) -> Result<()> {
         let mut inputs = inputs.into_iter();
+        let of_subjects = self.key.as_ref().and_then(|_| inputs.next());
+        let sides: Vec<_> = inputs.collect();
+        // Events are read ahead while nobody knows the subjects.
+        let ahead = match sides.first() {
+            Some(_) => Some(Reading::start(&self, &sides, 0, Round::First, &context)?),
+            None => None,
+        };
         let reading = self.subjects_time.timer();
-        let subjects = match self.key.as_ref().and_then(|_| inputs.next()) {
+        let subjects = match of_subjects {
             Some(input) => self.subjects(&input, &context).await?,
             None => SubjectRows::default().ordered(&[])?,
         };
-        let sides: Vec<_> = inputs.collect();
         let pool = context.memory_pool();
         let held = MemoryConsumer::new("ids of subjects").register(pool);
         let whole = Whole { job: Arc::clone(&self), subjects: Arc::new(subjects), context: Arc::clone(&context), sides, output };
-        if self.machines.is_empty() {
-            return whole.rows_alone().await;
-        }
+        let Some(ahead) = ahead else { return whole.rows_alone().await };
         let numbering = Numbering::of(&whole.subjects.ids)?;
         held.try_resize(whole.subjects.size() + numbering.size())?;
         drop(reading);
         match self.machines.iter().all(|machine| machine.existence == Existence::Ignored) {
-            true => whole.of_table(numbering).await,
-            false => whole.of_events(numbering).await,
+            true => whole.of_table(numbering, ahead).await,
+            false => whole.of_events(numbering, ahead).await,
         }
     }
 
@@ -307,6 +310,84 @@ enum Round {
     Later,
 }
 
+/// The events of a program, which are being read. Until the pass is there that they are read for, each thread puts by a few of those
+/// that some measure takes.
+struct Reading {
+    tasks: Vec<SpawnedTask<Result<Worker>>>,
+    pass: watch::Sender<Option<Arc<Pass>>>,
+}
+
+/// Bytes of events that a thread puts by.
+const AHEAD: usize = 32 * 1024 * 1024;
+
+impl Reading {
+    fn start(
+        job: &Arc<Job>,
+        sides: &[Arc<dyn ExecutionPlan>],
+        program: usize,
+        round: Round,
+        context: &Arc<TaskContext>,
+    ) -> Result<Self> {
+        let input = sides.get(program).ok_or_else(|| internal("events that are not there"))?;
+        let (machine, counted) = job.machines.get(program).zip(job.counted.get(program)).ok_or_else(|| internal("no program"))?;
+        let input = match round {
+            Round::First => Arc::clone(input),
+            Round::Later => reset_plan_states(Arc::clone(input))?,
+        };
+        if program == 0 {
+            job.passes.fetch_add(1, Ordering::Relaxed);
+        }
+        let (pass, ready) = watch::channel(None);
+        let tasks = (0..input.output_partitioning().partition_count()).map(|partition| {
+            let events = input.execute(partition, Arc::clone(context))?;
+            let worker = Worker::new(Arc::clone(machine), Arc::clone(counted));
+            Ok(SpawnedTask::spawn(Self::read(events, worker, Arc::clone(counted), ready.clone())))
+        });
+        Ok(Self { tasks: tasks.collect::<Result<_>>()?, pass })
+    }
+
+    /// What one thread does.
+    async fn read(
+        mut events: SendableRecordBatchStream,
+        mut worker: Worker,
+        counted: Arc<Counted>,
+        mut ready: watch::Receiver<Option<Arc<Pass>>>,
+    ) -> Result<Worker> {
+        let mut next = async || {
+            let _scanning = counted.times.scan.timer();
+            events.try_next().await
+        };
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
+        while bytes < AHEAD && ready.borrow().is_none() {
+            let Some(batch) = next().await? else { break };
+            let sifted = worker.sift(batch)?.compact()?;
+            bytes += sifted.batch.get_array_memory_size();
+            waiting.push(sifted);
+        }
+        let pass = ready.wait_for(Option::is_some).await.map_err(|_| internal("a pass that was called off"))?.clone();
+        let pass = pass.ok_or_else(|| internal("a pass that is not there"))?;
+        for sifted in waiting {
+            worker.meet(&pass, sifted)?;
+        }
+        while let Some(batch) = next().await? {
+            let sifted = worker.sift(batch)?;
+            worker.meet(&pass, sifted)?;
+        }
+        Ok(worker)
+    }
+
+    /// Lets the events meet the tallies of a pass, all of them.
+    async fn finish(self, pass: &Arc<Pass>, look: Look) -> Result<()> {
+        self.pass.send_replace(Some(Arc::clone(pass)));
+        let mut workers = Vec::new();
+        for task in self.tasks {
+            workers.push(task.join().await.map_err(ended)??);
+        }
+        workers.into_iter().for_each(|worker| worker.end(look));
+        Ok(())
+    }
+}
+
 impl Whole {
     async fn send(&self, batch: RecordBatch) -> Result<Sent> {
         Ok(if self.output.send(Ok(batch)).await.is_ok() { Sent::Taken } else { Sent::Refused })
@@ -332,40 +413,61 @@ impl Whole {
         self.job.assemble(Arc::new(ids), Arc::new(in_universe), columns, measures)
     }
 
-    /// The subjects are those of the table. When memory does not suffice for all of them at once, they are computed run by run.
-    async fn of_table(&self, numbering: Numbering) -> Result<()> {
+    /// The subjects are those of the table. Those for whom memory does not suffice are left for a further pass.
+    async fn of_table(&self, numbering: Numbering, ahead: Reading) -> Result<()> {
         let numbering = Arc::new(RwLock::new(numbering));
         let subjects = self.subjects.ids.len();
         let shards = (self.threads() * SHARDS_OF_THREAD).max(LEAST_SHARDS);
         let bits = (subjects / shards).next_power_of_two().ilog2().max(LEAST_BITS);
-        let all = 0..subjects.div_ceil(1 << bits);
-        let mut waiting = Vec::from([all]);
-        let mut round = Round::First;
-        while let Some(shards) = waiting.pop() {
-            match self.run_of_table(&numbering, shards.clone(), bits, round).await {
-                Ok(Sent::Taken) => {}
-                Ok(Sent::Refused) => return Ok(()),
-                Err(error) if is_exhausted(&error) && shards.len() > 1 => {
-                    let middle = shards.start + shards.len() / 2;
-                    waiting.extend([middle..shards.end, shards.start..middle]);
-                }
+        let all = subjects.div_ceil(1 << bits);
+        let (mut done, mut most) = (0, all);
+        let mut ahead = Some(ahead);
+        loop {
+            let run = done..all.min(done + most);
+            match self.run_of_table(&numbering, run.clone(), bits, ahead.take()).await {
+                Ok((Sent::Taken, end)) => done = end,
+                Ok((Sent::Refused, _)) => return Ok(()),
+                // What is kept of the events of one program leaves no memory for those of the next.
+                Err(error) if is_exhausted(&error) && run.len() > 1 => most = run.len() / 2,
                 Err(error) => return Err(error),
             }
-            round = Round::Later;
+            if done >= all {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    /// The subjects of some shards, in one pass over the events of each side.
-    async fn run_of_table(&self, numbering: &Arc<RwLock<Numbering>>, run: Range<usize>, bits: u32, round: Round) -> Result<Sent> {
+    /// The subjects of some shards, in one pass over the events of each side; returns up to which shard there was memory for them.
+    async fn run_of_table(
+        &self,
+        numbering: &Arc<RwLock<Numbering>>,
+        run: Range<usize>,
+        bits: u32,
+        mut ahead: Option<Reading>,
+    ) -> Result<(Sent, usize)> {
         let subjects = self.subjects.ids.len();
-        let (start, end) = (run.start << bits, subjects.min(run.end << bits));
+        let start = run.start << bits;
+        // The first run sees the events of everybody, so that what is seen is counted once.
+        let (look, seen_end) = if start == 0 { (Look::First, subjects) } else { (Look::Again, subjects.min(run.end << bits)) };
+        let round = if ahead.is_some() { Round::First } else { Round::Later };
         let mut passes = Vec::new();
-        for (program, machine) in self.job.machines.iter().enumerate() {
-            let range = number(start)..number(end);
-            passes.push(self.pass(program, machine, numbering, Unknown::LeftOut, range, bits)?);
+        for program in 0..self.job.machines.len() {
+            let looked_at = number(start)..number(seen_end);
+            let pass = self.pass(program, numbering, Unknown::LeftOut, looked_at, (bits, Beyond::GivesUp))?;
+            pass.shards.grow(subjects.min(run.end << bits), &pass.machine)?;
+            let reading = match ahead.take() {
+                Some(reading) => reading,
+                None => self.reading(program, round)?,
+            };
+            if look == Look::First {
+                self.job.counted.get(program).iter().for_each(|counted| counted.forget());
+            }
+            reading.finish(&pass, look).await?;
+            passes.push(pass);
         }
-        self.read_all(&passes, round).await?;
+        let end = passes.iter().map(|pass| pass.shards.count()).min().unwrap_or(0);
+        let run = run.start..run.start + end;
+        let end = subjects.min(run.end << bits);
         let shards: Vec<Vec<_>> = passes.iter().map(|pass| pass.shards.all()).collect();
         let rows = |shard: usize| start + (shard << bits)..end.min(start + ((shard + 1) << bits));
         let finished = futures::stream::iter(0..run.len()).map(|shard| {
@@ -380,23 +482,29 @@ impl Whole {
             let (measures, _) = measures.map_err(ended)??;
             let batch = self.table_rows(rows(shard), &measures)?;
             if self.send(batch).await? == Sent::Refused {
-                return Ok(Sent::Refused);
+                return Ok((Sent::Refused, run.end));
             }
             shard += 1;
         }
-        Ok(Sent::Taken)
+        Ok((Sent::Taken, run.end))
     }
 
     /// Subjects come from the events, beside those of the table when there is one.
-    async fn of_events(&self, numbering: Numbering) -> Result<()> {
+    async fn of_events(&self, numbering: Numbering, ahead: Reading) -> Result<()> {
         let known = numbering.len();
         let numbering = Arc::new(RwLock::new(numbering));
         let mut passes = Vec::new();
-        for (program, machine) in self.job.machines.iter().enumerate() {
+        let mut ahead = Some(ahead);
+        for program in 0..self.job.machines.len() {
             // Subjects come from the first, and the others are read when all are known.
             let unknown = if program == 0 { Unknown::Numbered } else { Unknown::LeftOut };
-            let pass = self.pass(program, machine, &numbering, unknown, 0..u32::MAX, GROWING_BITS)?;
-            self.read_all(std::slice::from_ref(&pass), Round::First).await?;
+            let pass = self.pass(program, &numbering, unknown, 0..u32::MAX, (GROWING_BITS, Beyond::Fails))?;
+            pass.shards.grow(numbering.read().unwrap_or_else(PoisonError::into_inner).len(), &pass.machine)?;
+            let reading = match ahead.take() {
+                Some(reading) => reading,
+                None => self.reading(program, Round::First)?,
+            };
+            reading.finish(&pass, Look::First).await?;
             passes.push(pass);
         }
         self.in_order(&passes, known).await
@@ -452,63 +560,24 @@ impl Whole {
     fn pass(
         &self,
         program: usize,
-        machine: &Arc<Machine>,
         numbering: &Arc<RwLock<Numbering>>,
         unknown: Unknown,
         subjects: Range<u32>,
-        bits: u32,
+        (bits, beyond): (u32, Beyond),
     ) -> Result<Arc<Pass>> {
+        let machine = self.job.machines.get(program).ok_or_else(|| internal("a pass of no program"))?;
         let reserved: MemoryReservation = MemoryConsumer::new("measures of subjects").register(self.context.memory_pool());
-        let shards = Shards::new(subjects.start, bits, reserved);
-        let end = match unknown {
-            Unknown::LeftOut if subjects.end < u32::MAX => subjects.end as usize,
-            Unknown::LeftOut | Unknown::Numbered => numbering.read().unwrap_or_else(PoisonError::into_inner).len(),
-        };
-        shards.grow(end, machine)?;
-        let counted = self.job.counted.get(program).ok_or_else(|| internal("events that nothing is counted of"))?;
         Ok(Arc::new(Pass {
             machine: Arc::clone(machine),
             numbering: Arc::clone(numbering),
             unknown,
+            shards: Shards::new(subjects.start, bits, beyond, reserved),
             subjects,
-            shards,
-            counted: Arc::clone(counted),
         }))
     }
 
-    /// Reads the events of each pass.
-    async fn read_all(&self, passes: &[Arc<Pass>], round: Round) -> Result<()> {
-        for pass in passes {
-            let side = self.job.machines.iter().position(|machine| Arc::ptr_eq(machine, &pass.machine));
-            let input = side.and_then(|side| self.sides.get(side)).ok_or_else(|| internal("events that are not there"))?;
-            if side == Some(0) {
-                self.job.passes.fetch_add(1, Ordering::Relaxed);
-            }
-            let input = match round {
-                Round::First => Arc::clone(input),
-                Round::Later => reset_plan_states(Arc::clone(input))?,
-            };
-            let tasks: Vec<_> = (0..input.output_partitioning().partition_count())
-                .map(|partition| {
-                    let mut events = input.execute(partition, Arc::clone(&self.context))?;
-                    let pass = Arc::clone(pass);
-                    Ok(SpawnedTask::spawn(async move {
-                        let mut worker = Worker::new(&pass);
-                        loop {
-                            let scanning = pass.counted.times.scan.timer();
-                            let Some(batch) = events.try_next().await? else { break };
-                            drop(scanning);
-                            worker.meet(&batch)?;
-                        }
-                        Ok::<(), DataFusionError>(())
-                    }))
-                })
-                .collect::<Result<_>>()?;
-            for task in tasks {
-                task.join().await.map_err(ended)??;
-            }
-        }
-        Ok(())
+    fn reading(&self, program: usize, round: Round) -> Result<Reading> {
+        Reading::start(&self.job, &self.sides, program, round, &self.context)
     }
 
     fn threads(&self) -> usize {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! batch of events -> who, when, which type -> by route and shard -> values, filters -> tallies of each shard -> columns of subjects
-//!                     base, numbering          router, shards        machine            tally, bands
+//!                     sieve, numbering         router, shards        machine            tally, bands
 //! ```
 //!
 //! - A *measure* is a set of event types, a filter and an aggregate with all of its windows: windows are runs of bands of time, and an
@@ -12,7 +12,7 @@
 //! - Subjects are numbered in the order of their ids, so that the join with the subjects table, and the order of the result, cost
 //!   nothing more.
 //! - A *shard* is a run of subjects with tallies of its own. Threads meet in shards, and when memory does not suffice for all of them,
-//!   they are computed run by run, each in a pass of its own.
+//!   the last ones are given up, and computed in a further pass.
 
 mod bands;
 mod compile;
@@ -23,6 +23,7 @@ mod numbering;
 mod program;
 mod router;
 mod shards;
+mod sieve;
 mod tally;
 mod universe;
 mod worker;
@@ -32,3 +33,4 @@ pub(super) use node::{OutputColumn, Side, Spec, SubjectsNode, SubjectsPlanner};
 pub(super) use numbering::{Numbering, UNKNOWN};
 pub(super) use program::{Existence, MeasureColumns, Met, Places, PlannedMeasure, Program, Route, Routes};
 pub(super) use tally::{End, Kind, Pattern};
+pub(super) use worker::Seen;

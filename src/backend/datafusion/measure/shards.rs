@@ -1,6 +1,6 @@
 //! Subjects in shards, each with its own tallies, so that threads seldom wait for each other and memory is touched in one place.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 
 use datafusion::arrow::array::BooleanBufferBuilder;
@@ -22,13 +22,24 @@ pub(super) struct Shards {
     /// Subjects of a shard, as a power of two.
     bits: u32,
     shards: RwLock<Vec<Arc<Mutex<Shard>>>>,
+    beyond: Beyond,
     memory: Memory,
+}
+
+/// What happens when memory does not suffice for all shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beyond {
+    /// That is an error.
+    Fails,
+    /// The last shards are given up, as long as one is left; their subjects need another pass.
+    GivesUp,
 }
 
 /// What the tallies take, and what of it is reserved.
 #[derive(Debug)]
 struct Memory {
-    taken: AtomicUsize,
+    /// May be below zero for a moment, when what one thread frees another has not added yet.
+    taken: AtomicI64,
     /// What all tallies share.
     shared: AtomicUsize,
     reserved: Mutex<MemoryReservation>,
@@ -44,6 +55,7 @@ pub(super) struct Shard {
     /// Who has an event, where that counts.
     exists: Option<BooleanBufferBuilder>,
     size: usize,
+    is_given_up: bool,
 }
 
 impl Shard {
@@ -54,7 +66,7 @@ impl Shard {
             exists
         });
         let tallies = machine.measures.iter().map(|measure| measure.tally(subjects)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { first, tallies, exists, size: 0 })
+        Ok(Self { first, tallies, exists, size: 0, is_given_up: false })
     }
 
     /// Notes that these subjects have events.
@@ -81,27 +93,69 @@ impl Shard {
 
 impl Shards {
     /// Shards of so many subjects each, a power of two, from a first one on.
-    pub(super) fn new(first: u32, bits: u32, reserved: MemoryReservation) -> Self {
-        let memory = Memory { taken: AtomicUsize::new(0), shared: AtomicUsize::new(0), reserved: Mutex::new(reserved) };
-        Self { first, bits, shards: RwLock::new(Vec::new()), memory }
+    pub(super) fn new(first: u32, bits: u32, beyond: Beyond, reserved: MemoryReservation) -> Self {
+        let memory = Memory { taken: AtomicI64::new(0), shared: AtomicUsize::new(0), reserved: Mutex::new(reserved) };
+        Self { first, bits, shards: RwLock::new(Vec::new()), beyond, memory }
     }
 
-    /// Makes room for subjects below a number.
+    /// Makes room for subjects below a number, or for as many of them as there is memory for.
     pub(super) fn grow(&self, end: usize, machine: &Machine) -> Result<()> {
         let wanted = end.saturating_sub(self.first as usize).div_ceil(1 << self.bits);
-        if self.count() >= wanted {
-            return Ok(());
-        }
-        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        while shards.len() < wanted {
+        while self.count() < wanted {
+            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+            if shards.len() >= wanted {
+                break;
+            }
             // INVARIANT: numbers of subjects fit in 32 bits.
             let first = u32::try_from(self.first as usize + (shards.len() << self.bits)).unwrap_or(u32::MAX);
             let mut shard = Shard::new(first, 1 << self.bits, machine)?;
             let (before, after) = shard.measure();
-            self.memory.change(before, after)?;
             shards.push(Arc::new(Mutex::new(shard)));
+            let count = shards.len();
+            drop(shards);
+            self.account(before, after)?;
+            if self.count() < count {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// How many places for shards there are among the subjects that are looked at.
+    pub(super) fn slots(&self, subjects: &std::ops::Range<u32>) -> usize {
+        match subjects.end {
+            u32::MAX => self.count(),
+            end => (end.saturating_sub(self.first) as usize).div_ceil(1 << self.bits),
+        }
+    }
+
+    /// Notes what a shard takes now, and gives up shards when that is too much.
+    fn account(&self, before: usize, after: usize) -> Result<()> {
+        let mut changed = self.memory.change(before, after);
+        while let Err(error) = changed {
+            changed = match self.give_up() {
+                Some(freed) => self.memory.change(freed, 0),
+                None => return Err(error),
+            };
+        }
+        Ok(())
+    }
+
+    /// Gives up the last shard, and says what it took. Whoever calls holds no shard.
+    fn give_up(&self) -> Option<usize> {
+        let last = {
+            let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+            if self.beyond == Beyond::Fails || shards.len() < 2 {
+                return None;
+            }
+            shards.pop()?
+        };
+        // Another thread may have it in hand still.
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_given_up = true;
+        last.tallies = Vec::new();
+        last.exists = None;
+        Some(std::mem::take(&mut last.size))
     }
 
     /// How many.
@@ -137,10 +191,13 @@ impl Shards {
                     Ok(locked) => locked,
                 };
                 let mut shard = locked;
+                if shard.is_given_up {
+                    continue;
+                }
                 visit(index, &mut shard)?;
                 let (before, after) = shard.measure();
                 drop(shard);
-                self.memory.change(before, after)?;
+                self.account(before, after)?;
             }
             waiting = busy;
         }
@@ -150,7 +207,7 @@ impl Shards {
     /// Notes how much all tallies share.
     pub(super) fn share(&self, bytes: usize) -> Result<()> {
         let before = self.memory.shared.swap(bytes, Ordering::Relaxed);
-        self.memory.change(before, bytes)
+        self.account(before, bytes)
     }
 
     /// The shards, in the order of their subjects.
@@ -161,11 +218,9 @@ impl Shards {
 
 impl Memory {
     fn change(&self, before: usize, after: usize) -> Result<()> {
-        let taken = if after >= before {
-            self.taken.fetch_add(after - before, Ordering::Relaxed) + (after - before)
-        } else {
-            self.taken.fetch_sub(before - after, Ordering::Relaxed) - (before - after)
-        };
+        let bytes = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        let change = bytes(after) - bytes(before);
+        let taken = usize::try_from(self.taken.fetch_add(change, Ordering::Relaxed) + change).unwrap_or(0);
         let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         if taken > reserved.size() {
             reserved.try_resize(taken + STEP.min(taken))?;

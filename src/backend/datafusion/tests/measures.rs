@@ -296,7 +296,8 @@ async fn what_does_not_fit_in_memory_takes_more_passes() {
     const USERS: usize = 30_000;
     let ids: Vec<String> = (0..USERS).map(|user| format!("u{user:05}")).collect();
     let events = 0..USERS * 3;
-    let user: Vec<_> = events.clone().map(|event| Some(ids[(event * 7_919 + event * event / 977) % USERS].as_str())).collect();
+    let user = |event: usize| (event % 1_000 != 7).then(|| ids[(event * 7_919 + event * event / 977) % USERS].as_str());
+    let user: Vec<_> = events.clone().map(user).collect();
     let minutes: Vec<_> = events.clone().map(|event| Some((event * 104_729 % 500_000) as i64)).collect();
     let at = TimestampMicrosecondArray::from_iter(
         minutes.iter().map(|minutes| minutes.map(|minutes| instant(AS_OF).as_microsecond() - minutes * 60_000_000)),
@@ -334,6 +335,7 @@ async fn what_does_not_fit_in_memory_takes_more_passes() {
     };
     let whole = evaluated(None).await.unwrap();
     assert_eq!(whole.effort.passes, 1);
+    assert_eq!(whole.observations.iter().map(|observation| observation.count).collect::<Vec<_>>(), [USERS as u64 * 3 / 1_000]);
     let counts: Vec<u64> = whole.outputs.iter().map(MemberSet::count).collect();
     assert!(counts.iter().filter(|count| (1..USERS as u64).contains(count)).count() >= 14, "{counts:?}");
     let mut passes = Vec::new();
@@ -341,6 +343,7 @@ async fn what_does_not_fit_in_memory_takes_more_passes() {
         match evaluated(Some(megabytes << 20)).await {
             Ok(part) => {
                 assert_eq!(shown(&part), shown(&whole), "{megabytes} MB");
+                assert_eq!(part.observations, whole.observations, "{megabytes} MB");
                 passes.push(part.effort.passes);
             }
             Err(error) => assert!(matches!(error, BackendError::Memory { .. }), "{error:?}"),
