@@ -6,20 +6,19 @@
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
-use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder};
 
 use super::compare::compare;
 use super::events::EventSide;
 use super::form::{Form, Typed};
 use super::function::call;
 use super::hash::SaltedHash;
-use super::measure::{OutputColumn, Side, Spec, SubjectsNode};
+use super::measure::{OutputColumn, Side, Spec, SubjectReads, SubjectsNode};
 use super::predicate::test;
 use super::ranking::{key, key_column, ranking_column, rankings};
 use super::reads::{named, with_columns};
 use super::score::{degree, degree_column, graded_tests};
-use super::subjects::{self, SubjectSide};
+use super::subjects::SubjectSide;
 use crate::backend::{ObservationKind, TableRole};
 use crate::model::catalog::Universe;
 use crate::plan::{Batch, BatchComparison, BatchFeature, BatchTest};
@@ -46,7 +45,7 @@ pub(super) struct Assembled {
 pub(super) struct Observed {
     /// The subjects table.
     pub(super) role: Option<TableRole>,
-    /// Of its rows.
+    /// Of its rows, besides rows without a key.
     pub(super) subjects: Vec<ObservationKind>,
     /// Of the events, besides rows without a key and rows without a time; `None` without events.
     pub(super) events: Option<Vec<ObservationKind>>,
@@ -104,7 +103,6 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, detail: Detail) -> Result<As
         subjects: None,
         programs: Vec::new(),
         universe: sides.universe,
-        observations: Vec::new(),
         names: [SUBJECT.to_owned(), IN_UNIVERSE.to_owned()],
         columns: Vec::new(),
     };
@@ -113,13 +111,10 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, detail: Detail) -> Result<As
             features[index] = Some(Feature { value, place: Place::Side(Side::Subjects) });
         }
         observed.role = Some(role);
-        for (kind, occurs) in side.observations {
-            observed.subjects.push(kind);
-            spec.observations.push(coalesce(vec![occurs, lit(false)]));
-        }
+        observed.subjects = side.observations;
         let plan = side.plan.build()?;
-        schemas.subjects = Some(Arc::clone(plan.schema()));
-        spec.subjects = Some(subjects::KEY.to_owned());
+        schemas.subjects = Some(side.reads.schema(plan.schema())?);
+        spec.subjects = Some(SubjectReads { reads: side.reads, key: side.key });
         inputs.push(plan);
     }
     if let Some(events) = &sides.events {
@@ -130,7 +125,7 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, detail: Detail) -> Result<As
         for (index, value) in side.measures {
             features[index] = Some(Feature { value, place: Place::Side(place) });
         }
-        schemas.events.push(Arc::new(DFSchema::try_from(side.program.schema())?));
+        schemas.events.push(DFSchema::try_from(side.program.schema())?);
         spec.programs.push(side.program);
         inputs.push(side.plan.build()?);
     }
@@ -176,8 +171,8 @@ enum Place {
 
 /// The columns that values are computed of.
 struct Schemas {
-    subjects: Option<Arc<DFSchema>>,
-    events: Vec<Arc<DFSchema>>,
+    subjects: Option<DFSchema>,
+    events: Vec<DFSchema>,
 }
 
 impl Schemas {
@@ -186,7 +181,7 @@ impl Schemas {
             Side::Subjects => self.subjects.as_ref(),
             Side::Events(program) => self.events.get(program),
         };
-        schema.map_or_else(|| plan_err!("a column of no table"), |schema| Ok(schema.as_ref()))
+        schema.map_or_else(|| plan_err!("a column of no table"), Ok)
     }
 }
 

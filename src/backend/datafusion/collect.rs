@@ -97,7 +97,9 @@ fn observations(observed: &Observed, plan: &Arc<dyn ExecutionPlan>) -> Vec<Obser
     let visited = plan.apply(|node| {
         let Some(subjects) = node.downcast_ref::<SubjectsExec>() else { return Ok(TreeNodeRecursion::Continue) };
         if let Some(role) = observed.role {
-            observed.subjects.iter().zip(subjects.observed()).for_each(|(kind, count)| observe(role, kind, count));
+            let Seen { keyless, counts, .. } = subjects.observed();
+            observe(role, &ObservationKind::MissingKey, keyless);
+            observed.subjects.iter().zip(counts).for_each(|(kind, count)| observe(role, kind, count));
         }
         if let Some(kinds) = &observed.events {
             let Seen { keyless, timeless, counts } = subjects.observed_of(0);

@@ -1,15 +1,15 @@
 //! [`Reads`]: the values that a batch reads from the rows of one table, each once, whoever asks for it.
 //!
-//! They become two projections over the scan: one that reads each JSON text, and one with a column per value, named for what it is.
-//! Values that do not fit are counted from columns of the same plan. A function with a counter inside would be cheaper, but the
-//! optimiser may run a function twice, or not for rows that a filter drops first, and such counts would not be exact.
+//! They become [`Steps`], which the operator that computes subjects takes: one that reads each JSON text, and one with a column per value,
+//! named for what it is. As projections of a plan they are only where a row has to be looked at before it gets there: the optimiser puts
+//! projections together, and reads a JSON text once for each value in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Column, Result, ScalarValue};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, and, cast, lit, or, when};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlanBuilder, and, cast, lit, or, when};
 use indexmap::{IndexMap, IndexSet};
 
 use super::date::{DaysToAnniversary, InstantInText, InstantOfMillis, Local, LocalPart, StartOfDay};
@@ -60,11 +60,22 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// The names of the columns of the scan that are read, among others.
+    /// The columns of the scan that are read.
     pub(super) fn columns_read(&self) -> BTreeSet<String> {
         let exprs = self.json.iter().chain(&self.columns).map(|(_, expr)| expr);
         let exprs = exprs.chain(self.observations.iter().map(|(_, expr)| expr));
-        exprs.flat_map(|expr| expr.column_refs().into_iter().map(|column| column.name.clone()).collect::<Vec<_>>()).collect()
+        let names = exprs.flat_map(|expr| expr.column_refs().into_iter().map(|column| column.name.clone()).collect::<Vec<_>>());
+        // What is read of JSON is read of other columns.
+        names.filter(|name| !self.json.iter().any(|(made, _)| made == name)).collect()
+    }
+
+    /// The values as columns, over a scan with this schema.
+    pub(super) fn schema(&self, scan: &DFSchema) -> Result<DFSchema> {
+        let typed = |columns: &[(String, Expr)], over: &DFSchema| {
+            let field = |(name, expr): &(String, Expr)| Ok(Field::new(name, expr.get_type(over)?, true));
+            DFSchema::try_from(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>>>()?))
+        };
+        typed(&self.columns, &scan.join(&typed(&self.json, scan)?)?)
     }
 }
 
@@ -218,27 +229,6 @@ impl Reads {
         let Steps { json, columns, .. } = self.steps(&mut IndexSet::new());
         let aliased = |columns: Vec<(String, Expr)>| columns.into_iter().map(|(name, expr)| expr.alias(name)).collect();
         with_columns(with_columns(scan, aliased(json))?, aliased(columns))
-    }
-
-    /// Projects the values over the scan. Returns, with the plan, what is counted and the boolean column that is true where it occurs.
-    pub(super) fn project(self, scan: LogicalPlanBuilder) -> Result<(LogicalPlanBuilder, Vec<(ObservationKind, Expr)>)> {
-        let mut observations = Vec::new();
-        let mut columns: Vec<Expr> = self.columns.into_iter().map(|(name, expr)| expr.alias(name)).collect();
-        let invalid = self.json.keys().map(|source| {
-            let kind = ObservationKind::InvalidJson { column: source.clone() };
-            (kind, get_field(named(json_column(source)), INVALID))
-        });
-        for (index, (kind, occurs)) in invalid.chain(self.misfits).enumerate() {
-            let name = format!("observation {index}");
-            columns.push(occurs.alias(&name));
-            observations.push((kind, named(name)));
-        }
-        let mut json: Vec<Expr> = scan.schema().columns().into_iter().map(Expr::Column).collect();
-        for (source, JsonText { text, reads }) in self.json {
-            let read = call(ReadJson { reads, local: self.local.clone() }, vec![text]);
-            json.push(read.alias(json_column(&source)));
-        }
-        Ok((scan.project(json)?.project(columns)?, observations))
     }
 
     fn column(&mut self, name: String, expr: Expr, form: Form) -> Typed {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use datafusion::common::Result;
 use datafusion::functions_window::expr_fn::rank;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, lit, or};
+use indexmap::IndexSet;
 
 use super::date::Local;
 use super::form::Typed;
 use super::json::Wanted;
-use super::reads::{Reads, named, plain_column};
+use super::reads::{Reads, Steps, named, plain_column};
 use super::tables::CountedScan;
 use super::text::text_literal;
 use crate::backend::ObservationKind;
@@ -17,18 +18,19 @@ use crate::check::Reading;
 use crate::model::catalog::{ColumnType, SubjectTable};
 use crate::plan::{Batch, BatchFeature};
 
-/// The subject of a row.
-pub(super) const KEY: &str = "subject of table";
-
-/// One row per row of the subjects table.
+/// The rows of the subjects table, and what is read of them.
 #[derive(Debug)]
 pub(super) struct SubjectSide {
-    /// With the column [`KEY`], those of `attributes` and of `observations`.
+    /// The columns of the table that are read.
     pub(super) plan: LogicalPlanBuilder,
+    /// The values, over those.
+    pub(super) reads: Steps,
+    /// The value that is the key.
+    pub(super) key: Expr,
     /// The value of each attribute, by its index among the features of the batch.
     pub(super) attributes: BTreeMap<usize, Typed>,
-    /// What is counted, and the boolean column that is true where it occurs.
-    pub(super) observations: Vec<(ObservationKind, Expr)>,
+    /// What is counted, besides rows without a key.
+    pub(super) observations: Vec<ObservationKind>,
 }
 
 /// Plans the subjects of a batch over a scan of their table; of one of them, or of all.
@@ -40,12 +42,14 @@ pub(super) fn subjects(
     subject_id: Option<&str>,
 ) -> Result<SubjectSide> {
     let CountedScan { rows, presences } = scan;
-    let scan = match (subject_id, plain_column(&table.key)) {
-        (Some(subject_id), Some(column)) if table.key.stored == ColumnType::Text => {
-            rows.filter(column.eq(text_literal(subject_id)))?
-        }
-        _ => rows,
-    };
+    let mut plan = rows;
+    let is_plain = table.key.stored == ColumnType::Text && plain_column(&table.key).is_some();
+    if let (Some(subject_id), Some(column), true) = (subject_id, plain_column(&table.key), is_plain) {
+        plan = plan.filter(column.eq(text_literal(subject_id)))?;
+    }
+    if table.version.is_some() || subject_id.is_some_and(|_| !is_plain) {
+        plan = of_rows(plan, table, Reads::new(local.clone(), presences.clone()), subject_id)?;
+    }
     let mut reads = Reads::new(local.clone(), presences);
     let key = reads.key(&table.key)?;
     let mut attributes = BTreeMap::new();
@@ -54,30 +58,42 @@ pub(super) fn subjects(
             attributes.insert(index, reads.value(value)?);
         }
     }
-    let mut versions = Vec::new();
-    if let Some(version) = &table.version {
-        // Inside JSON a version may be a number or text; numbers are greater.
-        let wanted = if version.json.is_some() {
-            vec![Wanted::As(Reading::Number), Wanted::As(Reading::Text)]
-        } else {
-            vec![Wanted::As(Reading::Stored)]
-        };
-        for wanted in wanted {
-            versions.push(reads.stored(version, wanted)?.expr);
-        }
-    }
-    let (mut plan, observations) = reads.project(scan)?;
+    versions(table, &mut reads)?;
+    let mut kinds = IndexSet::new();
+    let reads = reads.steps(&mut kinds);
+    let read: Vec<Expr> = reads.columns_read().into_iter().map(named).collect();
+    Ok(SubjectSide { plan: plan.project(read)?, reads, key, attributes, observations: kinds.into_iter().collect() })
+}
+
+/// Keeps the rows of the subject, when one is asked for, and of several versions of one subject the greatest.
+fn of_rows(
+    plan: LogicalPlanBuilder,
+    table: &SubjectTable,
+    mut reads: Reads,
+    subject_id: Option<&str>,
+) -> Result<LogicalPlanBuilder> {
+    let key = reads.key(&table.key)?;
+    let versions = versions(table, &mut reads)?;
+    let mut plan = reads.beside(plan)?;
     if let Some(subject_id) = subject_id {
         plan = plan.filter(key.clone().eq(text_literal(subject_id)))?;
     }
-    if !versions.is_empty() {
-        // Rows of the same greatest version share the first rank: they stay, and show as duplicates.
-        let greatest = versions.into_iter().map(|version| version.sort(false, false)).collect();
-        let rank = rank().partition_by(vec![key.clone()]).order_by(greatest).build()?.alias("rank of version");
-        plan = plan.window(vec![rank])?.filter(or(named("rank of version").eq(lit(1u64)), key.clone().is_null()))?;
+    if versions.is_empty() {
+        return Ok(plan);
     }
-    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).filter(|column| *column != key).collect();
-    columns.push(key.alias(KEY));
-    let keyless = (ObservationKind::MissingKey, named(KEY).is_null());
-    Ok(SubjectSide { plan: plan.project(columns)?, attributes, observations: observations.into_iter().chain([keyless]).collect() })
+    // Rows of the same greatest version share the first rank: they stay, and show as duplicates.
+    let greatest = versions.into_iter().map(|version| version.sort(false, false)).collect();
+    let rank = rank().partition_by(vec![key.clone()]).order_by(greatest).build()?.alias("rank of version");
+    plan.window(vec![rank])?.filter(or(named("rank of version").eq(lit(1u64)), key.is_null()))
+}
+
+/// What versions of a subject compare by.
+fn versions(table: &SubjectTable, reads: &mut Reads) -> Result<Vec<Expr>> {
+    let Some(version) = &table.version else { return Ok(Vec::new()) };
+    // Inside JSON a version may be a number or text; numbers are greater.
+    let wanted = match &version.json {
+        Some(_) => [Wanted::As(Reading::Number), Wanted::As(Reading::Text)].as_slice(),
+        None => &[Wanted::As(Reading::Stored)],
+    };
+    wanted.iter().map(|wanted| Ok(reads.stored(version, *wanted)?.expr)).collect()
 }

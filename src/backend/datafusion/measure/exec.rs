@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::compile::compile;
-use super::machine::Machine;
-use super::node::{OutputColumn, Side, Spec};
+use super::machine::{Machine, Stage as ReadStage};
+use super::node::{OutputColumn, Side, Spec, SubjectReads};
 use super::numbering::Numbering;
 use super::program::Existence;
 use super::shards::{Beyond, Shard, Shards};
@@ -39,7 +39,7 @@ use super::universe::{Ordered, SubjectRows, extended, ids_from, order};
 use super::worker::{Counted, Look, Pass, Seen, Times, Unknown, Worker};
 use crate::backend::Stage;
 use crate::backend::datafusion::failure::internal;
-use crate::backend::datafusion::function::{holds, text_argument};
+use crate::backend::datafusion::function::text_argument;
 use crate::model::catalog::Universe;
 
 pub(in crate::backend::datafusion) use super::universe::Duplicates;
@@ -67,16 +67,12 @@ pub(in crate::backend::datafusion) struct SubjectsExec {
 /// What is compiled of a spec, and what an execution counts.
 #[derive(Debug)]
 struct Job {
-    /// The key of a row of the subjects table, when there is one.
-    key: Option<Arc<dyn PhysicalExpr>>,
+    /// What is read of the subjects table, when there is one.
+    subjects: Option<JobSubjects>,
     machines: Vec<Arc<Machine>>,
     columns: Vec<JobColumn>,
-    /// Conditions on rows of the subjects table that are counted.
-    observations: Vec<Arc<dyn PhysicalExpr>>,
     universe: Universe,
     schema: SchemaRef,
-    /// How often each of `observations` held.
-    observed: Vec<AtomicU64>,
     /// What was counted of the events of each program.
     counted: Vec<Arc<Counted>>,
     /// How long the subjects table took, and what tallies came to.
@@ -84,6 +80,13 @@ struct Job {
     finish_time: Time,
     /// How often the events of the first program were read.
     passes: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct JobSubjects {
+    reads: ReadStage,
+    key: Arc<dyn PhysicalExpr>,
+    counted: Counted,
 }
 
 #[derive(Debug)]
@@ -110,9 +113,9 @@ impl SubjectsExec {
         Ok(Self { spec, inputs, job, properties: Arc::new(properties) })
     }
 
-    /// How often each observation of the subjects table held.
-    pub(in crate::backend::datafusion) fn observed(&self) -> Vec<u64> {
-        self.job.observed.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    /// What was seen of the subjects table.
+    pub(in crate::backend::datafusion) fn observed(&self) -> Seen {
+        self.job.subjects.as_ref().map(|subjects| subjects.counted.observed()).unwrap_or_default()
     }
 
     /// How many measures are computed.
@@ -148,11 +151,17 @@ impl SubjectsExec {
 impl Job {
     fn new(spec: &Spec, inputs: &[Arc<dyn ExecutionPlan>], schema: SchemaRef, state: &dyn Session) -> Result<Self> {
         let mut inputs = inputs.iter();
-        let subjects =
-            spec.subjects.as_ref().and_then(|_| inputs.next()).map(|input| DFSchema::try_from(input.schema().as_ref().clone()));
-        let subjects = subjects.transpose()?.map(Arc::new);
+        let subjects = match (&spec.subjects, spec.subjects.as_ref().and_then(|_| inputs.next())) {
+            (Some(SubjectReads { reads, key }), Some(input)) => {
+                let observations = reads.observations.iter().map(|(kind, _)| kind + 1).max().unwrap_or(0);
+                let reads = ReadStage::new(reads, &input.schema(), state)?;
+                let key = reads.compile(key, state)?;
+                Some(JobSubjects { reads, key, counted: Counted::new(observations) })
+            }
+            _ => None,
+        };
         let of_subjects = |expr: &Expr| match &subjects {
-            Some(schema) => compile(expr, schema, state),
+            Some(JobSubjects { reads, .. }) => reads.compile(expr, state),
             None => Err(internal("a column of no subjects table")),
         };
         let machines =
@@ -172,14 +181,11 @@ impl Job {
             };
             Ok(JobColumn { side: *side, expr, absent: absent.clone(), data_type: data_type.clone() })
         });
-        let key = spec.subjects.as_ref().map(|key| of_subjects(&crate::backend::datafusion::reads::named(key)));
         Ok(Self {
-            key: key.transpose()?,
             columns: columns.collect::<Result<_>>()?,
-            observations: spec.observations.iter().map(of_subjects).collect::<Result<_>>()?,
+            subjects,
             universe: spec.universe,
             schema,
-            observed: spec.observations.iter().map(|_| AtomicU64::new(0)).collect(),
             counted: machines.iter().map(|machine| Arc::new(Counted::new(machine.observations))).collect(),
             machines,
             subjects_time: Time::default(),
@@ -196,7 +202,7 @@ impl Job {
         output: Sender<Result<RecordBatch>>,
     ) -> Result<()> {
         let mut inputs = inputs.into_iter();
-        let of_subjects = self.key.as_ref().and_then(|_| inputs.next());
+        let of_subjects = self.subjects.as_ref().and_then(|_| inputs.next());
         let sides: Vec<_> = inputs.collect();
         // Events are read ahead while nobody knows the subjects.
         let ahead = match sides.first() {
@@ -243,19 +249,20 @@ impl Job {
     }
 
     async fn subjects_of(&self, mut rows: SendableRecordBatchStream) -> Result<SubjectRows> {
+        let JobSubjects { reads, key, counted } = self.subjects.as_ref().ok_or_else(|| internal("no subjects table"))?;
         let mut read = SubjectRows { keys: Vec::new(), columns: self.of_table().map(|_| Vec::new()).collect() };
+        let mut seen = Seen::of(counted.observed().counts.len());
         while let Some(batch) = rows.try_next().await? {
-            let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(&batch)?.into_array(batch.num_rows());
-            let key = self.key.as_ref().ok_or_else(|| internal("a subjects table without a key"))?;
-            read.keys.push(text_argument(&[column(key)?], 0)?);
+            let values = reads.read(&batch, None, &mut seen.counts)?;
+            let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(&values)?.into_array(values.num_rows());
+            let keys = text_argument(&[column(key)?], 0)?;
+            seen.keyless += keys.null_count() as u64;
+            read.keys.push(keys);
             for (columns, of_table) in read.columns.iter_mut().zip(self.of_table()) {
                 columns.push(column(&of_table.expr)?);
             }
-            for (count, observation) in self.observed.iter().zip(&self.observations) {
-                let held = holds(column(observation)?.as_ref())?.count_set_bits();
-                count.fetch_add(held as u64, Ordering::Relaxed);
-            }
         }
+        counted.add(&seen);
         Ok(read)
     }
 
@@ -641,7 +648,7 @@ impl ExecutionPlan for SubjectsExec {
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false; self.inputs.len()]
+        vec![true; self.inputs.len()]
     }
 
     /// None that the optimiser could change.

@@ -208,7 +208,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn new(steps: &Steps, scan: &SchemaRef, state: &dyn Session) -> Result<Self> {
+    pub(super) fn new(steps: &Steps, scan: &SchemaRef, state: &dyn Session) -> Result<Self> {
         let exprs = steps.json.iter().chain(&steps.columns).map(|(_, expr)| expr);
         let exprs: Vec<&Expr> = exprs.chain(steps.observations.iter().map(|(_, expr)| expr)).collect();
         let is_read = |name: &str| exprs.iter().any(|expr| expr.column_refs().iter().any(|column| column.name == name));
@@ -238,7 +238,7 @@ impl Stage {
     }
 
     /// An expression over what is read.
-    fn compile(&self, expr: &Expr, state: &dyn Session) -> Result<Arc<dyn PhysicalExpr>> {
+    pub(super) fn compile(&self, expr: &Expr, state: &dyn Session) -> Result<Arc<dyn PhysicalExpr>> {
         compile(expr, &self.df_schema, state)
     }
 

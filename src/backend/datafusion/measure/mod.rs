@@ -29,7 +29,7 @@ mod universe;
 mod worker;
 
 pub(super) use exec::{Duplicates, SubjectsExec};
-pub(super) use node::{OutputColumn, Side, Spec, SubjectsNode, SubjectsPlanner};
+pub(super) use node::{OutputColumn, Side, Spec, SubjectReads, SubjectsNode, SubjectsPlanner};
 pub(super) use numbering::{Numbering, UNKNOWN};
 pub(super) use program::{Existence, MeasureColumns, Met, Places, PlannedMeasure, Program, Route, Routes};
 pub(super) use tally::{End, Kind, Pattern};

@@ -17,23 +17,30 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use super::exec::SubjectsExec;
 use super::program::Program;
 use crate::backend::datafusion::failure::internal;
+use crate::backend::datafusion::reads::Steps;
 use crate::model::catalog::Universe;
 
 /// What the operator computes.
 #[derive(Debug)]
 pub(in crate::backend::datafusion) struct Spec {
-    /// The column of the first input with the key of a subject, when that input is the subjects table.
-    pub(in crate::backend::datafusion) subjects: Option<String>,
+    /// What is read of the first input, when that is the subjects table.
+    pub(in crate::backend::datafusion) subjects: Option<SubjectReads>,
     /// What is computed of each of the other inputs, which are events. Subjects come from the first of them, when they come from events.
     pub(in crate::backend::datafusion) programs: Vec<Program>,
     /// Who is in the universe.
     pub(in crate::backend::datafusion) universe: Universe,
-    /// Conditions on rows of the subjects table of which it is counted how often they hold.
-    pub(in crate::backend::datafusion) observations: Vec<Expr>,
     /// The column with the id, that with whether the subject is in the universe.
     pub(in crate::backend::datafusion) names: [String; 2],
     /// The further columns.
     pub(in crate::backend::datafusion) columns: Vec<OutputColumn>,
+}
+
+/// What is read of rows of the subjects table.
+#[derive(Debug)]
+pub(in crate::backend::datafusion) struct SubjectReads {
+    pub(in crate::backend::datafusion) reads: Steps,
+    /// The value that is the key.
+    pub(in crate::backend::datafusion) key: Expr,
 }
 
 /// A column that comes out.
@@ -124,6 +131,9 @@ impl UserDefinedLogicalNodeCore for SubjectsNode {
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Subjects: universe={:?}", self.spec.universe)?;
+        if let Some(SubjectReads { key, .. }) = &self.spec.subjects {
+            write!(f, "; rows: key={key}")?;
+        }
         for (index, program) in self.spec.programs.iter().enumerate() {
             let what = if index == 0 { "events".to_owned() } else { format!("events {index}") };
             write!(f, "; {what}: {program}")?;

@@ -136,9 +136,7 @@ impl Program {
     /// The columns of the scan that are read.
     pub(in crate::backend::datafusion) fn columns_read(&self) -> BTreeSet<String> {
         let steps = || std::iter::once(&self.base).chain(self.routes.iter().map(|route| &route.reads));
-        // What is read of JSON is read of other columns.
-        let made: BTreeSet<&String> = steps().flat_map(|steps| steps.json.iter().map(|(name, _)| name)).collect();
-        steps().flat_map(Steps::columns_read).filter(|name| !made.contains(name)).collect()
+        steps().flat_map(Steps::columns_read).collect()
     }
 
     /// The columns that come out, with their types.

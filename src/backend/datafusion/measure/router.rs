@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use datafusion::arrow::array::{Array, StringViewArray};
 use indexmap::IndexMap;
 
-use super::numbering::hash_of_view;
+use super::numbering::halves;
 use crate::model::condition::EventTypePattern;
 
 /// Event types by the set of measures that look at them: each event meets one route.
@@ -64,25 +64,44 @@ impl Router {
         exact.or_else(prefix).unwrap_or(self.other)
     }
 
-    /// The route of every event of a batch.
-    pub(super) fn of_batch(&self, types: Option<&StringViewArray>) -> Vec<u16> {
-        // INVARIANT: there are no more routes than measures, which `Program` bounds.
-        let number = |route: usize| u16::try_from(route).unwrap_or(u16::MAX);
-        let Some(types) = types else { return Vec::new() };
-        // Equal views of one batch are equal texts; few types make up most events.
-        let mut seen = [(0u128, u16::MAX); 256];
-        let routes = types.views().iter().enumerate().map(|(row, view)| {
-            if types.is_null(row) {
-                return number(self.other);
-            }
-            let Some(place) = seen.get_mut((hash_of_view(*view) >> 56) as usize) else { return number(self.other) };
-            if place.1 == u16::MAX || place.0 != *view {
-                *place = (*view, number(self.route(Some(types.value(row)))));
-            }
-            place.1
-        });
-        routes.collect()
+    /// A look at the events of one batch.
+    pub(super) fn of_batch<'a>(&'a self, types: Option<&'a StringViewArray>) -> BatchRoutes<'a> {
+        BatchRoutes { router: self, types, other: number(self.other), seen: [(0, UNSEEN); 256] }
     }
+}
+
+/// The routes of the events of a batch. Equal views of one batch are equal texts, and few types make up most events.
+pub(super) struct BatchRoutes<'a> {
+    router: &'a Router,
+    types: Option<&'a StringViewArray>,
+    other: u16,
+    seen: [(u128, u16); 256],
+}
+
+/// No route.
+const UNSEEN: u16 = u16::MAX;
+
+impl BatchRoutes<'_> {
+    /// The route of the event in a row.
+    pub(super) fn route(&mut self, row: usize) -> u16 {
+        let Some((types, view)) = self.types.and_then(|types| Some((types, *types.views().get(row)?))) else { return self.other };
+        if types.is_null(row) {
+            return self.other;
+        }
+        let (high, low) = halves(view);
+        let Some(place) = self.seen.get_mut(((high ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize) else {
+            return self.other;
+        };
+        if place.1 == UNSEEN || place.0 != view {
+            *place = (view, number(self.router.route(Some(types.value(row)))));
+        }
+        place.1
+    }
+}
+
+fn number(route: usize) -> u16 {
+    // INVARIANT: there are no more routes than measures, which `Program` bounds.
+    u16::try_from(route).unwrap_or(UNSEEN)
 }
 
 #[cfg(test)]
@@ -114,6 +133,8 @@ mod tests {
         let types = StringViewArray::from(vec![Some("a"), None, Some("abcdefghijklmnop"), Some("a"), Some("q")]);
         let expected: Vec<u16> =
             [Some("a"), None, Some("abcd"), Some("a"), Some("q")].map(|name| u16::try_from(router.route(name)).unwrap()).to_vec();
-        assert_eq!(router.of_batch(Some(&types)), expected);
+        let mut routes = router.of_batch(Some(&types));
+        assert_eq!((0..types.len()).map(|row| routes.route(row)).collect::<Vec<_>>(), expected);
+        assert_eq!(usize::from(router.of_batch(None).route(3)), router.route(None));
     }
 }

@@ -47,8 +47,7 @@ impl Sieve {
         observed.timeless += base.times.null_count() as u64;
         let times = base.times.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| internal("times are instants"))?;
         let same_span = self.same_span(times.values());
-        let routes = machine.router.of_batch(base.types.as_ref());
-        let other = u16::try_from(machine.router.route(None)).unwrap_or(u16::MAX);
+        let mut routes = machine.router.of_batch(base.types.as_ref());
         let exists = machine.existence == Existence::Counts;
         let missing = NullBuffer::union(base.keys.nulls(), base.times.nulls());
         let mut sifted = Sifted {
@@ -61,7 +60,7 @@ impl Sieve {
             batch,
         };
         for (row, time) in times.values().iter().enumerate() {
-            let route = routes.get(row).copied().unwrap_or(other);
+            let route = routes.route(row);
             let Some(of_route) = machine.routes.get(usize::from(route)).filter(|of_route| exists || of_route.is_met) else {
                 continue;
             };

@@ -76,10 +76,16 @@ pub(super) struct Times {
     pub(super) tally: Time,
 }
 
+impl Seen {
+    /// Nothing, of what that many things are counted.
+    pub(super) fn of(observations: usize) -> Self {
+        Self { counts: vec![0; observations], ..Self::default() }
+    }
+}
+
 impl Counted {
     pub(super) fn new(observations: usize) -> Self {
-        let observed = Seen { counts: vec![0; observations], ..Seen::default() };
-        Self { observed: Mutex::new(observed), times: Times::default() }
+        Self { observed: Mutex::new(Seen::of(observations)), times: Times::default() }
     }
 
     /// What all threads saw.
@@ -90,10 +96,11 @@ impl Counted {
     /// Forgets what was seen.
     pub(super) fn forget(&self) {
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
-        *observed = Seen { counts: vec![0; observed.counts.len()], ..Seen::default() };
+        *observed = Seen::of(observed.counts.len());
     }
 
-    fn add(&self, seen: &Seen) {
+    /// Adds what a thread saw.
+    pub(super) fn add(&self, seen: &Seen) {
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
         observed.keyless += seen.keyless;
         observed.timeless += seen.timeless;
@@ -123,7 +130,7 @@ struct OnRoute<'a> {
 
 impl Worker {
     pub(super) fn new(machine: Arc<Machine>, counted: Arc<Counted>) -> Self {
-        let observed = Seen { counts: vec![0; machine.observations], ..Seen::default() };
+        let observed = Seen::of(machine.observations);
         Self { sieve: Sieve::new(machine), counted, observed }
     }
 
