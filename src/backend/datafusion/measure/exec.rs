@@ -217,7 +217,10 @@ impl Job {
         let pool = context.memory_pool();
         let held = MemoryConsumer::new("ids of subjects").register(pool);
         let whole = Whole { job: Arc::clone(&self), subjects: Arc::new(subjects), context: Arc::clone(&context), sides, output };
-        let Some(ahead) = ahead else { return whole.rows_alone().await };
+        let Some(ahead) = ahead else {
+            drop(reading);
+            return whole.rows_alone().await;
+        };
         let numbering = Numbering::of(&whole.subjects.ids)?;
         held.try_resize(whole.subjects.size() + numbering.size())?;
         drop(reading);
