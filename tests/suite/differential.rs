@@ -20,8 +20,8 @@ const CHUNK: u64 = 16;
 /// Of so many batches, one is also evaluated segment by segment, and with other settings.
 const ONE_BY_ONE_EVERY: u64 = 8;
 
-/// Threads and rows of a batch that no result may depend on.
-const SETTINGS: [(usize, usize); 3] = [(1, 1), (3, 5), (8, 64)];
+/// Threads, rows of a batch and bytes of memory that no result may depend on.
+const SETTINGS: [(usize, usize, Option<u64>); 3] = [(1, 1, None), (3, 5, Some(128 << 20)), (8, 64, Some(256 << 20))];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let (seed, cases) = (seed(), setting("SEGMENTA_TEST_CASES").unwrap_or(CASES));
@@ -105,12 +105,17 @@ fn one_by_one(scenario: &Scenario, batch: u64) -> Result<(), Failed> {
     let order = Order { segments: &segments, as_of: scenario.as_of, stored: &scenario.stored };
     let all = evaluators::asked(&segments);
     let together = engine.members(order, &all)?;
-    for (threads, batch_rows) in SETTINGS {
-        let engine = Engine::with_settings(scenario, &EngineSettings { threads, batch_rows, ..EngineSettings::default() })?;
+    for (threads, batch_rows, memory_limit) in SETTINGS {
+        let settings = EngineSettings { threads, batch_rows, memory_limit, ..EngineSettings::default() };
+        let engine = Engine::with_settings(scenario, &settings)?;
         let members = engine.members(order, &all)?;
         if members != together {
             let found = disagreements(&together, &members);
-            return Err(format!("{threads} threads, batches of {batch_rows}: {found:?}\n{}", scenario.print()).into());
+            return Err(format!(
+                "{threads} threads, batches of {batch_rows}, {memory_limit:?} bytes: {found:?}\n{}",
+                scenario.print()
+            )
+            .into());
         }
     }
     for id in all {

@@ -19,7 +19,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalSortExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{
@@ -27,16 +27,16 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::watch;
 
 use super::compile::compile;
 use super::machine::{Machine, Stage as ReadStage};
 use super::node::{OutputColumn, Side, Spec, SubjectReads};
 use super::numbering::Numbering;
 use super::program::Existence;
+use super::reading::{Reading, Round, ended};
 use super::shards::{Beyond, Shard, Shards};
 use super::universe::{Ordered, SubjectRows, extended, ids_from, order};
-use super::worker::{Counted, Look, Pass, Seen, Times, Unknown, Worker};
+use super::worker::{Counted, Look, Pass, Seen, Times, Unknown};
 use crate::backend::Stage;
 use crate::backend::datafusion::failure::internal;
 use crate::backend::datafusion::function::text_argument;
@@ -206,7 +206,7 @@ impl Job {
         let sides: Vec<_> = inputs.collect();
         // Events are read ahead while nobody knows the subjects.
         let ahead = match sides.first() {
-            Some(_) => Some(Reading::start(&self, &sides, 0, Round::First, &context)?),
+            Some(_) => Some(self.reading(&sides, 0, Round::First, &context)?),
             None => None,
         };
         let reading = self.subjects_time.timer();
@@ -228,6 +228,22 @@ impl Job {
             true => whole.of_table(numbering, ahead).await,
             false => whole.of_events(numbering, ahead).await,
         }
+    }
+
+    /// Begins to read the events of a program.
+    fn reading(
+        &self,
+        sides: &[Arc<dyn ExecutionPlan>],
+        program: usize,
+        round: Round,
+        context: &Arc<TaskContext>,
+    ) -> Result<Reading> {
+        let parts = sides.get(program).zip(self.machines.get(program)).zip(self.counted.get(program));
+        let ((input, machine), counted) = parts.ok_or_else(|| internal("a program without events"))?;
+        if program == 0 {
+            self.passes.fetch_add(1, Ordering::Relaxed);
+        }
+        Reading::start(input, machine, counted, round, context)
     }
 
     /// Reads the subjects table.
@@ -299,10 +315,6 @@ impl Job {
     }
 }
 
-fn ended(error: tokio::task::JoinError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
-
 /// One execution: what is known of the subjects, and where rows go.
 struct Whole {
     job: Arc<Job>,
@@ -311,91 +323,6 @@ struct Whole {
     /// The events of each program.
     sides: Vec<Arc<dyn ExecutionPlan>>,
     output: Sender<Result<RecordBatch>>,
-}
-
-/// Whether an input was read before in this execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Round {
-    First,
-    Later,
-}
-
-/// The events of a program, which are being read. Until the pass is there that they are read for, each thread puts by a few of those
-/// that some measure takes.
-struct Reading {
-    tasks: Vec<SpawnedTask<Result<Worker>>>,
-    pass: watch::Sender<Option<Arc<Pass>>>,
-}
-
-/// Bytes of events that a thread puts by.
-const AHEAD: usize = 32 * 1024 * 1024;
-
-impl Reading {
-    fn start(
-        job: &Arc<Job>,
-        sides: &[Arc<dyn ExecutionPlan>],
-        program: usize,
-        round: Round,
-        context: &Arc<TaskContext>,
-    ) -> Result<Self> {
-        let input = sides.get(program).ok_or_else(|| internal("events that are not there"))?;
-        let (machine, counted) = job.machines.get(program).zip(job.counted.get(program)).ok_or_else(|| internal("no program"))?;
-        let input = match round {
-            Round::First => Arc::clone(input),
-            Round::Later => reset_plan_states(Arc::clone(input))?,
-        };
-        if program == 0 {
-            job.passes.fetch_add(1, Ordering::Relaxed);
-        }
-        let (pass, ready) = watch::channel(None);
-        let tasks = (0..input.output_partitioning().partition_count()).map(|partition| {
-            let events = input.execute(partition, Arc::clone(context))?;
-            let worker = Worker::new(Arc::clone(machine), Arc::clone(counted));
-            Ok(SpawnedTask::spawn(Self::read(events, worker, Arc::clone(counted), ready.clone())))
-        });
-        Ok(Self { tasks: tasks.collect::<Result<_>>()?, pass })
-    }
-
-    /// What one thread does.
-    async fn read(
-        mut events: SendableRecordBatchStream,
-        mut worker: Worker,
-        counted: Arc<Counted>,
-        mut ready: watch::Receiver<Option<Arc<Pass>>>,
-    ) -> Result<Worker> {
-        let mut next = async || {
-            let _scanning = counted.times.scan.timer();
-            events.try_next().await
-        };
-        let (mut waiting, mut bytes) = (Vec::new(), 0);
-        while bytes < AHEAD && ready.borrow().is_none() {
-            let Some(batch) = next().await? else { break };
-            let sifted = worker.sift(batch)?.compact()?;
-            bytes += sifted.batch.get_array_memory_size();
-            waiting.push(sifted);
-        }
-        let pass = ready.wait_for(Option::is_some).await.map_err(|_| internal("a pass that was called off"))?.clone();
-        let pass = pass.ok_or_else(|| internal("a pass that is not there"))?;
-        for sifted in waiting {
-            worker.meet(&pass, sifted)?;
-        }
-        while let Some(batch) = next().await? {
-            let sifted = worker.sift(batch)?;
-            worker.meet(&pass, sifted)?;
-        }
-        Ok(worker)
-    }
-
-    /// Lets the events meet the tallies of a pass, all of them.
-    async fn finish(self, pass: &Arc<Pass>, look: Look) -> Result<()> {
-        self.pass.send_replace(Some(Arc::clone(pass)));
-        let mut workers = Vec::new();
-        for task in self.tasks {
-            workers.push(task.join().await.map_err(ended)??);
-        }
-        workers.into_iter().for_each(|worker| worker.end(look));
-        Ok(())
-    }
 }
 
 impl Whole {
@@ -587,7 +514,7 @@ impl Whole {
     }
 
     fn reading(&self, program: usize, round: Round) -> Result<Reading> {
-        Reading::start(&self.job, &self.sides, program, round, &self.context)
+        self.job.reading(&self.sides, program, round, &self.context)
     }
 
     fn threads(&self) -> usize {

@@ -21,6 +21,7 @@ mod machine;
 mod node;
 mod numbering;
 mod program;
+mod reading;
 mod router;
 mod shards;
 mod sieve;
