@@ -43,11 +43,11 @@ pub(super) fn subjects(
 ) -> Result<SubjectSide> {
     let CountedScan { rows, presences } = scan;
     let mut plan = rows;
-    let is_plain = table.key.stored == ColumnType::Text && plain_column(&table.key).is_some();
-    if let (Some(subject_id), Some(column), true) = (subject_id, plain_column(&table.key), is_plain) {
-        plan = plan.filter(column.eq(text_literal(subject_id)))?;
+    let plain = plain_column(&table.key).filter(|_| table.key.stored == ColumnType::Text);
+    if let (Some(subject_id), Some(column)) = (subject_id, &plain) {
+        plan = plan.filter(column.clone().eq(text_literal(subject_id)))?;
     }
-    if table.version.is_some() || subject_id.is_some_and(|_| !is_plain) {
+    if table.version.is_some() || (subject_id.is_some() && plain.is_none()) {
         plan = of_rows(plan, table, Reads::new(local.clone(), presences.clone()), subject_id)?;
     }
     let mut reads = Reads::new(local.clone(), presences);

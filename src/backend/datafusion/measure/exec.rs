@@ -392,10 +392,7 @@ impl Whole {
             let looked_at = number(start)..number(seen_end);
             let pass = self.pass(program, numbering, Unknown::LeftOut, looked_at, (bits, Beyond::GivesUp))?;
             pass.shards.grow(subjects.min(run.end << bits), &pass.machine)?;
-            let reading = match ahead.take() {
-                Some(reading) => reading,
-                None => self.reading(program, round)?,
-            };
+            let reading = self.reading(&mut ahead, program, round)?;
             if look == Look::First {
                 self.job.counted.get(program).iter().for_each(|counted| counted.forget());
             }
@@ -437,11 +434,7 @@ impl Whole {
             let unknown = if program == 0 { Unknown::Numbered } else { Unknown::LeftOut };
             let pass = self.pass(program, &numbering, unknown, 0..u32::MAX, (GROWING_BITS, Beyond::Fails))?;
             pass.shards.grow(numbering.read().unwrap_or_else(PoisonError::into_inner).len(), &pass.machine)?;
-            let reading = match ahead.take() {
-                Some(reading) => reading,
-                None => self.reading(program, Round::First)?,
-            };
-            reading.finish(&pass, Look::First).await?;
+            self.reading(&mut ahead, program, Round::First)?.finish(&pass, Look::First).await?;
             passes.push(pass);
         }
         self.in_order(&passes, known).await
@@ -513,8 +506,12 @@ impl Whole {
         }))
     }
 
-    fn reading(&self, program: usize, round: Round) -> Result<Reading> {
-        self.job.reading(&self.sides, program, round, &self.context)
+    /// The events of a program: those that are read already, or read from now on.
+    fn reading(&self, ahead: &mut Option<Reading>, program: usize, round: Round) -> Result<Reading> {
+        match ahead.take() {
+            Some(reading) => Ok(reading),
+            None => self.job.reading(&self.sides, program, round, &self.context),
+        }
     }
 
     fn threads(&self) -> usize {

@@ -65,12 +65,17 @@ impl Numbering {
 
     /// The number of the id in a row, or [`UNKNOWN`].
     pub(in crate::backend::datafusion) fn find(&self, ids: &StringViewArray, row: usize) -> u32 {
+        self.find_hashed(hash_in(ids, row), ids, row)
+    }
+
+    /// The same, where the hash of the id is known.
+    fn find_hashed(&self, hash: u64, ids: &StringViewArray, row: usize) -> u32 {
         let Some(view) = ids.views().get(row).copied() else { return UNKNOWN };
         if is_short(view) {
-            self.look_up(hash_of_view(view), |number| self.short.get(number) == Some(&view))
+            self.look_up(hash, |number| self.short.get(number) == Some(&view))
         } else {
             let id = ids.value(row).as_bytes();
-            self.look_up(xxh3_64(id), |number| self.id(number) == id)
+            self.look_up(hash, |number| self.id(number) == id)
         }
     }
 
@@ -93,11 +98,11 @@ impl Numbering {
             for (known, slot) in known.iter_mut().zip(&slots) {
                 *known = self.short.get(number_in(*slot) as usize).copied().unwrap_or(0);
             }
-            for ((row, slot), known) in rows.iter().zip(slots).zip(known) {
+            for (((row, hash), slot), known) in rows.iter().zip(hashes).zip(slots).zip(known) {
                 let row = *row as usize;
-                let view = ids.views().get(row).copied().unwrap_or(0);
-                let is_known = slot != FREE && known == view && is_short(view);
-                numbers.push(if is_known { number_in(slot) } else { self.find(ids, row) });
+                // 0 is no short id: the view of the empty one, and what stands for longer ones.
+                let is_known = known != 0 && ids.views().get(row) == Some(&known);
+                numbers.push(if is_known { number_in(slot) } else { self.find_hashed(hash, ids, row) });
             }
         }
     }
@@ -248,6 +253,18 @@ mod tests {
         assert_eq!(numbers, [UNKNOWN; 4]);
         assert_eq!(numbering.number(&others, 0).unwrap(), 5_000);
         assert_eq!(numbering.find(&others, 0), 5_000);
+    }
+
+    #[test]
+    fn the_empty_id_is_none_of_the_longer_ones() {
+        let texts: Vec<String> = (0..LEAST_SLOTS).map(|number| format!("a longer id than a view holds {number}")).collect();
+        // In tables of many sizes, so that some longer id lies where the empty one is looked for.
+        for ids in (1..texts.len()).step_by(7) {
+            let numbering = Numbering::of(&StringViewArray::from_iter_values(&texts[..ids])).unwrap();
+            let mut numbers = Vec::new();
+            numbering.find_all(&StringViewArray::from(vec![""]), &[0], &mut numbers);
+            assert_eq!(numbers, [UNKNOWN], "{ids}");
+        }
     }
 
     #[test]
