@@ -8,11 +8,11 @@ def table(result):
     """The table of one work with its ratios."""
     lines = [f"### {result.title}", ""]
     if result.facts:
-        lines += ["; ".join(result.facts) + f"; median of {result.repeats} turns.", ""]
-    lines += ["| | what it does | process, s | inside, s | peak memory, GB |", "|---|---|---|---|---|"]
+        lines += ["; ".join(result.facts) + "; medians of the turns.", ""]
+    lines += ["| | what it does | turns | process, s | inside, s | peak memory, GB |", "|---|---|---|---|---|---|"]
     for row in result.contestants:
         inside = "" if row.inside is None else f"{row.inside:.2f}"
-        lines.append(f"| {row.name} | {row.note} | {row.process:.2f} | {inside} | {row.peak / 1e9:.2f} |")
+        lines.append(f"| {row.name} | {row.note} | {len(row.processes)} | {row.process:.2f} | {inside} | {row.peak / 1e9:.2f} |")
     lines += ["", "| ratio | |", "|---|---|"] if result.ratios else []
     lines += [f"| {name} | {value:.2f} |" for name, value in result.ratios]
     return "\n".join(lines) + "\n"

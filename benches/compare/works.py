@@ -26,6 +26,8 @@ class Contestant:
 
     name: str
     note: str = ""
+    # Whether it takes part in the first turn only: far from the best of its kind, and only its members are of interest.
+    once: bool = False
     processes: list = field(default_factory=list)
     insides: list = field(default_factory=list)
     peaks: list = field(default_factory=list)
@@ -57,14 +59,15 @@ class Result:
     ratios: list = field(default_factory=list)
     facts: list = field(default_factory=list)
     disagreements: list = field(default_factory=list)
-    repeats: int = 0
 
 
 def take_turns(setting, runs):
-    """Each of the runs, (contestant, function), once in every turn; the function gives seconds, seconds inside or None, and peak bytes."""
+    """Each of the runs, (contestant, function), in every turn that it takes part in; a function gives seconds, those inside or None, and peak bytes."""
     for turn in range(1, setting.repeats + 1):
         line = []
         for contestant, run in runs:
+            if contestant.once and turn > 1:
+                continue
             seconds, inside, peak = run()
             contestant.processes.append(seconds)
             contestant.peaks.append(peak)
@@ -133,18 +136,18 @@ def hundred(setting):
     work = prepare(setting, "hundred")
     ours = Contestant(SEGMENTA, "whole process, snapshots, changes and history written")
     ways = {
-        "duckdb-each": ("duckdb", Contestant("DuckDB, a query per segment", "a file per segment")),
-        "duckdb-once": ("duckdb", Contestant("DuckDB, one query", "a file per segment")),
+        "duckdb-each": ("duckdb", Contestant("DuckDB, a query per segment", "a file per segment", once=True)),
+        "duckdb-once": ("duckdb", Contestant("DuckDB, one query", "a file per segment", once=True)),
         "duckdb-by-type": ("duckdb", Contestant("DuckDB, by hand per event type", "a file per segment")),
         "duckdb-floor": ("duckdb", Contestant("DuckDB, bare GROUP BY", "nothing written")),
-        "clickhouse": ("clickhouse", Contestant("ClickHouse, one query", "a file per segment")),
-        "polars": ("polars", Contestant("Polars, lazy, collected once", "a file per segment")),
+        "clickhouse": ("clickhouse", Contestant("ClickHouse, one query", "a file per segment", once=True)),
+        "polars": ("polars", Contestant("Polars, lazy, collected once", "a file per segment", once=True)),
     }
     ways = {way: contestant for way, (peer_name, contestant) in ways.items() if peer_name in setting.peers}
     take_turns(setting, [(ours, refresh(setting, work, fresh=True))] + [(who, peer(setting, work, way)) for way, who in ways.items()])
     written = [way for way in ways if not way.endswith("floor")]
     total, disagreements = agree(setting, members_of(work), *(work / way for way in written))
-    result = Result("100 segments, 100 event features", [ours, *ways.values()], disagreements=disagreements, repeats=setting.repeats)
+    result = Result("100 segments, 100 event features", [ours, *ways.values()], disagreements=disagreements)
     result.facts = [f"{total:,} memberships"]
     if "duckdb-each" in ways:
         best = min((ways[way] for way in ways if way.startswith("duckdb") and not way.endswith("floor")), key=lambda way: way.strict)
@@ -175,7 +178,6 @@ def thousand(setting):
         ],
         [f"{total:,} memberships of the 1,000"],
         disagreements,
-        setting.repeats,
     )
 
 
@@ -197,7 +199,7 @@ def one_segment(setting):
     program = "import duckdb, json, sys; print(json.dumps([row[0] for row in duckdb.sql(f\"SELECT subject_id FROM '{sys.argv[1]}'\").fetchall()]))"
     output = subprocess.run([setting.python, "-c", program, work / "duckdb-one-members/one.parquet"], check=True, capture_output=True, text=True)
     expected = set(json.loads(output.stdout))
-    result = Result("One segment, previewed", [ours, theirs], repeats=setting.repeats)
+    result = Result("One segment, previewed", [ours, theirs])
     result.ratios = [("segmenta / DuckDB", ours.process / theirs.strict)]
     result.facts = [f"{len(sampled):,} members"]
     if sampled != expected:
@@ -213,13 +215,12 @@ def product_segments(setting):
     ours = Contestant(SEGMENTA, "whole process, snapshots, changes and history written")
     ways = {
         "duckdb-products-each": Contestant("DuckDB, a query per segment", "members in temporary tables"),
-        "duckdb-products-each-written": Contestant("DuckDB, a query per segment", "a file per segment"),
+        "duckdb-products-each-written": Contestant("DuckDB, a query per segment", "a file per segment", once=True),
         "duckdb-products-once-written": Contestant("DuckDB, JSON taken apart once", "a file per segment"),
     }
     take_turns(setting, [(ours, refresh(setting, work, fresh=True))] + [(who, peer(setting, work, way)) for way, who in ways.items()])
     total, disagreements = agree(setting, members_of(work), *(work / way for way in ways if way.endswith("written")))
     result = Result(f"100 product segments over {setting.products:,} products", [ours, *ways.values()], disagreements=disagreements)
-    result.repeats = setting.repeats
     result.ratios = [(f"segmenta / {who.name}, {who.note}", ours.process / who.strict) for who in ways.values()]
     result.facts = [f"{total:,} memberships"]
     return result
@@ -232,7 +233,7 @@ def memory(setting):
     take_turns(setting, [(without, refresh(setting, free, fresh=True)), (within, refresh(setting, limited, fresh=True))])
     _, disagreements = agree(setting, members_of(free), members_of(limited))
     ratios = [("with the limit / without", within.process / without.process)]
-    return Result("100 segments within 1 GiB", [without, within], ratios, [], disagreements, setting.repeats)
+    return Result("100 segments within 1 GiB", [without, within], ratios, [], disagreements)
 
 
 def growth(setting):
@@ -247,7 +248,7 @@ def growth(setting):
     take_turns(setting, [(base, refresh(setting, small, fresh=True)), (grown, refresh(setting, large, fresh=True))])
     ratios = [("ten times the users and events / once", grown.process / base.process)]
     facts = [f"{files_of(members_of(large)) / 1e6:,.0f} MB of snapshots at ten times the size"]
-    return Result("Growth, 100 segments", [base, grown], ratios, facts, [], setting.repeats)
+    return Result("Growth, 100 segments", [base, grown], ratios, facts)
 
 
 def writing(setting):
@@ -279,7 +280,7 @@ def writing(setting):
         (copied, peer(setting, work, "duckdb-copy")),
     ])
     total, disagreements = agree(setting, members_of(work), work / "duckdb-copy")
-    result = Result("Writing 100 changed snapshots", [everything, nothing, copied], disagreements=disagreements, repeats=setting.repeats)
+    result = Result("Writing 100 changed snapshots", [everything, nothing, copied], disagreements=disagreements)
     result.ratios = [
         ("segmenta, whole process / DuckDB's COPY", everything.process / copied.strict),
         ("segmenta, all but its evaluation / DuckDB's COPY", statistics.median(written) / copied.strict),

@@ -154,8 +154,10 @@ impl Measure {
                 let layout = self.layout.clone().ok_or_else(|| internal("units without a place"))?;
                 Box::new(unit::ActiveUnits::new(subjects, layout))
             }
-            Kind::Distinct => Box::new(distinct::Occurrences::new(subjects, distinct::Wanted::Distinct, codec()?, longer())),
-            Kind::Frequent => Box::new(distinct::Occurrences::new(subjects, distinct::Wanted::MostFrequent, codec()?, longer())),
+            Kind::Distinct => Box::new(distinct::Occurrences::new(subjects, bands, distinct::Wanted::Distinct, codec()?, longer())),
+            Kind::Frequent => {
+                Box::new(distinct::Occurrences::new(subjects, bands, distinct::Wanted::MostFrequent, codec()?, longer()))
+            }
             Kind::Edge(end) => Box::new(edge::Edges::new(subjects, bands, *end, codec()?)),
             Kind::Sequence(pattern) => Box::new(sequence::Sequences::new(subjects, pattern.clone(), longer())),
         })

@@ -106,16 +106,49 @@ impl Key {
             key[..8].copy_from_slice(&longer.number(bytes)?.to_be_bytes());
             key[INLINE] = NUMBERED;
         }
-        // The halves, so that the key needs the alignment of words only.
+        Ok(Self::from_bytes(key))
+    }
+
+    /// Appends the key in as few bytes as it needs.
+    pub(super) fn put(self, bytes: &mut Vec<u8>) {
+        let key = self.to_bytes();
+        bytes.push(key[INLINE]);
+        bytes.extend_from_slice(key.get(..self.size() - 1).unwrap_or_default());
+    }
+
+    /// Bytes that it is put in.
+    pub(super) fn size(self) -> usize {
+        let tag = self.to_bytes()[INLINE];
+        1 + if tag == NUMBERED { size_of::<u64>() } else { usize::from(tag) }
+    }
+
+    /// Takes a key that was put off the front of bytes.
+    pub(super) fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        let length = if *tag == NUMBERED { size_of::<u64>() } else { usize::from(*tag) };
+        let (held, rest) = rest.split_at_checked(length)?;
+        *bytes = rest;
+        let mut key = [0u8; 16];
+        key.get_mut(..length)?.copy_from_slice(held);
+        key[INLINE] = *tag;
+        Some(Self::from_bytes(key))
+    }
+
+    // The halves, so that the key needs the alignment of words only.
+    fn from_bytes(key: [u8; 16]) -> Self {
         let (high, low) = halves(u128::from_be_bytes(key));
-        Ok(Self([high, low]))
+        Self([high, low])
+    }
+
+    fn to_bytes(self) -> [u8; 16] {
+        let [high, low] = self.0;
+        (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
     }
 
     /// The bytes.
     pub(super) fn bytes(self, longer: &Longer) -> KeyBytes {
-        let [high, low] = self.0;
-        let key = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-        if key[INLINE] == NUMBERED { KeyBytes::Longer(longer.bytes(high)) } else { KeyBytes::Inline(key) }
+        let key = self.to_bytes();
+        if key[INLINE] == NUMBERED { KeyBytes::Longer(longer.bytes(self.0[0])) } else { KeyBytes::Inline(key) }
     }
 }
 
@@ -196,6 +229,10 @@ mod tests {
         let keys: Vec<Key> = texts.iter().map(|text| Key::of(text, &longer).unwrap()).collect();
         for (one, key) in texts.iter().zip(&keys) {
             assert_eq!(key.bytes(&longer).as_ref(), *one);
+            let mut put = Vec::new();
+            key.put(&mut put);
+            assert_eq!(put.len(), key.size());
+            assert_eq!(Key::take(&mut put.as_slice()), Some(*key));
             for (other, other_key) in texts.iter().zip(&keys) {
                 assert_eq!(one == other, key == other_key);
             }
