@@ -25,7 +25,7 @@ const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
 /// Rows of a batch, where a scan does not choose. Larger than the engine's own, since the events of a batch are sorted by route and
 /// shard, and what is done for each of those should not show.
-pub(super) const BATCH_ROWS: usize = 32 * 1024;
+const BATCH_ROWS: usize = 32 * 1024;
 
 /// Files below this many bytes are not split between threads.
 const SPLIT_FILES_FROM: usize = 1024 * 1024;

@@ -48,8 +48,9 @@ pub(in crate::backend::datafusion) use super::universe::Duplicates;
 const SHARDS_OF_THREAD: usize = 16;
 const LEAST_SHARDS: usize = 32;
 
-/// Subjects of a shard, as a power of two: at least, and where nobody knows how many there will be.
+/// Subjects of a shard, as a power of two: at least, at most, and where nobody knows how many there will be.
 const LEAST_BITS: u32 = 10;
+const MOST_BITS: u32 = 17;
 const GROWING_BITS: u32 = 14;
 
 /// Subjects of a batch that comes out when no events make shards.
@@ -355,7 +356,7 @@ impl Whole {
         let numbering = Arc::new(RwLock::new(numbering));
         let subjects = self.subjects.ids.len();
         let shards = (self.threads() * SHARDS_OF_THREAD).max(LEAST_SHARDS);
-        let bits = (subjects / shards).next_power_of_two().ilog2().max(LEAST_BITS);
+        let bits = (subjects / shards).next_power_of_two().ilog2().clamp(LEAST_BITS, MOST_BITS);
         let all = subjects.div_ceil(1 << bits);
         let (mut done, mut most) = (0, all);
         let mut ahead = Some(ahead);
@@ -503,6 +504,7 @@ impl Whole {
             unknown,
             shards: Shards::new(subjects.start, bits, beyond, reserved),
             subjects,
+            threads: self.threads(),
         }))
     }
 

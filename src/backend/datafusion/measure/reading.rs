@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -47,7 +48,8 @@ impl Reading {
         let (pass, ready) = watch::channel(None);
         let tasks = (0..input.output_partitioning().partition_count()).map(|partition| {
             let events = input.execute(partition, Arc::clone(context))?;
-            let worker = Worker::new(Arc::clone(machine), Arc::clone(counted));
+            let reserved = MemoryConsumer::new("events that wait").register(context.memory_pool());
+            let worker = Worker::new(Arc::clone(machine), Arc::clone(counted), reserved);
             Ok(SpawnedTask::spawn(Self::read(events, worker, Arc::clone(counted), ready.clone())))
         });
         Ok(Self { tasks: tasks.collect::<Result<_>>()?, pass })
@@ -80,6 +82,7 @@ impl Reading {
             let sifted = worker.sift(batch)?;
             worker.meet(&pass, sifted)?;
         }
+        worker.tally(&pass)?;
         Ok(worker)
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use datafusion::arrow::array::UInt32Array;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::Time;
 
 use super::machine::{Machine, Told};
@@ -25,6 +26,8 @@ pub(super) struct Pass {
     /// The numbers of the subjects that are looked at.
     pub(super) subjects: Range<u32>,
     pub(super) shards: Shards,
+    /// How many threads meet in the shards.
+    pub(super) threads: usize,
 }
 
 /// Whether what threads see in a pass is counted: in one of several.
@@ -110,17 +113,25 @@ impl Counted {
     }
 }
 
+/// Bytes of events that wait for each shard with all threads, before one visits the shards: the more events a shard meets at a time, the
+/// less often its tallies have to come back from memory.
+const WAITING_OF_SHARD: usize = 2 * 1024 * 1024;
+
 /// One thread of a pass.
 pub(super) struct Worker {
     sieve: Sieve,
     counted: Arc<Counted>,
     observed: Seen,
+    /// Events that are ready to meet tallies.
+    waiting: Vec<OnRoute>,
+    /// For the batches that they come from.
+    reserved: MemoryReservation,
 }
 
 /// The events of one route in a batch, in the order of their shards.
-struct OnRoute<'a> {
+struct OnRoute {
     route: usize,
-    subjects: &'a [u32],
+    subjects: Vec<u32>,
     times: Vec<i64>,
     spans: Spans,
     told: Told,
@@ -129,9 +140,9 @@ struct OnRoute<'a> {
 }
 
 impl Worker {
-    pub(super) fn new(machine: Arc<Machine>, counted: Arc<Counted>) -> Self {
+    pub(super) fn new(machine: Arc<Machine>, counted: Arc<Counted>, reserved: MemoryReservation) -> Self {
         let observed = Seen::of(machine.observations);
-        Self { sieve: Sieve::new(machine), counted, observed }
+        Self { sieve: Sieve::new(machine), counted, observed, waiting: Vec::new(), reserved }
     }
 
     /// The events of a batch that some measure takes.
@@ -140,8 +151,16 @@ impl Worker {
         self.sieve.sift(batch, &mut self.observed)
     }
 
-    /// Meets events.
-    pub(super) fn meet(&mut self, pass: &Pass, mut sifted: Sifted) -> Result<()> {
+    /// Makes events ready, and lets them meet the tallies of a pass when enough of them wait.
+    pub(super) fn meet(&mut self, pass: &Pass, sifted: Sifted) -> Result<()> {
+        let wanted = self.reserved.size() + sifted.batch.get_array_memory_size();
+        let is_room = wanted < pass.waiting_of_thread() && self.reserved.try_resize(wanted).is_ok();
+        self.prepare(pass, sifted)?;
+        if is_room { Ok(()) } else { self.tally(pass) }
+    }
+
+    /// Reads what measures look at, of events in the order of their routes and shards.
+    fn prepare(&mut self, pass: &Pass, mut sifted: Sifted) -> Result<()> {
         let machine = &pass.machine;
         let times_taken = &self.counted.times;
         let looking_up = times_taken.look_up.timer();
@@ -150,11 +169,8 @@ impl Worker {
         let mut buckets = std::mem::take(&mut sifted.routes);
         pass.shards.buckets(shards, &mut buckets, &subjects);
         let (order, starts) = sorted(&buckets, machine.routes.len() * shards);
-        let rows: Vec<u32> = order.iter().map(|at| sifted.rows[*at as usize]).collect();
-        let subjects: Vec<u32> = order.iter().map(|at| subjects[*at as usize]).collect();
         drop(looking_up);
-        let reading = times_taken.read.timer();
-        let mut on_routes = Vec::new();
+        let _reading = times_taken.read.timer();
         for route in 0..machine.routes.len() {
             let bounds = starts.get(route * shards..=(route + 1) * shards).unwrap_or_default();
             let (Some(first), Some(last)) = (bounds.first().copied(), bounds.last().copied()) else { continue };
@@ -162,11 +178,11 @@ impl Worker {
                 continue;
             }
             let of_route = order.get(first..last).unwrap_or_default();
-            let indices = UInt32Array::from(rows.get(first..last).unwrap_or_default().to_vec());
+            let indices: UInt32Array = of_route.iter().map(|at| sifted.rows[*at as usize]).collect::<Vec<_>>().into();
             let planned = machine.routes.get(route).ok_or_else(|| internal("a route that is not there"))?;
-            on_routes.push(OnRoute {
+            self.waiting.push(OnRoute {
                 route,
-                subjects: subjects.get(first..last).unwrap_or_default(),
+                subjects: of_route.iter().map(|at| subjects[*at as usize]).collect(),
                 times: of_route.iter().map(|at| sifted.times[*at as usize]).collect(),
                 spans: match sifted.same_span {
                     Some(span) => Spans::Same(span),
@@ -176,13 +192,19 @@ impl Worker {
                 shards: bounds.windows(2).map(|pair| pair[0] - first..pair[1] - first).collect(),
             });
         }
-        drop(reading);
-        let _tallying = times_taken.tally.timer();
-        let is_met =
-            |shard: usize| on_routes.iter().any(|on_route| on_route.shards.get(shard).is_some_and(|rows| !rows.is_empty()));
-        pass.shards.visit((0..shards).filter(|shard| is_met(*shard)).collect(), |shard, tallies| {
-            on_routes.iter().try_for_each(|on_route| on_route.meet(machine, shard, tallies))
-        })?;
+        Ok(())
+    }
+
+    /// Lets the events that wait meet the tallies of a pass.
+    pub(super) fn tally(&mut self, pass: &Pass) -> Result<()> {
+        let _tallying = self.counted.times.tally.timer();
+        let machine = &pass.machine;
+        let waiting = std::mem::take(&mut self.waiting);
+        self.reserved.free();
+        let is_met = |shard: usize| waiting.iter().any(|on_route| on_route.of_shard(shard).is_some());
+        let shards = (0..pass.shards.slots(&pass.subjects)).filter(|shard| is_met(*shard)).collect();
+        pass.shards
+            .visit(shards, |shard, tallies| waiting.iter().try_for_each(|on_route| on_route.meet(machine, shard, tallies)))?;
         pass.shards.share(machine.longer.size())
     }
 
@@ -195,6 +217,11 @@ impl Worker {
 }
 
 impl Pass {
+    /// Bytes of events that wait with each thread.
+    fn waiting_of_thread(&self) -> usize {
+        self.shards.slots(&self.subjects).saturating_mul(WAITING_OF_SHARD) / self.threads
+    }
+
     /// The numbers of the subjects of events; those that are not looked at are taken away.
     fn number(&self, sifted: &mut Sifted) -> Result<Vec<u32>> {
         let mut subjects = Vec::new();
@@ -246,10 +273,15 @@ fn sorted(of_events: &[u32], buckets: usize) -> (Vec<u32>, Vec<usize>) {
     (order, starts)
 }
 
-impl OnRoute<'_> {
+impl OnRoute {
+    /// The rows of a shard, where there are some.
+    fn of_shard(&self, shard: usize) -> Option<&Range<usize>> {
+        self.shards.get(shard).filter(|rows| !rows.is_empty())
+    }
+
     /// The events of one shard meet its tallies.
     fn meet(&self, machine: &Machine, shard: usize, tallies: &mut Shard) -> Result<()> {
-        let Some(rows) = self.shards.get(shard).filter(|rows| !rows.is_empty()) else { return Ok(()) };
+        let Some(rows) = self.of_shard(shard) else { return Ok(()) };
         let Some(route) = machine.routes.get(self.route) else { return Ok(()) };
         tallies.exist(self.subjects.get(rows.clone()).unwrap_or_default());
         for (met, arguments) in route.met.iter().zip(&self.told.arguments) {
@@ -257,7 +289,7 @@ impl OnRoute<'_> {
                 return Err(internal("a measure without a tally"));
             };
             let slice = Slice {
-                subjects: self.subjects,
+                subjects: &self.subjects,
                 first: tallies.first,
                 times: &self.times,
                 ids: self.told.ids.as_ref(),

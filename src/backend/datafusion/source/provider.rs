@@ -30,12 +30,7 @@ use super::locate::File;
 use super::parquet::DeliveredColumns;
 use super::sequential::SequentialSource;
 use crate::backend::TableRole;
-use crate::backend::datafusion::session::BATCH_ROWS;
 use crate::backend::tables::Format;
-
-/// Bytes of files that make a batch, and rows of one at most.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
-const MOST_BATCH_ROWS: usize = 256 * 1024;
 
 /// The files of a source, read as one table whose columns are delivered in one type each.
 #[derive(Debug)]
@@ -119,14 +114,11 @@ impl FileTable {
             Rows::Some => None,
         });
         let mut statistics = Statistics::new_unknown(self.schema.table_schema());
-        let known = known.sum::<Option<usize>>();
-        if let Some(rows) = known {
+        if let Some(rows) = known.sum::<Option<usize>>() {
             // What a footer says is not what a file holds when it is read later: never an answer, only an estimate.
             statistics.num_rows = Precision::Inexact(rows);
         }
-        let bytes = usize::try_from(files().map(|(file, _)| file.meta.size).sum::<u64>()).unwrap_or(usize::MAX);
         let config = FileScanConfigBuilder::new(store.clone(), source)
-            .with_batch_size(known.map(|rows| batch_rows(state.config().batch_size(), rows, bytes)))
             .with_file_groups(group.split_files(state.config().target_partitions()))
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
@@ -157,16 +149,6 @@ impl FileTable {
         };
         ScalarValue::try_from_array(&value, 0)
     }
-}
-
-/// Rows of a batch of a table with so many rows and bytes: the narrower, the more, since what is done once for a batch should not show,
-/// and what is read of one should not take much memory.
-fn batch_rows(of_session: usize, rows: usize, bytes: usize) -> usize {
-    if of_session < BATCH_ROWS {
-        return of_session;
-    }
-    let width = bytes.div_ceil(rows.max(1)).max(1);
-    (BATCH_BYTES / width).clamp(of_session, MOST_BATCH_ROWS.max(of_session))
 }
 
 /// The columns and these presences: of files first, of folders behind them.
@@ -229,19 +211,4 @@ pub(crate) fn scanned_table(plan: &dyn ExecutionPlan) -> Option<TableRole> {
     let file = scan.file_groups.iter().flat_map(FileGroup::iter).next()?;
     let table = file.table_reference.as_ref()?.table();
     [TableRole::Users, TableRole::Events, TableRole::Products].into_iter().find(|role| role.keyword() == table)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_have_more_rows_where_rows_are_narrow() {
-        assert_eq!(batch_rows(BATCH_ROWS, 50_000_000, 800_000_000), 256 * 1024);
-        assert_eq!(batch_rows(BATCH_ROWS, 1_000, 64_000), 64 * 1024);
-        assert_eq!(batch_rows(BATCH_ROWS, 1_000, 10_000_000), BATCH_ROWS);
-        assert_eq!(batch_rows(BATCH_ROWS, 0, 0), 256 * 1024);
-        // Who asks for small ones gets them.
-        assert_eq!(batch_rows(3, 50_000_000, 800_000_000), 3);
-    }
 }
