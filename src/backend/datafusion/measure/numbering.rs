@@ -16,17 +16,30 @@ pub(in crate::backend::datafusion) struct Numbering {
     /// Where the bytes of each id end.
     ends: Vec<u64>,
     bytes: Vec<u8>,
-    /// The view of each id that fits in one, 0 of the others; a view is the whole id, so that one comparison tells.
-    short: Vec<u128>,
-    /// Open addressing: the upper half of a hash above the number, or [`FREE`].
-    slots: Vec<u64>,
+    /// Open addressing.
+    slots: Vec<Slot>,
 }
+
+/// An id and its number side by side, so that one look into memory mostly tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    id: Id,
+    /// [`UNKNOWN`] of a slot that is free.
+    number: u32,
+}
+
+/// An id in two words: the view of one that fits in it, else the hash and a length that no view of a short one has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Id([u64; 2]);
+
+/// In place of a length: the id is longer than a view holds.
+const LONGER: u64 = u32::MAX as u64;
 
 /// Ids that are looked up together.
 const BLOCK: usize = 64;
 
-/// A slot without an id: its number is [`UNKNOWN`].
-const FREE: u64 = u64::MAX;
+/// A slot without an id.
+const FREE: Slot = Slot { id: Id([0; 2]), number: UNKNOWN };
 
 /// Room for so many ids in a new table.
 const LEAST_SLOTS: usize = 1024;
@@ -34,8 +47,8 @@ const LEAST_SLOTS: usize = 1024;
 impl Numbering {
     /// For about so many ids.
     pub(super) fn with_capacity(ids: usize) -> Self {
-        let slots = (ids.saturating_mul(2)).next_power_of_two().max(LEAST_SLOTS);
-        Self { ends: Vec::with_capacity(ids), bytes: Vec::new(), short: Vec::with_capacity(ids), slots: vec![FREE; slots] }
+        let slots = (ids.saturating_mul(3) / 2).next_power_of_two().max(LEAST_SLOTS);
+        Self { ends: Vec::with_capacity(ids), bytes: Vec::new(), slots: vec![FREE; slots] }
     }
 
     /// Distinct ids, numbered in their order.
@@ -65,18 +78,7 @@ impl Numbering {
 
     /// The number of the id in a row, or [`UNKNOWN`].
     pub(in crate::backend::datafusion) fn find(&self, ids: &StringViewArray, row: usize) -> u32 {
-        self.find_hashed(hash_in(ids, row), ids, row)
-    }
-
-    /// The same, where the hash of the id is known.
-    fn find_hashed(&self, hash: u64, ids: &StringViewArray, row: usize) -> u32 {
-        let Some(view) = ids.views().get(row).copied() else { return UNKNOWN };
-        if is_short(view) {
-            self.look_up(hash, |number| self.short.get(number) == Some(&view))
-        } else {
-            let id = ids.value(row).as_bytes();
-            self.look_up(hash, |number| self.id(number) == id)
-        }
+        self.look_up(Id::of(ids, row), ids, row)
     }
 
     /// The numbers of the ids in some rows, or [`UNKNOWN`]. They are looked up by the block, so that what one waits for in memory is
@@ -86,23 +88,17 @@ impl Numbering {
         numbers.reserve(rows.len());
         let mask = self.slots.len() - 1;
         for rows in rows.chunks(BLOCK) {
-            let mut hashes = [0u64; BLOCK];
-            for (hash, row) in hashes.iter_mut().zip(rows) {
-                *hash = hash_in(ids, *row as usize);
+            let mut wanted = [Id([0; 2]); BLOCK];
+            for (id, row) in wanted.iter_mut().zip(rows) {
+                *id = Id::of(ids, *row as usize);
             }
             let mut slots = [FREE; BLOCK];
-            for (slot, hash) in slots.iter_mut().zip(&hashes) {
-                *slot = self.slots.get(place_of(*hash, mask)).copied().unwrap_or(FREE);
+            for (slot, id) in slots.iter_mut().zip(&wanted) {
+                *slot = self.slots.get(place_of(id.hash(), mask)).copied().unwrap_or(FREE);
             }
-            let mut known = [0u128; BLOCK];
-            for (known, slot) in known.iter_mut().zip(&slots) {
-                *known = self.short.get(number_in(*slot) as usize).copied().unwrap_or(0);
-            }
-            for (((row, hash), slot), known) in rows.iter().zip(hashes).zip(slots).zip(known) {
-                let row = *row as usize;
-                // 0 is no short id: the view of the empty one, and what stands for longer ones.
-                let is_known = known != 0 && ids.views().get(row) == Some(&known);
-                numbers.push(if is_known { number_in(slot) } else { self.find_hashed(hash, ids, row) });
+            for ((row, id), slot) in rows.iter().zip(wanted).zip(slots) {
+                let is_known = slot.number != UNKNOWN && slot.id == id && id.is_whole();
+                numbers.push(if is_known { slot.number } else { self.look_up(id, ids, *row as usize) });
             }
         }
     }
@@ -126,26 +122,19 @@ impl Numbering {
         let id = ids.value(row).as_bytes();
         self.bytes.extend_from_slice(id);
         self.ends.push(self.bytes.len() as u64);
-        let view = ids.views().get(row).copied().filter(|view| is_short(*view));
-        self.short.push(view.unwrap_or(0));
-        put(&mut self.slots, hash_in(ids, row), number);
+        put(&mut self.slots, Slot { id: Id::of(ids, row), number });
         Ok(number)
     }
 
-    /// The number with a hash that `is` the one; the first slot is mostly the last that is looked at.
-    fn look_up(&self, hash: u64, is: impl Fn(usize) -> bool) -> u32 {
+    /// The number of an id, that in a row; the first slot is mostly the last that is looked at.
+    fn look_up(&self, id: Id, ids: &StringViewArray, row: usize) -> u32 {
         let mask = self.slots.len() - 1;
-        let mut at = place_of(hash, mask);
+        let mut at = place_of(id.hash(), mask);
         loop {
             let slot = self.slots.get(at).copied().unwrap_or(FREE);
-            if slot == FREE {
-                return UNKNOWN;
-            }
-            if slot >> 32 == hash >> 32 {
-                let number = number_in(slot);
-                if is(number as usize) {
-                    return number;
-                }
+            let is_equal = || id.is_whole() || self.id(slot.number as usize) == ids.value(row).as_bytes();
+            if slot.number == UNKNOWN || (slot.id == id && is_equal()) {
+                return slot.number;
             }
             at = (at + 1) & mask;
         }
@@ -153,55 +142,62 @@ impl Numbering {
 
     fn grow(&mut self) {
         let mut slots = vec![FREE; self.slots.len() * 2];
-        for (number, view) in (0u32..).zip(&self.short) {
-            let hash = if *view == 0 && !self.id(number as usize).is_empty() {
-                xxh3_64(self.id(number as usize))
-            } else {
-                hash_of_view(*view)
-            };
-            put(&mut slots, hash, number);
+        for slot in self.slots.iter().filter(|slot| slot.number != UNKNOWN) {
+            put(&mut slots, *slot);
         }
         self.slots = slots;
     }
 
     /// Bytes that it takes.
     pub(super) fn size(&self) -> usize {
-        self.slots.capacity() * size_of::<u64>()
-            + self.short.capacity() * size_of::<u128>()
-            + self.ends.capacity() * size_of::<u64>()
-            + self.bytes.capacity()
+        self.slots.capacity() * size_of::<Slot>() + self.ends.capacity() * size_of::<u64>() + self.bytes.capacity()
     }
 }
 
-/// The hash of the id in a row.
-fn hash_in(ids: &StringViewArray, row: usize) -> u64 {
-    match ids.views().get(row) {
-        Some(view) if is_short(*view) => hash_of_view(*view),
-        Some(_) => xxh3_64(ids.value(row).as_bytes()),
-        None => 0,
+impl Id {
+    /// The id in a row.
+    fn of(ids: &StringViewArray, row: usize) -> Self {
+        let view = ids.views().get(row).copied().unwrap_or(0);
+        let (high, low) = if is_short(view) { halves(view) } else { (xxh3_64(ids.value(row).as_bytes()), LONGER) };
+        Self([high, low])
+    }
+
+    /// Whether nothing but an equal id is equal to it.
+    fn is_whole(self) -> bool {
+        self.0[1] != LONGER
+    }
+
+    /// A hash: of the halves of a view multiplied, so that each bit depends on all others.
+    fn hash(self) -> u64 {
+        let Self([high, low]) = self;
+        if !self.is_whole() {
+            return high;
+        }
+        let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(u128::from(high ^ 0xD1B5_4A32_D192_ED03));
+        let mixed = {
+            let (high, low) = halves(product);
+            high ^ low
+        };
+        // A product of zero says nothing of its other factor.
+        (mixed ^ low.rotate_left(32) ^ high).wrapping_mul(0x2545_F491_4F6C_DD1D).rotate_left(29)
     }
 }
 
-fn put(slots: &mut [u64], hash: u64, number: u32) {
+fn put(slots: &mut [Slot], new: Slot) {
     let mask = slots.len() - 1;
-    let mut at = place_of(hash, mask);
-    while slots.get(at).is_some_and(|slot| *slot != FREE) {
+    let mut at = place_of(new.id.hash(), mask);
+    while slots.get(at).is_some_and(|slot| slot.number != UNKNOWN) {
         at = (at + 1) & mask;
     }
     if let Some(slot) = slots.get_mut(at) {
-        *slot = hash >> 32 << 32 | u64::from(number);
+        *slot = new;
     }
 }
 
-/// Where a hash is looked for first: by its lower half, since the upper one tells ids apart.
+/// Where a hash is looked for first.
 fn place_of(hash: u64, mask: usize) -> usize {
     // INVARIANT: the mask is a usize, so that what it leaves is one.
     usize::try_from(hash & mask as u64).unwrap_or(0)
-}
-
-fn number_in(slot: u64) -> u32 {
-    let [_, _, _, _, number @ ..] = slot.to_be_bytes();
-    u32::from_be_bytes(number)
 }
 
 /// The upper and the lower half of 128 bits.
@@ -213,18 +209,6 @@ pub(super) fn halves(bits: u128) -> (u64, u64) {
 /// Whether a view holds the whole text.
 pub(super) fn is_short(view: u128) -> bool {
     (view & u128::from(u32::MAX)) as usize <= INLINE
-}
-
-/// A hash of a view that holds the whole text: of two halves multiplied, each bit of which depends on all others.
-pub(super) fn hash_of_view(view: u128) -> u64 {
-    let (high, low) = halves(view);
-    let product = u128::from(low ^ 0x9E37_79B9_7F4A_7C15).wrapping_mul(u128::from(high ^ 0xD1B5_4A32_D192_ED03));
-    let mixed = {
-        let (high, low) = halves(product);
-        high ^ low
-    };
-    // A product of zero says nothing of its other factor.
-    (mixed ^ low.rotate_left(32) ^ high).wrapping_mul(0x2545_F491_4F6C_DD1D).rotate_left(29)
 }
 
 #[cfg(test)]
@@ -271,7 +255,7 @@ mod tests {
     fn hashes_of_similar_ids_differ() {
         let texts: Vec<String> = (0..100_000).map(|number| format!("u{number:06}")).collect();
         let ids = StringViewArray::from_iter_values(&texts);
-        let mut hashes: Vec<u64> = ids.views().iter().map(|view| hash_of_view(*view)).collect();
+        let mut hashes: Vec<u64> = (0..ids.len()).map(|row| Id::of(&ids, row).hash()).collect();
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), texts.len());
