@@ -117,6 +117,9 @@ impl Counted {
 /// less often its tallies have to come back from memory.
 const WAITING_OF_SHARD: usize = 2 * 1024 * 1024;
 
+/// Bytes of events that wait with one thread at most.
+const MOST_WAITING: usize = 128 * 1024 * 1024;
+
 /// One thread of a pass.
 pub(super) struct Worker {
     sieve: Sieve,
@@ -219,7 +222,7 @@ impl Worker {
 impl Pass {
     /// Bytes of events that wait with each thread.
     fn waiting_of_thread(&self) -> usize {
-        self.shards.slots(&self.subjects).saturating_mul(WAITING_OF_SHARD) / self.threads
+        (self.shards.slots(&self.subjects).saturating_mul(WAITING_OF_SHARD) / self.threads).min(MOST_WAITING)
     }
 
     /// The numbers of the subjects of events; those that are not looked at are taken away.

@@ -17,7 +17,7 @@ use crate::backend::datafusion::failure::{internal, too_many};
 /// Entries of a log that is not joined yet, however little is known and however few the subjects.
 const LEAST: usize = 16 * 1024;
 
-/// The log is joined when it has one entry for so many subjects and known values: more are smaller, and slower.
+/// The log is joined when it has an entry for every so many subjects and known values: a greater number takes less memory and more time.
 const SHARE: usize = 4;
 
 /// What is told of the occurrences.
@@ -109,10 +109,6 @@ fn front<const SIZE: usize>(bytes: &mut &[u8]) -> Option<[u8; SIZE]> {
 }
 
 impl Known {
-    fn size(&self) -> usize {
-        self.bytes.capacity() + self.lengths.capacity() * size_of::<u32>()
-    }
-
     fn new(subjects: usize, layout: Layout) -> Self {
         Self { layout, lengths: vec![0; subjects], bytes: Vec::new(), values: 0 }
     }
@@ -162,6 +158,10 @@ impl Known {
     fn put(&mut self, value: &Value) {
         self.layout.put(value, &mut self.bytes);
         self.values += 1;
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.capacity() + self.lengths.capacity() * size_of::<u32>()
     }
 }
 
