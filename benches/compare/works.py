@@ -259,9 +259,7 @@ def writing(setting):
     share = MEMBERSHIPS_PER_USER
     first = [sampled(number, 0, share) for number in range(100)]
     second = [sampled(number, share, 2 * share) for number in range(100)]
-    upcoming = iter([second, first] * setting.repeats)
-
-    written = []
+    upcoming, written = iter([second, first] * setting.repeats), []
 
     def changed():
         project.write_project(work, setting.data, next(upcoming))

@@ -69,6 +69,11 @@ impl Steps {
         names.filter(|name| !self.json.iter().any(|(made, _)| made == name)).collect()
     }
 
+    /// How many kinds there are to count, as far as these steps count some.
+    pub(super) fn kinds(&self) -> usize {
+        self.observations.iter().map(|(kind, _)| kind + 1).max().unwrap_or(0)
+    }
+
     /// The values as columns, over a scan with this schema.
     pub(super) fn schema(&self, scan: &DFSchema) -> Result<DFSchema> {
         let typed = |columns: &[(String, Expr)], over: &DFSchema| {

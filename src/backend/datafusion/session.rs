@@ -23,7 +23,7 @@ use crate::backend::tables::EngineSettings;
 /// How many of the largest consumers an error about memory names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
-/// Rows of a batch, where a scan does not choose. Larger than the engine's own, since the events of a batch are sorted by route and
+/// Rows of a batch. Larger than the engine's own, since the events of a batch are sorted by route and
 /// shard, and what is done for each of those should not show.
 const BATCH_ROWS: usize = 32 * 1024;
 

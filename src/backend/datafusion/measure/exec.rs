@@ -154,10 +154,10 @@ impl Job {
         let mut inputs = inputs.iter();
         let subjects = match (&spec.subjects, spec.subjects.as_ref().and_then(|_| inputs.next())) {
             (Some(SubjectReads { reads, key }), Some(input)) => {
-                let observations = reads.observations.iter().map(|(kind, _)| kind + 1).max().unwrap_or(0);
+                let counted = Counted::new(reads.kinds());
                 let reads = ReadStage::new(reads, &input.schema(), state)?;
                 let key = reads.compile(key, state)?;
-                Some(JobSubjects { reads, key, counted: Counted::new(observations) })
+                Some(JobSubjects { reads, key, counted })
             }
             _ => None,
         };

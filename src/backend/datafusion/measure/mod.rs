@@ -15,6 +15,7 @@
 //!   the last ones are given up, and computed in a further pass.
 
 mod bands;
+mod bucket;
 mod compile;
 mod exec;
 mod machine;

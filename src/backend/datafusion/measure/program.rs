@@ -128,8 +128,7 @@ impl Program {
         }
         let bands = measures.iter().map(|measure| Bands::of(&bounds, &measure.windows, measure.kind.grain()));
         let Some(bands) = bands.collect::<Option<Vec<_>>>() else { return plan_err!("a measure of too many windows") };
-        let observed = |steps: &Steps| steps.observations.iter().map(|(kind, _)| kind + 1).max().unwrap_or(0);
-        let observations = planned.iter().map(|route| observed(&route.reads)).chain([observed(&base)]).max().unwrap_or(0);
+        let observations = planned.iter().map(|route| route.reads.kinds()).chain([base.kinds()]).max().unwrap_or(0);
         Ok(Self { base, places, as_of, measures, bounds, bands, router, routes: planned, outputs, observations, existence })
     }
 

@@ -9,6 +9,7 @@ use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::Time;
 
+use super::bucket::by_bucket;
 use super::machine::{Machine, Told};
 use super::numbering::{Numbering, UNKNOWN};
 use super::shards::{Shard, Shards};
@@ -171,7 +172,7 @@ impl Worker {
         let shards = pass.shards.slots(&pass.subjects);
         let mut buckets = std::mem::take(&mut sifted.routes);
         pass.shards.buckets(shards, &mut buckets, &subjects);
-        let (order, starts) = sorted(&buckets, machine.routes.len() * shards);
+        let (order, starts) = by_bucket(buckets.iter().copied().zip(0u32..), machine.routes.len() * shards);
         drop(looking_up);
         let _reading = times_taken.read.timer();
         for route in 0..machine.routes.len() {
@@ -255,25 +256,6 @@ impl Pass {
         sifted.truncate(kept);
         Ok(subjects)
     }
-}
-
-/// The order of events by bucket, and where each bucket begins.
-fn sorted(of_events: &[u32], buckets: usize) -> (Vec<u32>, Vec<usize>) {
-    let mut starts = vec![0usize; buckets + 1];
-    for bucket in of_events {
-        starts[*bucket as usize + 1] += 1;
-    }
-    for bucket in 0..buckets {
-        starts[bucket + 1] += starts[bucket];
-    }
-    let mut next = starts.clone();
-    let mut order = vec![0u32; of_events.len()];
-    for (at, bucket) in (0u32..).zip(of_events) {
-        let place = &mut next[*bucket as usize];
-        order[*place] = at;
-        *place += 1;
-    }
-    (order, starts)
 }
 
 impl OnRoute {

@@ -13,6 +13,7 @@ use datafusion::common::Result;
 use super::value::{Codec, Key, KeyBytes, Longer};
 use super::{Argument, Slice, Tally, Window};
 use crate::backend::datafusion::failure::{internal, too_many};
+use crate::backend::datafusion::measure::bucket::by_bucket;
 
 /// Entries of a log that is not joined yet, however little is known and however few the subjects.
 const LEAST: usize = 16 * 1024;
@@ -38,7 +39,7 @@ pub(super) struct Occurrences {
 }
 
 /// That a value occurs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Occurrence {
     subject: u32,
     key: Key,
@@ -125,10 +126,9 @@ impl Known {
 
     /// What is known when these occurrences are, too.
     fn joined(&self, log: &[Occurrence]) -> Result<Self> {
-        let subjects = self.lengths.len();
-        let mut joined = Self::new(0, self.layout);
-        joined.lengths.reserve_exact(subjects);
-        joined.bytes.reserve_exact(self.bytes.len() + log.iter().map(|entry| self.layout.size(entry.key)).sum::<usize>());
+        let most = self.bytes.len() + log.iter().map(|entry| self.layout.size(entry.key)).sum::<usize>();
+        let (lengths, bytes) = (Vec::with_capacity(self.lengths.len()), Vec::with_capacity(most));
+        let mut joined = Self { layout: self.layout, lengths, bytes, values: 0 };
         let mut log = log.chunk_by(|one, next| one.subject == next.subject).peekable();
         for (subject, values) in (0u32..).zip(self.by_subject()) {
             let new = log.next_if(|entries| entries.first().is_some_and(|entry| entry.subject == subject)).unwrap_or_default();
@@ -233,20 +233,7 @@ impl Occurrences {
 
 /// Occurrences in their order: by subject as numbers are sorted, since there are few, then the few of each.
 fn sorted(log: &[Occurrence], subjects: usize) -> Vec<Occurrence> {
-    let mut next = vec![0usize; subjects + 1];
-    for entry in log {
-        next[entry.subject as usize + 1] += 1;
-    }
-    for subject in 0..subjects {
-        next[subject + 1] += next[subject];
-    }
-    let Some(first) = log.first().copied() else { return Vec::new() };
-    let mut sorted = vec![first; log.len()];
-    for entry in log {
-        let place = &mut next[entry.subject as usize];
-        sorted[*place] = *entry;
-        *place += 1;
-    }
+    let (mut sorted, _) = by_bucket(log.iter().map(|entry| (entry.subject, *entry)), subjects);
     sorted.chunk_by_mut(|one, next| one.subject == next.subject).for_each(<[Occurrence]>::sort_unstable);
     sorted
 }

@@ -92,7 +92,7 @@ const INLINE: usize = 15;
 const NUMBERED: u8 = u8::MAX;
 
 /// Bytes of any length, in 16: short ones themselves, longer ones by their number among a [`Longer`]. Equal bytes have equal keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key([u64; 2]);
 
 impl Key {
