@@ -2,11 +2,12 @@
 //! one evaluation share.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::array::{Array, StringArray};
 use roaring::RoaringBitmap;
 
+use super::heads::Heads;
 use crate::model::scoring::Score;
 
 /// The members of a segment, wherever they are kept.
@@ -17,7 +18,10 @@ pub trait MemberSet: Clone + Send + Sync + 'static {
 
 /// Distinct subject ids in ascending order of their bytes.
 #[derive(Debug, Clone)]
-pub struct SortedIds(StringArray);
+pub struct SortedIds {
+    array: StringArray,
+    heads: OnceLock<Heads>,
+}
 
 /// Ids that are not in strictly ascending order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,19 +42,24 @@ impl SortedIds {
                 return Err(NotSorted { position });
             }
         }
-        Ok(Self(ids))
+        Ok(Self::proven(ids))
+    }
+
+    /// Ids that are known to ascend strictly.
+    fn proven(array: StringArray) -> Self {
+        Self { array, heads: OnceLock::new() }
     }
 
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.array.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.array.is_empty()
     }
 
     /// The id at a position.
@@ -59,16 +68,16 @@ impl SortedIds {
     /// When the position is not below [`SortedIds::len`].
     #[must_use]
     pub fn get(&self, position: usize) -> &str {
-        self.0.value(position)
+        self.array.value(position)
     }
 
     /// The position of an id.
     #[must_use]
     pub fn position(&self, id: &str) -> Option<usize> {
-        let (mut low, mut high) = (0, self.0.len());
+        let (mut low, mut high) = (0, self.array.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.0.value(middle).cmp(id) {
+            match self.array.value(middle).cmp(id) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
                 std::cmp::Ordering::Equal => return Some(middle),
@@ -80,12 +89,17 @@ impl SortedIds {
     /// All ids, as an array.
     #[must_use]
     pub fn array(&self) -> &StringArray {
-        &self.0
+        &self.array
+    }
+
+    /// The beginnings of the ids, made when they are asked for first.
+    pub(crate) fn heads(&self) -> &Heads {
+        self.heads.get_or_init(|| Heads::of_ascending(&self.array))
     }
 
     /// All ids, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.0.len()).map(|position| self.0.value(position))
+        (0..self.array.len()).map(|position| self.array.value(position))
     }
 }
 
@@ -184,7 +198,7 @@ impl LocalMembers {
         }
         let all = sets.iter().fold(Vec::new(), |all, set| merged(&all, set));
         // INVARIANT: what was merged from ascending lists without repeats ascends.
-        let ids = Arc::new(SortedIds(StringArray::from_iter_values(all)));
+        let ids = Arc::new(SortedIds::proven(StringArray::from_iter_values(all)));
         sets.iter().map(|set| Self::new(Arc::clone(&ids), set.positions_in(&ids).into_owned())).collect()
     }
 

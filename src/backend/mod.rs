@@ -7,6 +7,7 @@
 //! that vanishes or cannot be read is an error; a value that does not fit its reading is missing and counted as an
 //! [`Observation`], never an error.
 
+mod heads;
 mod members;
 
 pub mod datafusion;
@@ -23,6 +24,7 @@ use crate::plan::Batch;
 
 use tables::Declared;
 
+pub(crate) use heads::{Heads, told};
 pub use members::{LocalMembers, MemberSet, NotSorted, SortedIds};
 
 /// One tenant's tables, opened for one run.

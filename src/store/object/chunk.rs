@@ -2,7 +2,8 @@
 //! or of few, whose rows are runs, and ids that ascend, of which each repeats the beginning of the one before it. What is neither goes
 //! through the writer of the parquet crate. The same rows give the same bytes.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, StringArray};
@@ -22,6 +23,7 @@ use datafusion::parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
 use super::packing::{codes_packed, delta_packed, level_run, runs_packed, width_of};
+use crate::backend::{Heads, SortedIds, told};
 
 /// Texts of one page: what a reader has to decode to find one of them.
 const PAGE_TEXTS: usize = 20_000;
@@ -34,6 +36,8 @@ pub(super) struct Layout {
     schema: SchemaRef,
     columns: Vec<ColumnDescPtr>,
     general: ArrowRowGroupWriterFactory,
+    /// Those that nobody uses at the moment: to make one takes as long as to compress a page.
+    compressors: Mutex<Vec<Compressor<'static>>>,
 }
 
 /// The rows of one column of a row group.
@@ -75,11 +79,11 @@ pub(super) struct Codes {
     pub(super) codes: Vec<u8>,
 }
 
-/// Texts, each a part of bytes that they share.
+/// Texts of an array, at positions of it.
 pub(super) struct Texts<'a> {
-    pub(super) bytes: &'a [u8],
-    /// Where each begins, and how long it is.
-    pub(super) spans: Vec<(u32, u32)>,
+    array: &'a StringArray,
+    heads: Cow<'a, Heads>,
+    positions: Cow<'a, [u32]>,
 }
 
 /// The encoded pages of a column, which can stand in any file in which the column has the same rows.
@@ -103,7 +107,7 @@ enum Chunk {
 impl Layout {
     pub(super) fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
         let (file, general) = file_writer(&schema)?;
-        Ok(Self { schema, columns: file.schema_descr().columns().to_vec(), general })
+        Ok(Self { schema, columns: file.schema_descr().columns().to_vec(), general, compressors: Mutex::default() })
     }
 
     /// A file of this layout, without rows.
@@ -116,7 +120,7 @@ impl Layout {
         if columns.len() != self.columns.len() {
             return Err(ParquetError::General(format!("{} columns instead of {}", columns.len(), self.columns.len())));
         }
-        let mut compressor = Compressor::new(LEVEL)?;
+        let mut compressor = self.compressor()?;
         let chunks = columns.into_iter().enumerate().map(|(position, column)| {
             let description = &self.columns[position];
             match column {
@@ -130,19 +134,21 @@ impl Layout {
                 Column::Array(array) => self.general(position, &array).map(Chunk::General),
             }
         });
-        Ok(RowGroup { rows, chunks: chunks.collect::<Result<_, _>>()? })
+        let chunks = chunks.collect::<Result<_, _>>()?;
+        self.give_back(compressor);
+        Ok(RowGroup { rows, chunks })
     }
 
     /// Encodes the texts of the column at a position, none of them NULL; they are the shorter the better they are sorted.
     pub(super) fn texts(&self, position: usize, texts: &Texts<'_>) -> Result<Pages, ParquetError> {
-        let mut compressor = Compressor::new(LEVEL)?;
+        let mut compressor = self.compressor()?;
         let mut writer = ChunkWriter::new(&self.columns[position], &mut compressor);
         let mut encoder = TextEncoder::default();
         let mut ascend = true;
         let mut bounds: Option<(&[u8], &[u8])> = None;
-        for page in texts.spans.chunks(PAGE_TEXTS) {
-            let (encoded, ascends) = encoder.encode(texts.bytes, page)?;
-            let all = || page.iter().map(|&span| texts.bytes_of(span));
+        for page in texts.positions.chunks(PAGE_TEXTS) {
+            let (encoded, ascends) = encoder.encode(texts, page);
+            let all = || page.iter().map(|position| texts.array.value(*position as usize).as_bytes());
             let ends = if ascends { all().next().zip(all().next_back()) } else { all().min().zip(all().max()) };
             let Some((low, high)) = ends else { continue };
             writer.data(&encoded, page.len(), Encoding::DELTA_BYTE_ARRAY, Some((low.to_vec(), high.to_vec())))?;
@@ -150,7 +156,20 @@ impl Layout {
             bounds = Some(bounds.map_or((low, high), |(least, greatest)| (least.min(low), greatest.max(high))));
         }
         let bounds = bounds.map(|(low, high)| (low.to_vec(), high.to_vec()));
-        writer.finish(bounds, 0, if ascend { BoundaryOrder::ASCENDING } else { BoundaryOrder::UNORDERED })
+        let pages = writer.finish(bounds, 0, if ascend { BoundaryOrder::ASCENDING } else { BoundaryOrder::UNORDERED })?;
+        self.give_back(compressor);
+        Ok(pages)
+    }
+
+    fn compressor(&self) -> Result<Compressor<'static>, ParquetError> {
+        let idle = self.compressors.lock().ok().and_then(|mut idle| idle.pop());
+        Ok(idle.map_or_else(|| Compressor::new(LEVEL), Ok)?)
+    }
+
+    fn give_back(&self, compressor: Compressor<'static>) {
+        if let Ok(mut idle) = self.compressors.lock() {
+            idle.push(compressor);
+        }
     }
 
     fn general(&self, position: usize, array: &ArrayRef) -> Result<ArrowColumnChunk, ParquetError> {
@@ -422,33 +441,17 @@ fn statistics(physical: Type, bounds: Option<Bounds>, nulls: u64) -> Result<Stat
 }
 
 impl<'a> Texts<'a> {
-    /// The texts at positions of an array.
-    pub(super) fn at(array: &'a StringArray, positions: &[u32]) -> Self {
-        let ends = array.value_offsets();
-        let mut spans = Vec::with_capacity(positions.len());
-        for &position in positions {
-            spans.push(span(ends, position as usize));
-        }
-        Self { bytes: array.value_data(), spans }
+    /// The ids at positions.
+    pub(super) fn at(ids: &'a SortedIds, positions: &'a [u32]) -> Self {
+        Self { array: ids.array(), heads: Cow::Borrowed(ids.heads()), positions: Cow::Borrowed(positions) }
     }
 
     /// All texts of an array.
     pub(super) fn all(array: &'a StringArray) -> Self {
-        let ends = array.value_offsets();
-        Self { bytes: array.value_data(), spans: (0..array.len()).map(|position| span(ends, position)).collect() }
+        // INVARIANT: an array of texts has fewer than 2^31 of them.
+        let end = u32::try_from(array.len()).unwrap_or(u32::MAX);
+        Self { array, heads: Cow::Owned(Heads::of_any(array)), positions: (0..end).collect() }
     }
-
-    fn bytes_of(&self, (start, length): (u32, u32)) -> &'a [u8] {
-        &self.bytes[start as usize..][..length as usize]
-    }
-}
-
-/// Where a text of an array begins, and how long it is.
-#[inline]
-fn span(ends: &[i32], position: usize) -> (u32, u32) {
-    // INVARIANT: the ends of an array are not negative, and ascend.
-    let (start, end) = (ends[position].cast_unsigned(), ends[position + 1].cast_unsigned());
-    (start, end - start)
 }
 
 /// Encodes pages of texts as `DELTA_BYTE_ARRAY`: how much each repeats of the one before, and what follows.
@@ -460,36 +463,96 @@ struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// A page, and whether its texts ascend.
-    fn encode(&mut self, bytes: &[u8], spans: &[(u32, u32)]) -> Result<(Vec<u8>, bool), ParquetError> {
-        self.prefixes.clear();
-        self.suffixes.clear();
-        // Eight bytes more than there can be: copies of fixed size are the fastest, and what is too much is written over.
-        let most = spans.iter().map(|(_, length)| *length as usize).sum::<usize>() + 8;
-        self.rest.resize(most.max(self.rest.len()), 0);
-        let (mut before, mut length_before, mut written) = (0, 0, 0);
-        let mut ascend = true;
-        for &(start, length) in spans {
-            let (start, length) = (start as usize, length as usize);
-            let shared = shared_prefix(bytes, before, start, length_before.min(length));
-            // Where the two part, the order is decided.
-            ascend &= shared == length_before || (shared < length && bytes[before + shared] < bytes[start + shared]);
-            let rest = length - shared;
-            self.prefixes.push(i32::try_from(shared).map_err(|_| too_large())?);
-            self.suffixes.push(i32::try_from(rest).map_err(|_| too_large())?);
-            match bytes[start + shared..].first_chunk::<8>() {
-                Some(eight) if rest <= 8 => self.rest[written..written + 8].copy_from_slice(eight),
-                Some(_) | None => self.rest[written..written + rest].copy_from_slice(&bytes[start + shared..start + length]),
-            }
-            written += rest;
-            (before, length_before) = (start, length);
-        }
-        let mut page = Vec::with_capacity(written + 2 * spans.len() + 64);
+    /// A page of texts at positions, and whether they ascend.
+    fn encode(&mut self, texts: &Texts<'_>, positions: &[u32]) -> (Vec<u8>, bool) {
+        self.prefixes.resize(positions.len(), 0);
+        self.suffixes.resize(positions.len(), 0);
+        let (written, ascend) =
+            if texts.heads.tell_all() { self.encode_heads(texts, positions) } else { self.encode_any(texts, positions) };
+        let mut page = Vec::with_capacity(written + 2 * positions.len() + 64);
         delta_packed(&self.prefixes, &mut page);
         delta_packed(&self.suffixes, &mut page);
         page.extend_from_slice(&self.rest[..written]);
-        Ok((page, ascend))
+        (page, ascend)
     }
+
+    /// Texts of which the heads tell all.
+    #[inline(never)]
+    fn encode_heads(&mut self, texts: &Texts<'_>, positions: &[u32]) -> (usize, bool) {
+        let Some(&first) = positions.first() else { return (0, true) };
+        let (heads, common) = (texts.heads.all(), texts.heads.common());
+        let whole = texts.array.value(first as usize).as_bytes();
+        // Eight bytes for each: copies of fixed size are the fastest, and what is too much is written over.
+        let most = whole.len() + 8 * positions.len();
+        self.rest.resize(most.max(self.rest.len()), 0);
+        let out = self.rest.as_mut_slice();
+        out[..whole.len()].copy_from_slice(whole);
+        (self.prefixes[0], self.suffixes[0]) = (0, narrow(whole.len()).cast_signed());
+        let (mut written, mut before, mut ascend) = (whole.len(), heads[first as usize], true);
+        for ((&position, prefix), suffix) in positions.iter().zip(&mut self.prefixes).zip(&mut self.suffixes).skip(1) {
+            let head = heads[position as usize];
+            let length = told(head);
+            let shared = ((head ^ before).leading_zeros() as usize / 8).min(length);
+            let rest = head.checked_shl(8 * narrow(shared)).unwrap_or_default();
+            if let Some(place) = out[written..].first_chunk_mut() {
+                *place = rest.to_be_bytes();
+            }
+            *prefix = narrow(common + shared).cast_signed();
+            *suffix = narrow(length - shared).cast_signed();
+            written += length - shared;
+            ascend &= before <= head;
+            before = head;
+        }
+        (written, ascend)
+    }
+
+    fn encode_any(&mut self, texts: &Texts<'_>, positions: &[u32]) -> (usize, bool) {
+        let (bytes, ends) = (texts.array.value_data(), texts.array.value_offsets());
+        let (heads, common) = (texts.heads.all(), texts.heads.common());
+        let (mut start_before, mut length_before) = (0, 0);
+        let mut head_before = positions.first().map_or(0, |first| heads[*first as usize]);
+        let mut written = 0;
+        let mut ascend = true;
+        for ((&position, prefix), suffix) in positions.iter().zip(&mut self.prefixes).zip(&mut self.suffixes) {
+            let (start, length) = span(ends, position as usize);
+            let head = heads[position as usize];
+            let most = length.min(length_before);
+            let shared = if head == head_before {
+                let shared = shared_prefix(bytes, start_before, start, most);
+                // Where the two part, the order is decided.
+                ascend &= shared == length_before || (shared < length && bytes[start_before + shared] < bytes[start + shared]);
+                shared
+            } else {
+                ascend &= head_before < head;
+                (common + ((head ^ head_before).leading_zeros() / 8) as usize).min(most)
+            };
+            let rest = length - shared;
+            if self.rest.len() < written + rest {
+                self.rest.resize(2 * (written + rest), 0);
+            }
+            self.rest[written..written + rest].copy_from_slice(&bytes[start + shared..start + length]);
+            *prefix = narrow(shared).cast_signed();
+            *suffix = narrow(rest).cast_signed();
+            written += rest;
+            (head_before, start_before, length_before) = (head, start, length);
+        }
+        (written, ascend)
+    }
+}
+
+/// Where a text of an array begins, and how long it is.
+#[inline]
+fn span(ends: &[i32], position: usize) -> (usize, usize) {
+    // INVARIANT: the ends of an array are not negative, and ascend.
+    let (start, end) = (ends[position].cast_unsigned() as usize, ends[position + 1].cast_unsigned() as usize);
+    (start, end - start)
+}
+
+/// A length of a part of a text.
+#[inline]
+fn narrow(length: usize) -> u32 {
+    // INVARIANT: all texts of an array together have fewer than 2^31 bytes.
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// How many bytes, `most` at most, are the same from two places on.
@@ -538,13 +601,13 @@ mod tests {
     use crate::store::rows::membership_schema;
 
     /// A snapshot with one row group of these columns, read back.
-    fn read_back(ids: &[String], instants: Column, confidence: Column, scores: Option<Float64Array>) -> RecordBatch {
+    fn read_back(ids: &Texts<'_>, instants: Column, confidence: Column, scores: Option<Float64Array>) -> RecordBatch {
         let layout = Layout::new(membership_schema()).unwrap();
-        let array = StringArray::from_iter_values(ids);
+        let rows = ids.positions.len();
         let columns = vec![
             Column::Same(Value::text("demo")),
             Column::Same(Value::text("")),
-            Column::Texts(layout.texts(2, &Texts::all(&array)).unwrap()),
+            Column::Texts(layout.texts(2, ids).unwrap()),
             instants,
             scores.map_or(Column::Absent, |scores| Column::Array(Arc::new(scores))),
             confidence,
@@ -553,9 +616,9 @@ mod tests {
             Column::Same(Value::Instant(-7)),
         ];
         let mut file = layout.file().unwrap();
-        layout.encode(columns, ids.len()).unwrap().append_to(&mut file).unwrap();
+        layout.encode(columns, rows).unwrap().append_to(&mut file).unwrap();
         let bytes = Bytes::from(file.into_inner().unwrap());
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().with_batch_size(ids.len());
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().with_batch_size(rows);
         let mut batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
         assert_eq!(batches.len(), 1);
         batches.remove(0)
@@ -599,7 +662,8 @@ mod tests {
                 codes.codes.push(code);
             }
             let instants = if sorted { Column::Runs(instants) } else { Column::Codes(codes) };
-            let batch = read_back(&ids, instants, Column::Runs(labels), None);
+            let array = StringArray::from_iter_values(&ids);
+            let batch = read_back(&Texts::all(&array), instants, Column::Runs(labels), None);
             let found: Vec<Option<String>> = texts_of(&batch, "subject_id");
             prop_assert_eq!(found, ids.iter().cloned().map(Some).collect::<Vec<_>>());
             let entered: &TimestampMicrosecondArray = batch.column(3).as_any().downcast_ref().unwrap();
@@ -608,6 +672,35 @@ mod tests {
             prop_assert_eq!(found, expected.iter().map(|kind| Some(format!("label {kind}"))).collect::<Vec<_>>());
             prop_assert_eq!(batch.column(4).null_count(), ids.len());
             prop_assert!(texts_of(&batch, "segment_id").iter().all(|text| text.as_deref() == Some("")));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Ids that begin alike or not, short and long, at positions that ascend or repeat.
+        #[test]
+        fn chosen_ids_are_read(
+            beginning in "[a-c\0]{0,12}",
+            ends in prop_oneof![
+                prop::collection::btree_set("[0-9]{6}", 1..200),
+                prop::collection::btree_set("[0-9]{0,8}", 1..200),
+                prop::collection::btree_set("[a-b\0]{0,12}", 1..200),
+                prop::collection::btree_set("\\PC{0,9}", 1..200),
+            ],
+            chosen in prop::collection::vec(any::<prop::sample::Index>(), 1..400),
+            ascending in any::<bool>(),
+        ) {
+            let all: Vec<String> = ends.iter().map(|end| format!("{beginning}{end}")).collect();
+            let ids = SortedIds::new(StringArray::from_iter_values(&all)).unwrap();
+            let mut positions: Vec<u32> = chosen.iter().map(|index| u32::try_from(index.index(all.len())).unwrap()).collect();
+            if ascending {
+                positions.sort_unstable();
+            }
+            let same = || Column::Same(Value::Instant(0));
+            let batch = read_back(&Texts::at(&ids, &positions), same(), Column::Absent, None);
+            let expected: Vec<_> = positions.iter().map(|position| Some(all[*position as usize].clone())).collect();
+            prop_assert_eq!(texts_of(&batch, "subject_id"), expected);
         }
     }
 
@@ -620,7 +713,8 @@ mod tests {
             instants.codes.push(code);
         }
         let scores = Float64Array::from_iter((0..70_000).map(|number| (number % 7 > 0).then(|| f64::from(number) / 1_000.0)));
-        let batch = read_back(&ids, Column::Codes(instants), Column::Absent, Some(scores.clone()));
+        let array = StringArray::from_iter_values(&ids);
+        let batch = read_back(&Texts::all(&array), Column::Codes(instants), Column::Absent, Some(scores.clone()));
         assert_eq!(texts_of(&batch, "subject_id"), ids.into_iter().map(Some).collect::<Vec<_>>());
         let entered: &TimestampMicrosecondArray = batch.column(3).as_any().downcast_ref().unwrap();
         assert!(entered.values().iter().zip(0..).all(|(found, number)| *found == number % 3 * (number / 1_000 % 2)));

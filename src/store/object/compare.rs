@@ -10,9 +10,12 @@ use futures::TryStreamExt;
 use roaring::RoaringBitmap;
 
 use super::table::{Table, column};
-use crate::backend::LocalMembers;
+use crate::backend::{Heads, LocalMembers};
 use crate::model::scoring::Score;
 use crate::store::{Figures, LedgerError};
+
+/// Heads that are compared at a time without a branch, and how many times.
+const NEAR: usize = 8;
 
 /// The previous members of a segment beside the new ones.
 pub(super) struct Comparison {
@@ -25,6 +28,8 @@ pub(super) struct Comparison {
     previous: RoaringBitmap,
     /// Those who entered or left, likewise.
     changed: RoaringBitmap,
+    /// Those of them who entered.
+    entered: RoaringBitmap,
     /// Those of them who left because they are gone from the universe.
     gone: RoaringBitmap,
     /// Previous members who are not among these ids. They all left.
@@ -40,19 +45,11 @@ struct Outsider {
     in_universe: bool,
 }
 
-/// One who entered or left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Those who entered or left, ascending by id.
 pub(super) struct Changed {
-    /// The position among the ids of the members, or among those of the outsiders.
-    pub(super) id: Position,
-    pub(super) kind: Move,
-}
-
-/// Where an id stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Position {
-    Listed(u32),
-    Outside(u32),
+    /// Positions among the ids of the members; those of outsiders follow on them.
+    pub(super) ids: Vec<u32>,
+    pub(super) moves: Vec<Move>,
 }
 
 /// What happened to one.
@@ -62,6 +59,10 @@ pub(super) enum Move {
     Leaves,
     /// It leaves because it is gone from the universe.
     Vanishes,
+}
+
+impl Move {
+    pub(super) const ALL: [Self; 3] = [Self::Enters, Self::Leaves, Self::Vanishes];
 }
 
 impl Comparison {
@@ -79,8 +80,9 @@ impl Comparison {
             }
         }
         let Walk { previous, outsiders, mut outsider_ids, rescored, .. } = walk;
+        let previous = RoaringBitmap::from_lsb0_bytes(0, &previous);
         let outsider_ids = outsider_ids.finish();
-        let stay = members.positions().intersection_len(&previous);
+        let entered = members.positions() - &previous;
         let left = &previous - members.positions();
         let gone = match &left {
             left if left.is_empty() => RoaringBitmap::new(),
@@ -93,11 +95,11 @@ impl Comparison {
             .collect();
         let figures = Figures {
             member_count: members.positions().len(),
-            added_count: members.positions().len() - stay,
+            added_count: entered.len(),
             removed_count: left.len() + outsiders.len() as u64,
         };
-        let changed = members.positions() ^ &previous;
-        Ok(Self { figures, members, before, rescored, previous, changed, gone, outsiders, outsider_ids })
+        let changed = &entered | &left;
+        Ok(Self { figures, members, before, entered, rescored, previous, changed, gone, outsiders, outsider_ids })
     }
 
     /// Whether the rows before say all that the rows after would.
@@ -127,7 +129,7 @@ impl Comparison {
 
     /// Which of these members stay, and the rows of the snapshot that tell of them; rows between them tell of others.
     pub(super) fn stayers(&self, members: &[u32]) -> Option<Stayers> {
-        let (first, last) = members.first().zip(members.last())?;
+        let (first, last) = members.first().zip(members.last()).filter(|_| self.figures.added_count < self.figures.member_count)?;
         if self.previous.range_cardinality(*first..=*last) == 0 {
             return None;
         }
@@ -152,73 +154,90 @@ impl Comparison {
         Some(Stayers { rows, table_rows: start..end })
     }
 
-    /// Those who entered or left, from one number to another, by their ids.
-    pub(super) fn changed_between(&self, numbers: &Range<u64>) -> Vec<Changed> {
-        let (mut outside, end) = (self.outsiders_before(numbers.start), self.outsiders_before(numbers.end));
+    /// Those who entered or left, from one number to another.
+    pub(super) fn changed_between(&self, numbers: &Range<u64>) -> Changed {
+        let (outside, end) = (self.outsiders_before(numbers.start), self.outsiders_before(numbers.end));
         let listed = numbers.start - outside as u64..numbers.end - end as u64;
-        let mut changed = Vec::with_capacity(usize::try_from(numbers.end - numbers.start).unwrap_or_default());
-        let positions = between(&self.changed, &listed);
-        let entering = match positions.first().zip(positions.last()) {
-            Some((first, last)) => within(self.members.positions(), *first, *last),
+        let ids = between(&self.changed, &listed);
+        let entering = match ids.first().zip(ids.last()) {
+            Some((first, last)) => within(&self.entered, *first, *last),
             None => Vec::new(),
         };
         let mut at = 0;
-        for position in positions {
-            while outside < end && self.outsiders[outside].before <= position {
-                changed.push(self.outsider(outside));
-                outside += 1;
+        let mut moves: Vec<Move> = ids
+            .iter()
+            .map(|id| {
+                // Who enters is among those who changed, so that none is passed over. No branch: whether one enters is as good as random.
+                let enters = entering.get(at) == Some(id);
+                at += usize::from(enters);
+                if enters { Move::Enters } else { Move::Leaves }
+            })
+            .collect();
+        if !self.gone.is_empty() {
+            for (one, _) in moves.iter_mut().zip(&ids).filter(|(_, id)| self.gone.contains(**id)) {
+                *one = Move::Vanishes;
             }
-            while at < entering.len() && entering[at] < position {
-                at += 1;
-            }
-            let kind = if at < entering.len() && entering[at] == position {
-                Move::Enters
-            } else if !self.gone.is_empty() && self.gone.contains(position) {
-                Move::Vanishes
-            } else {
-                Move::Leaves
-            };
-            changed.push(Changed { id: Position::Listed(position), kind });
         }
-        changed.extend((outside..end).map(|number| self.outsider(number)));
-        changed
+        let changed = Changed { ids, moves };
+        if outside < end { self.with_outsiders(&changed, outside..end) } else { changed }
     }
 
-    /// The id at a position.
-    pub(super) fn id(&self, position: Position) -> &str {
-        match position {
-            Position::Listed(position) => self.members.ids().get(position as usize),
-            Position::Outside(number) => self.outsider_ids.value(number as usize),
+    /// Those who entered or left, with outsiders where they stand among them.
+    fn with_outsiders(&self, listed: &Changed, outsiders: Range<usize>) -> Changed {
+        let rows = listed.ids.len() + outsiders.len();
+        let mut all = Changed { ids: Vec::with_capacity(rows), moves: Vec::with_capacity(rows) };
+        let mut outsiders = outsiders.peekable();
+        let add = |number: usize, all: &mut Changed| {
+            all.ids.push(self.of_outsider(number));
+            all.moves.push(if self.outsiders[number].in_universe { Move::Leaves } else { Move::Vanishes });
+        };
+        for (&id, &one) in listed.ids.iter().zip(&listed.moves) {
+            while let Some(number) = outsiders.next_if(|number| self.outsiders[*number].before <= id) {
+                add(number, &mut all);
+            }
+            all.ids.push(id);
+            all.moves.push(one);
+        }
+        outsiders.for_each(|number| add(number, &mut all));
+        all
+    }
+
+    /// The position that stands for an outsider.
+    fn of_outsider(&self, number: usize) -> u32 {
+        // INVARIANT: an array of texts has fewer than 2^31 of them, and these are two arrays.
+        narrow(self.members.ids().len() + number)
+    }
+
+    /// The number of the outsider that a position stands for.
+    fn outsider(&self, id: u32) -> Option<usize> {
+        (id as usize).checked_sub(self.members.ids().len())
+    }
+
+    /// The id that a position stands for.
+    pub(super) fn id(&self, id: u32) -> &str {
+        match self.outsider(id) {
+            None => self.members.ids().get(id as usize),
+            Some(number) => self.outsider_ids.value(number),
         }
     }
 
     /// For each of those who left the row of the snapshot that told of it, ascending; `None` for those who entered.
-    pub(super) fn rows_before(&self, changed: &[Changed]) -> Vec<Option<u64>> {
+    pub(super) fn rows_before(&self, changed: &Changed) -> Vec<Option<u64>> {
         let mut listed = Numbers::new(&self.previous);
-        let mut row = |one: &Changed| match one.id {
-            Position::Listed(position) => {
-                let outside = self.outsiders.partition_point(|outsider| outsider.before <= position);
-                listed.below(position) + outside as u64
+        let mut row = |id: u32| match self.outsider(id) {
+            None => {
+                let outside = self.outsiders.partition_point(|outsider| outsider.before <= id);
+                listed.below(id) + outside as u64
             }
-            Position::Outside(number) => listed.below(self.outsiders[number as usize].before) + u64::from(number),
+            Some(number) => listed.below(self.outsiders[number].before) + number as u64,
         };
-        changed.iter().map(|one| (one.kind != Move::Enters).then(|| row(one))).collect()
+        changed.ids.iter().zip(&changed.moves).map(|(id, one)| (*one != Move::Enters).then(|| row(*id))).collect()
     }
 
     /// For each of those who entered its number among the members, ascending; `None` for those who left.
-    pub(super) fn numbers_now(&self, changed: &[Changed]) -> Vec<Option<u64>> {
+    pub(super) fn numbers_now(&self, changed: &Changed) -> Vec<Option<u64>> {
         let mut numbers = Numbers::new(self.members.positions());
-        let number = |one: &Changed| match (one.kind, one.id) {
-            (Move::Enters, Position::Listed(position)) => Some(numbers.below(position)),
-            (Move::Enters | Move::Leaves | Move::Vanishes, _) => None,
-        };
-        changed.iter().map(number).collect()
-    }
-
-    fn outsider(&self, number: usize) -> Changed {
-        let kind = if self.outsiders[number].in_universe { Move::Leaves } else { Move::Vanishes };
-        // INVARIANT: there are no more than rows, which positions can count.
-        Changed { id: Position::Outside(u32::try_from(number).unwrap_or(u32::MAX)), kind }
+        changed.ids.iter().zip(&changed.moves).map(|(id, one)| (*one == Move::Enters).then(|| numbers.below(*id))).collect()
     }
 
     /// How many outsiders are among the first so many who entered or left.
@@ -266,6 +285,12 @@ impl<'p> Numbers<'p> {
         }
         self.number
     }
+
+    /// The number of one of the positions; `None` for any other.
+    fn of(&mut self, position: u32) -> Option<u64> {
+        let number = self.below(position);
+        (self.upcoming.as_mut()?.peek() == Some(&position)).then_some(number)
+    }
 }
 
 /// How many positions are below one.
@@ -293,74 +318,31 @@ fn within(positions: &RoaringBitmap, first: u32, last: u32) -> Vec<u32> {
 
 /// Meets the previous members, ascending, and finds each among the ids.
 struct Walk<'m> {
+    heads: &'m Heads,
     /// The ids, as one text and where each of them ends.
     text: &'m [u8],
     ends: &'m [i32],
     scores: Option<&'m [Score]>,
-    upcoming: Upcoming<'m>,
+    numbers: Numbers<'m>,
     /// Where the rest of the ids begins.
     rest: usize,
-    previous: RoaringBitmap,
+    /// A bit for each of the ids, from the lowest bit of the first byte on.
+    previous: Vec<u8>,
     outsiders: Vec<u32>,
     outsider_ids: StringBuilder,
     rescored: u64,
 }
 
-/// The new members that come next, taken from their bitmap many at a time.
-struct Upcoming<'m> {
-    positions: roaring::bitmap::Iter<'m>,
-    taken: Vec<u32>,
-    at: usize,
-    /// The number of the first that was taken.
-    number: usize,
-}
-
-impl<'m> Upcoming<'m> {
-    /// How many are taken at a time.
-    const TAKEN: usize = 4 * 1024;
-
-    fn new(positions: &'m RoaringBitmap) -> Self {
-        let mut upcoming = Self { positions: positions.iter(), taken: Vec::new(), at: 0, number: 0 };
-        upcoming.take();
-        upcoming
-    }
-
-    fn take(&mut self) {
-        self.number += self.taken.len();
-        self.taken.resize(Self::TAKEN, 0);
-        let count = self.positions.next_many(&mut self.taken).len();
-        self.taken.truncate(count);
-        self.at = 0;
-    }
-
-    /// Goes on to the first member at or after a position.
-    #[inline]
-    fn skip_to(&mut self, position: u32) -> Option<u32> {
-        loop {
-            match self.taken.get(self.at) {
-                Some(next) if *next >= position => return Some(*next),
-                Some(_) => self.at += 1,
-                None if self.taken.is_empty() => return None,
-                None => self.take(),
-            }
-        }
-    }
-
-    /// The number of the member that it went on to.
-    fn number(&self) -> usize {
-        self.number + self.at
-    }
-}
-
 impl<'m> Walk<'m> {
     fn new(members: &'m LocalMembers) -> Self {
         Self {
+            heads: members.ids().heads(),
             text: members.ids().array().value_data(),
             ends: members.ids().array().value_offsets(),
             scores: members.scores(),
-            upcoming: Upcoming::new(members.positions()),
+            numbers: Numbers::new(members.positions()),
             rest: 0,
-            previous: RoaringBitmap::new(),
+            previous: vec![0; members.ids().len().div_ceil(8)],
             outsiders: Vec::new(),
             outsider_ids: StringBuilder::new(),
             rescored: 0,
@@ -368,19 +350,17 @@ impl<'m> Walk<'m> {
     }
 
     fn meet(&mut self, ids: &StringArray, scores: Option<&Float64Array>) {
-        let mut found = Vec::with_capacity(ids.len());
         let (text, ends) = (ids.value_data(), ids.value_offsets());
         for row in 0..ids.len() {
-            match self.find(part(text, ends, row)) {
+            match self.find(text, part(ends, row)) {
                 Ok(position) => {
                     self.rest = position + 1;
-                    let position = narrow(position);
-                    found.push(position);
+                    self.previous[position / 8] |= 1 << (position % 8);
                     if let Some(scores) = scores
-                        && self.upcoming.skip_to(position) == Some(position)
+                        && let Some(number) = self.numbers.of(narrow(position))
                     {
                         let before = scores.is_valid(row).then(|| scores.value(row).to_bits());
-                        let now = self.scores.and_then(|scores| scores.get(self.upcoming.number()));
+                        let now = self.scores.and_then(|scores| scores.get(usize::try_from(number).ok()?));
                         self.rescored += u64::from(before != now.map(|score| score.shown().to_bits()));
                     }
                 }
@@ -391,28 +371,41 @@ impl<'m> Walk<'m> {
                 }
             }
         }
-        // INVARIANT: each position is greater than the one before it, since the search goes on behind it.
-        self.previous |= RoaringBitmap::from_sorted_iter(found).unwrap_or_default();
     }
 
-    /// The position of an id in the rest of the ids, or the one that it would have. Most who were members are so now: the member who
-    /// comes next is looked at first.
-    fn find(&mut self, id: &[u8]) -> Result<usize, usize> {
-        let end = self.ends.len() - 1;
-        let Some(next) = self.upcoming.skip_to(narrow(self.rest)) else { return self.search(id, self.rest, end) };
-        let next = next as usize;
-        match id.cmp(part(self.text, self.ends, next)) {
-            Ordering::Equal => Ok(next),
-            Ordering::Less => self.search(id, self.rest, next),
-            Ordering::Greater => self.search(id, next + 1, end),
+    /// The position of an id, a part of a text, in the rest of the ids, or the one that it would have.
+    #[inline]
+    fn find(&self, text: &[u8], id: Range<usize>) -> Result<usize, usize> {
+        match self.heads.of(text, id.clone()) {
+            Ok(head) => self.search(&text[id], head),
+            Err(Ordering::Less) => Err(self.rest),
+            Err(Ordering::Equal | Ordering::Greater) => Err(self.heads.all().len()),
         }
     }
 
-    /// Looks for an id from a position on, in steps that grow, as what is looked for is near.
-    fn search(&self, id: &[u8], start: usize, end: usize) -> Result<usize, usize> {
-        let (mut low, mut high, mut step) = (start, start, 1);
+    /// How the id at a position compares with another, whose head is known.
+    #[inline]
+    fn order(&self, position: usize, id: &[u8], head: u64) -> Ordering {
+        self.heads.all()[position].cmp(&head).then_with(|| {
+            let own = &self.text[part(self.ends, position)];
+            if own.len().max(id.len()) <= self.heads.reach() { own.len().cmp(&id.len()) } else { own.cmp(id) }
+        })
+    }
+
+    /// Looks for an id in the rest of the ids: heads first, since what is looked for is near, then in steps that grow.
+    #[inline]
+    fn search(&self, id: &[u8], head: u64) -> Result<usize, usize> {
+        let (mut low, end) = (self.rest, self.heads.all().len());
+        for heads in self.heads.all()[low..].chunks(NEAR).take(NEAR) {
+            let less = heads.iter().filter(|other| **other < head).count();
+            low += less;
+            if less < heads.len() {
+                break;
+            }
+        }
+        let (mut high, mut step) = (low, 1);
         while high < end {
-            match part(self.text, self.ends, high).cmp(id) {
+            match self.order(high, id, head) {
                 Ordering::Equal => return Ok(high),
                 Ordering::Less => {
                     low = high + 1;
@@ -424,7 +417,7 @@ impl<'m> Walk<'m> {
         }
         while low < high {
             let middle = low + (high - low) / 2;
-            match part(self.text, self.ends, middle).cmp(id) {
+            match self.order(middle, id, head) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
                 Ordering::Equal => return Ok(middle),
@@ -434,11 +427,11 @@ impl<'m> Walk<'m> {
     }
 }
 
-/// One of the texts of an array.
+/// Where one of the texts of an array stands.
 #[inline]
-fn part<'t>(text: &'t [u8], ends: &[i32], number: usize) -> &'t [u8] {
+fn part(ends: &[i32], number: usize) -> Range<usize> {
     // INVARIANT: the ends of an array are not negative.
-    &text[ends[number].cast_unsigned() as usize..ends[number + 1].cast_unsigned() as usize]
+    ends[number].cast_unsigned() as usize..ends[number + 1].cast_unsigned() as usize
 }
 
 /// A position that fits, as all positions of members do.

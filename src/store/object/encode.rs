@@ -2,6 +2,7 @@
 //! Encoding is work for all processors; the jobs of a segment, or of several small ones, can be done at the same time, and what they
 //! give does not depend on which is done first.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use datafusion::parquet::errors::ParquetError;
 use object_store::path::Path;
 
 use super::chunk::{Codes, Column, Layout, Pages, RowGroup, Runs, Texts, Value};
-use super::compare::{Changed, Comparison, Move, Position, Stayers};
+use super::compare::{Changed, Comparison, Move, Stayers};
 use super::place::failed;
 use super::table::{Table, column};
 use crate::store::rows::{change_schema, history_schema, membership_schema};
@@ -181,7 +182,7 @@ async fn member_group(tables: &RunTables, work: &Work, numbers: &Range<u64>) -> 
     let comparison = &work.comparison;
     let unwritable = |error| failed("write", &work.path, error);
     let members = comparison.members_between(numbers);
-    let ids = tables.memberships.texts(SUBJECT_ID, &Texts::at(comparison.members.ids().array(), &members)).map_err(unwritable)?;
+    let ids = tables.memberships.texts(SUBJECT_ID, &Texts::at(comparison.members.ids(), &members)).map_err(unwritable)?;
     let rule_match = ChangeReason::RuleMatch.keyword();
     let (entered_at, reason) = match (comparison.stayers(&members), &comparison.before) {
         (Some(stayers), Some(table)) => {
@@ -271,35 +272,29 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
     let mut rows = 0;
     for Part { work, changes: numbers, .. } in parts {
         let changed = work.comparison.changed_between(numbers);
-        let mut known = [None; 3];
-        changes.codes.reserve(changed.len());
-        reasons.codes.reserve(changed.len());
-        for one in &changed {
-            let kind = one.kind as usize;
-            let (change, reason) = match known[kind] {
-                Some(codes) => codes,
-                None => {
-                    let (change, reason) = match one.kind {
-                        Move::Enters => (Change::Enter, work.occasion.enter()),
-                        Move::Leaves => (Change::Exit, work.occasion.exit()),
-                        Move::Vanishes => (Change::Exit, ChangeReason::LeftUniverse),
-                    };
-                    let codes = changes.code(&Value::text(change.keyword())).zip(reasons.code(&Value::text(reason.keyword())));
-                    // INVARIANT: there are fewer words than codes.
-                    *known[kind].insert(codes.unwrap_or_default())
-                }
-            };
-            changes.codes.push(change);
-            reasons.codes.push(reason);
-        }
+        let present = Move::ALL.map(|one| changed.moves.contains(&one));
+        let words = Move::ALL.map(|one| match one {
+            Move::Enters => (Change::Enter, work.occasion.enter()),
+            Move::Leaves => (Change::Exit, work.occasion.exit()),
+            Move::Vanishes => (Change::Exit, ChangeReason::LeftUniverse),
+        });
+        // INVARIANT: there are fewer words than codes.
+        let codes_of = |codes: &mut Codes, word: [&str; 3]| {
+            let mut code = |number: usize| codes.code(&Value::text(word[number])).unwrap_or_default();
+            [0, 1, 2].map(|number| if present[number] { code(number) } else { 0 })
+        };
+        let change_codes = codes_of(&mut changes, words.map(|(change, _)| change.keyword()));
+        let reason_codes = codes_of(&mut reasons, words.map(|(_, reason)| reason.keyword()));
+        changes.codes.extend(changed.moves.iter().map(|one| change_codes[*one as usize]));
+        reasons.codes.extend(changed.moves.iter().map(|one| reason_codes[*one as usize]));
         let (segment, hash) = (segments.number(&work.segment), hashes.number(&work.definition_hash));
-        segments.push(segment, changed.len());
-        hashes.push(hash, changed.len());
+        segments.push(segment, changed.ids.len());
+        hashes.push(hash, changed.ids.len());
         if let Some(found) = scores_of(&work.comparison, &changed).await? {
             scores.resize(rows, None);
             scores.extend(found);
         }
-        rows += changed.len();
+        rows += changed.ids.len();
         all.push((&work.comparison, changed));
     }
     if !scores.is_empty() {
@@ -324,28 +319,23 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
 }
 
 /// The ids of changes, taken from the list that they all stand in when there is one.
-fn encoded_ids(layout: &Layout, parts: &[(&Comparison, Vec<Changed>)]) -> Result<Pages, ParquetError> {
-    let list_of = |(comparison, _): &(&Comparison, Vec<Changed>)| Arc::as_ptr(comparison.members.ids());
-    if let Some(first) = parts.first()
-        && parts.iter().all(|part| list_of(part) == list_of(first) && part.0.all_are_listed())
+fn encoded_ids(layout: &Layout, parts: &[(&Comparison, Changed)]) -> Result<Pages, ParquetError> {
+    if let [(first, _), ..] = parts
+        && parts.iter().all(|(one, _)| Arc::ptr_eq(one.members.ids(), first.members.ids()) && one.all_are_listed())
     {
-        let mut positions = Vec::with_capacity(parts.iter().map(|(_, changed)| changed.len()).sum());
-        for one in parts.iter().flat_map(|(_, changed)| changed) {
-            match one.id {
-                Position::Listed(position) => positions.push(position),
-                // INVARIANT: all are listed.
-                Position::Outside(_) => {}
-            }
-        }
-        return layout.texts(SUBJECT_ID, &Texts::at(first.0.members.ids().array(), &positions));
+        let positions = match parts {
+            [(_, changed)] => Cow::Borrowed(changed.ids.as_slice()),
+            _ => Cow::Owned(parts.iter().flat_map(|(_, changed)| &changed.ids).copied().collect()),
+        };
+        return layout.texts(SUBJECT_ID, &Texts::at(first.members.ids(), &positions));
     }
-    let ids = parts.iter().flat_map(|(comparison, changed)| changed.iter().map(|one| comparison.id(one.id)));
+    let ids = parts.iter().flat_map(|(comparison, changed)| changed.ids.iter().map(|id| comparison.id(*id)));
     let ids = StringArray::from_iter_values(ids.collect::<Vec<_>>());
     layout.texts(SUBJECT_ID, &Texts::all(&ids))
 }
 
 /// The scores of those who entered, and the last ones of those who left; `None` when there are none.
-async fn scores_of(comparison: &Comparison, changed: &[Changed]) -> Result<Option<Vec<Option<f64>>>, LedgerError> {
+async fn scores_of(comparison: &Comparison, changed: &Changed) -> Result<Option<Vec<Option<f64>>>, LedgerError> {
     let mut scores = None;
     if let Some(table) = &comparison.before
         && !table.is_absent("score").await?
@@ -359,7 +349,7 @@ async fn scores_of(comparison: &Comparison, changed: &[Changed]) -> Result<Optio
         }
     }
     if let Some(now) = comparison.members.scores() {
-        let scores = scores.get_or_insert_with(|| vec![None; changed.len()]);
+        let scores = scores.get_or_insert_with(|| vec![None; changed.ids.len()]);
         for (score, number) in scores.iter_mut().zip(comparison.numbers_now(changed)) {
             if let Some(number) = number {
                 *score = now.get(index(number)).map(|score| score.shown());

@@ -66,6 +66,10 @@ pub(super) fn codes_packed(codes: &[u8], width: u8, out: &mut Vec<u8>) {
             }
         } else {
             end_run(std::mem::take(&mut run), out);
+            if width == 1 {
+                single_bits(part, out);
+                continue;
+            }
             numbers.extend(part.iter().map(|code| u32::from(*code)));
             groups_packed(&mut numbers, width, out);
         }
@@ -73,14 +77,24 @@ pub(super) fn codes_packed(codes: &[u8], width: u8, out: &mut Vec<u8>) {
     end_run(run, out);
 }
 
+/// A part of at most [`GROUPS`] groups of codes that are 0 or 1, a bit for each.
+fn single_bits(codes: &[u8], out: &mut Vec<u8>) {
+    group_header(codes.len().div_ceil(8), out);
+    out.extend(codes.chunks(8).map(|group| group.iter().rev().fold(0, |bits, code| bits << 1 | code)));
+}
+
 /// Packs numbers in groups of eight, and forgets them; what the last group lacks is 0, and no reader looks at it.
 fn groups_packed(numbers: &mut Vec<u32>, width: u8, out: &mut Vec<u8>) {
     numbers.resize(numbers.len().next_multiple_of(8), 0);
     for groups in numbers.chunks(8 * GROUPS) {
-        varint((u64::try_from(groups.len() / 8).unwrap_or(u64::MAX) << 1) | 1, out);
+        group_header(groups.len() / 8, out);
         bits_packed(groups, width, out);
     }
     numbers.clear();
+}
+
+fn group_header(groups: usize, out: &mut Vec<u8>) {
+    varint((u64::try_from(groups).unwrap_or(u64::MAX) << 1) | 1, out);
 }
 
 /// Numbers one after the other from the lowest bit on; together they fill whole bytes.
