@@ -506,6 +506,7 @@ impl TextEncoder {
         (written, ascend)
     }
 
+    /// Any texts: where two heads are equal, the texts are looked at.
     fn encode_any(&mut self, texts: &Texts<'_>, positions: &[u32]) -> (usize, bool) {
         let (bytes, ends) = (texts.array.value_data(), texts.array.value_offsets());
         let (heads, common) = (texts.heads.all(), texts.heads.common());
