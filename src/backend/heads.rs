@@ -22,7 +22,11 @@ impl Heads {
     /// The heads of texts that ascend.
     pub(crate) fn of_ascending(texts: &StringArray) -> Self {
         let common = match texts.len().checked_sub(1) {
-            Some(last) => shared_prefix(texts.value(0).as_bytes(), texts.value(last).as_bytes()),
+            Some(last) => {
+                let (first, last) = (part_of(texts.value_offsets(), 0), part_of(texts.value_offsets(), last));
+                let shared = shared_prefix(texts.value_data(), first.start, last.start, first.len().min(last.len()));
+                &texts.value_data()[first][..shared]
+            }
             None => &[],
         };
         Self::after(common, texts)
@@ -36,9 +40,9 @@ impl Heads {
     fn after(common: &[u8], texts: &StringArray) -> Self {
         let (text, ends) = (texts.value_data(), texts.value_offsets());
         let mut tell_all = true;
-        let heads = ends.windows(2).map(|ends| {
-            // INVARIANT: the ends of an array are not negative.
-            let part = ends[0].cast_unsigned() as usize + common.len()..ends[1].cast_unsigned() as usize;
+        let heads = (0..texts.len()).map(|position| {
+            let Range { start, end } = part_of(ends, position);
+            let part = start + common.len()..end;
             let head = head(text, part.clone());
             tell_all &= part.len() == told(head);
             head
@@ -103,9 +107,34 @@ pub(crate) fn told(head: u64) -> usize {
     BYTES - (head.trailing_zeros() / 8) as usize
 }
 
-fn shared_prefix<'t>(one: &'t [u8], other: &[u8]) -> &'t [u8] {
-    let shared = one.iter().zip(other).take_while(|(left, right)| left == right).count();
-    &one[..shared]
+/// Where one of the texts of an array stands.
+#[inline]
+pub(crate) fn part_of(ends: &[i32], position: usize) -> Range<usize> {
+    // INVARIANT: the ends of an array are not negative, and ascend.
+    ends[position].cast_unsigned() as usize..ends[position + 1].cast_unsigned() as usize
+}
+
+/// How many bytes, `most` at most, are the same from two places on.
+pub(crate) fn shared_prefix(bytes: &[u8], one: usize, other: usize, most: usize) -> usize {
+    let (one, other) = (&bytes[one..], &bytes[other..]);
+    let mut shared = 0;
+    while shared < most {
+        let same = match (one[shared..].first_chunk::<8>(), other[shared..].first_chunk::<8>()) {
+            (Some(left), Some(right)) => {
+                let different = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
+                (different.trailing_zeros() / 8) as usize
+            }
+            (None, _) | (_, None) => {
+                let (left, right) = (&one[shared..most], &other[shared..most]);
+                return shared + left.iter().zip(right).take_while(|(left, right)| left == right).count();
+            }
+        };
+        shared += same;
+        if same < 8 {
+            break;
+        }
+    }
+    shared.min(most)
 }
 
 #[cfg(test)]

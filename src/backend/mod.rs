@@ -24,7 +24,7 @@ use crate::plan::Batch;
 
 use tables::Declared;
 
-pub(crate) use heads::{Heads, told};
+pub(crate) use heads::{Heads, part_of, shared_prefix, told};
 pub use members::{LocalMembers, MemberSet, NotSorted, SortedIds};
 
 /// One tenant's tables, opened for one run.

@@ -23,7 +23,7 @@ use datafusion::parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
 use super::packing::{codes_packed, delta_packed, level_run, runs_packed, width_of};
-use crate::backend::{Heads, SortedIds, told};
+use crate::backend::{Heads, SortedIds, part_of, shared_prefix, told};
 
 /// Texts of one page: what a reader has to decode to find one of them.
 const PAGE_TEXTS: usize = 20_000;
@@ -515,7 +515,8 @@ impl TextEncoder {
         let mut written = 0;
         let mut ascend = true;
         for ((&position, prefix), suffix) in positions.iter().zip(&mut self.prefixes).zip(&mut self.suffixes) {
-            let (start, length) = span(ends, position as usize);
+            let part = part_of(ends, position as usize);
+            let (start, length) = (part.start, part.len());
             let head = heads[position as usize];
             let most = length.min(length_before);
             let shared = if head == head_before {
@@ -541,42 +542,11 @@ impl TextEncoder {
     }
 }
 
-/// Where a text of an array begins, and how long it is.
-#[inline]
-fn span(ends: &[i32], position: usize) -> (usize, usize) {
-    // INVARIANT: the ends of an array are not negative, and ascend.
-    let (start, end) = (ends[position].cast_unsigned() as usize, ends[position + 1].cast_unsigned() as usize);
-    (start, end - start)
-}
-
 /// A length of a part of a text.
 #[inline]
 fn narrow(length: usize) -> u32 {
     // INVARIANT: all texts of an array together have fewer than 2^31 bytes.
     u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-/// How many bytes, `most` at most, are the same from two places on.
-fn shared_prefix(bytes: &[u8], one: usize, other: usize, most: usize) -> usize {
-    let (one, other) = (&bytes[one..], &bytes[other..]);
-    let mut shared = 0;
-    while shared < most {
-        let same = match (one[shared..].first_chunk::<8>(), other[shared..].first_chunk::<8>()) {
-            (Some(left), Some(right)) => {
-                let different = u64::from_le_bytes(*left) ^ u64::from_le_bytes(*right);
-                (different.trailing_zeros() / 8) as usize
-            }
-            (None, _) | (_, None) => {
-                let (left, right) = (&one[shared..most], &other[shared..most]);
-                return shared + left.iter().zip(right).take_while(|(left, right)| left == right).count();
-            }
-        };
-        shared += same;
-        if same < 8 {
-            break;
-        }
-    }
-    shared.min(most)
 }
 
 fn length(count: usize) -> Result<u32, ParquetError> {

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use roaring::RoaringBitmap;
 
 use super::table::{Table, column};
-use crate::backend::{Heads, LocalMembers};
+use crate::backend::{Heads, LocalMembers, part_of};
 use crate::model::scoring::Score;
 use crate::store::{Figures, LedgerError};
 
@@ -352,7 +352,7 @@ impl<'m> Walk<'m> {
     fn meet(&mut self, ids: &StringArray, scores: Option<&Float64Array>) {
         let (text, ends) = (ids.value_data(), ids.value_offsets());
         for row in 0..ids.len() {
-            match self.find(text, part(ends, row)) {
+            match self.find(text, part_of(ends, row)) {
                 Ok(position) => {
                     self.rest = position + 1;
                     self.previous[position / 8] |= 1 << (position % 8);
@@ -387,7 +387,7 @@ impl<'m> Walk<'m> {
     #[inline]
     fn order(&self, position: usize, id: &[u8], head: u64) -> Ordering {
         self.heads.all()[position].cmp(&head).then_with(|| {
-            let own = &self.text[part(self.ends, position)];
+            let own = &self.text[part_of(self.ends, position)];
             if own.len().max(id.len()) <= self.heads.reach() { own.len().cmp(&id.len()) } else { own.cmp(id) }
         })
     }
@@ -425,13 +425,6 @@ impl<'m> Walk<'m> {
         }
         Err(low)
     }
-}
-
-/// Where one of the texts of an array stands.
-#[inline]
-fn part(ends: &[i32], number: usize) -> Range<usize> {
-    // INVARIANT: the ends of an array are not negative.
-    ends[number].cast_unsigned() as usize..ends[number + 1].cast_unsigned() as usize
 }
 
 /// A position that fits, as all positions of members do.

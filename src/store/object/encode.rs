@@ -272,21 +272,21 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
     let mut rows = 0;
     for Part { work, changes: numbers, .. } in parts {
         let changed = work.comparison.changed_between(numbers);
-        let present = Move::ALL.map(|one| changed.moves.contains(&one));
-        let words = Move::ALL.map(|one| match one {
-            Move::Enters => (Change::Enter, work.occasion.enter()),
-            Move::Leaves => (Change::Exit, work.occasion.exit()),
-            Move::Vanishes => (Change::Exit, ChangeReason::LeftUniverse),
+        let codes = Move::ALL.map(|one| {
+            if !changed.moves.contains(&one) {
+                return (0, 0);
+            }
+            let (change, reason) = match one {
+                Move::Enters => (Change::Enter, work.occasion.enter()),
+                Move::Leaves => (Change::Exit, work.occasion.exit()),
+                Move::Vanishes => (Change::Exit, ChangeReason::LeftUniverse),
+            };
+            // INVARIANT: there are fewer words than codes.
+            let code = |codes: &mut Codes, word| codes.code(&Value::text(word)).unwrap_or_default();
+            (code(&mut changes, change.keyword()), code(&mut reasons, reason.keyword()))
         });
-        // INVARIANT: there are fewer words than codes.
-        let codes_of = |codes: &mut Codes, word: [&str; 3]| {
-            let mut code = |number: usize| codes.code(&Value::text(word[number])).unwrap_or_default();
-            [0, 1, 2].map(|number| if present[number] { code(number) } else { 0 })
-        };
-        let change_codes = codes_of(&mut changes, words.map(|(change, _)| change.keyword()));
-        let reason_codes = codes_of(&mut reasons, words.map(|(_, reason)| reason.keyword()));
-        changes.codes.extend(changed.moves.iter().map(|one| change_codes[*one as usize]));
-        reasons.codes.extend(changed.moves.iter().map(|one| reason_codes[*one as usize]));
+        changes.codes.extend(changed.moves.iter().map(|one| codes[*one as usize].0));
+        reasons.codes.extend(changed.moves.iter().map(|one| codes[*one as usize].1));
         let (segment, hash) = (segments.number(&work.segment), hashes.number(&work.definition_hash));
         segments.push(segment, changed.ids.len());
         hashes.push(hash, changed.ids.len());
