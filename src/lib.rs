@@ -9,6 +9,7 @@
 //!
 //! The modules stand in the order of the floors: each uses only those above it.
 
+pub mod clickhouse;
 pub mod clock;
 pub mod diagnostic;
 pub mod model;

@@ -1,0 +1,14 @@
+//! A ClickHouse server: what is said to it, over HTTP, and what may come of that. Both the backend and the ledger of ClickHouse stand on
+//! this floor; it knows neither tables of tenants nor members.
+
+mod connection;
+mod error;
+mod settings;
+mod statement;
+mod types;
+
+pub use connection::{Answer, Connection, Effort};
+pub use error::Error;
+pub use settings::{Secret, Settings};
+pub use statement::{Bound, Statement, Value, quoted};
+pub use types::{InvalidType, ServerType};
