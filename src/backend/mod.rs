@@ -8,17 +8,24 @@
 //! [`Observation`], never an error.
 
 mod heads;
+mod mapping;
 mod members;
 
+mod bounds;
+pub mod clickhouse;
 pub mod datafusion;
+pub mod sets;
 pub mod tables;
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bigdecimal::{BigDecimal, RoundingMode};
 
 use crate::check::Reading;
 use crate::model::catalog::Catalog;
+use crate::model::condition::Subject;
 use crate::model::scoring::Score;
 use crate::plan::Batch;
 
@@ -168,6 +175,15 @@ pub enum TableRole {
 }
 
 impl TableRole {
+    /// The table of subjects.
+    #[must_use]
+    pub fn of(subject: Subject) -> Self {
+        match subject {
+            Subject::User => Self::Users,
+            Subject::Product => Self::Products,
+        }
+    }
+
     /// The word in configuration and messages.
     #[must_use]
     pub fn keyword(self) -> &'static str {
@@ -179,8 +195,8 @@ impl TableRole {
     }
 }
 
-impl std::fmt::Display for TableRole {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for TableRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.keyword())
     }
 }
@@ -216,6 +232,40 @@ pub enum Datum {
     Instant(String),
     /// An array, each element as text.
     List(Vec<String>),
+}
+
+/// As an element of a list.
+impl fmt::Display for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("null"),
+            Self::Boolean(value) => value.fmt(f),
+            Self::Number(text) | Self::Text(text) | Self::Instant(text) => f.write_str(text),
+            Self::List(texts) => write!(f, "[{}]", texts.join(", ")),
+        }
+    }
+}
+
+/// The digits after the point with which people see quotients that do not end.
+const SHOWN_DIGITS: i64 = 9;
+
+/// A quotient for people: exact when it ends, else half-even at the digits that are shown.
+pub(crate) fn shown_quotient(dividend: &BigDecimal, divisor: &BigDecimal) -> String {
+    (dividend / divisor).with_scale_round(SHOWN_DIGITS, RoundingMode::HalfEven).normalized().to_plain_string()
+}
+
+impl Inspection {
+    /// What a subject outside the universe looks like.
+    #[must_use]
+    pub fn outside(batch: &Batch) -> Self {
+        Self {
+            in_universe: false,
+            values: vec![Datum::Missing; batch.features.len()],
+            tests: vec![false; batch.tests.len()],
+            outputs: vec![false; batch.outputs.len()],
+            scores: vec![None; batch.outputs.len()],
+        }
+    }
 }
 
 /// What a table holds.
@@ -304,6 +354,17 @@ pub enum BackendError {
         /// The cause below.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server that evaluates says no.
+    #[error("the server failed while it was {operation}")]
+    Server {
+        /// What it was doing.
+        operation: &'static str,
+        /// What to do.
+        help: Option<String>,
+        /// The cause below.
+        #[source]
+        source: Box<crate::clickhouse::Error>,
     },
     /// The engine failed.
     #[error("the engine failed while it was {operation}")]

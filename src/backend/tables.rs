@@ -8,7 +8,9 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::TableRole;
 use crate::model::catalog::{ColumnType, Universe};
+use crate::model::id::TenantId;
 
 /// The tables of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -28,7 +30,8 @@ pub struct TenantTables {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectSource {
-    /// Where the files are.
+    /// Where the files are; not needed where the table is on a server.
+    #[serde(default)]
     pub source: Locations,
     /// Path of the property that identifies the subject.
     pub key: String,
@@ -51,13 +54,20 @@ pub struct SubjectSource {
     pub format: Option<Format>,
     /// What separates the fields of CSV; a comma, or in `.tsv` files a tab, when absent.
     pub delimiter: Option<char>,
+    /// The table on the server, where that evaluates; `T_users` and so on for a tenant `T` when absent.
+    pub table: Option<String>,
+    /// The database that the table is in; that of the connection when absent.
+    pub database: Option<String>,
+    /// The column that says which tenant's a row is, where several share the table.
+    pub tenant_column: Option<String>,
 }
 
 /// The table of events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventSource {
-    /// Where the files are.
+    /// Where the files are; not needed where the table is on a server.
+    #[serde(default)]
     pub source: Locations,
     /// Path of the property that names the user of an event.
     pub user_key: Option<String>,
@@ -86,6 +96,18 @@ pub struct EventSource {
     pub format: Option<Format>,
     /// What separates the fields of CSV; a comma, or in `.tsv` files a tab, when absent.
     pub delimiter: Option<char>,
+    /// The table on the server, where that evaluates; `T_users` and so on for a tenant `T` when absent.
+    pub table: Option<String>,
+    /// The database that the table is in; that of the connection when absent.
+    pub database: Option<String>,
+    /// The column that says which tenant's a row is, where several share the table.
+    pub tenant_column: Option<String>,
+}
+
+/// The table of the server that plays a part for a tenant when the configuration names none.
+#[must_use]
+pub fn default_table(tenant: &TenantId, role: TableRole) -> String {
+    format!("{tenant}_{role}")
 }
 
 /// Paths, globs or URLs; written as one text or as a list of them.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::config::ConfigError;
 use crate::backend::BackendError;
+use crate::clickhouse::Error as Server;
 use crate::diagnostic::Report;
 use crate::model::id::{SegmentId, TenantId};
 use crate::plan::PlanError;
@@ -83,6 +84,15 @@ pub enum Error {
         #[source]
         source: BackendError,
     },
+    /// The tables cannot be put onto a server.
+    #[error("the tables of tenant `{tenant}` cannot be loaded")]
+    Load {
+        /// The tenant.
+        tenant: TenantId,
+        /// The cause below.
+        #[source]
+        source: Box<BackendError>,
+    },
     /// The store cannot be used.
     #[error("the store cannot be used")]
     Ledger(#[from] LedgerError),
@@ -116,18 +126,24 @@ impl Error {
             }
             Self::DefinitionFiles { .. } => ErrorKind::Unavailable,
             Self::Plan(_) => ErrorKind::Internal,
-            Self::Backend { source, .. } => match source {
-                BackendError::Source { .. } | BackendError::DuplicateKeys { .. } | BackendError::Memory { .. } => {
-                    ErrorKind::Unavailable
-                }
-                BackendError::Mapping { .. } => ErrorKind::Request,
-                BackendError::Engine { .. } => ErrorKind::Internal,
-            },
+            Self::Backend { source, .. } => kind_of(source),
+            Self::Load { source, .. } => kind_of(source),
             Self::Ledger(source) => match source {
                 LedgerError::Held { .. } | LedgerError::Fenced { .. } => ErrorKind::Conflict,
                 LedgerError::NewerFormat { .. } | LedgerError::Corrupt { .. } => ErrorKind::Corrupt,
                 LedgerError::Io { .. } => ErrorKind::Unavailable,
-                LedgerError::UnknownSegment { .. } | LedgerError::Location { .. } => ErrorKind::Request,
+                LedgerError::UnknownSegment { .. } | LedgerError::Location { .. } | LedgerError::Uninitialised { .. } => {
+                    ErrorKind::Request
+                }
+                LedgerError::Server { source, .. } => match source.as_ref() {
+                    Server::Credentials { .. } | Server::Absent { .. } | Server::Version { .. } => ErrorKind::Request,
+                    Server::Answer { .. } => ErrorKind::Internal,
+                    Server::Unreachable { .. }
+                    | Server::Timeout { .. }
+                    | Server::Memory { .. }
+                    | Server::Killed { .. }
+                    | Server::Server { .. } => ErrorKind::Unavailable,
+                },
             },
         }
     }
@@ -147,21 +163,36 @@ impl Error {
             },
             Self::Past { .. } => Some("A refresh goes forward only: give a later `--as-of`, or none.".to_owned()),
             Self::Referenced { .. } => Some("Delete or change those first.".to_owned()),
-            Self::Backend { source: BackendError::Source { help, .. } | BackendError::Mapping { help, .. }, .. } => help.clone(),
-            Self::Backend { source: BackendError::DuplicateKeys { .. }, .. } => {
-                Some("Name the column that says which row wins, with `version = \"...\"`, or make the keys unique.".to_owned())
-            }
-            Self::Backend { source: BackendError::Memory { .. }, .. } => Some("Raise `memory_limit` under `[engine]`.".to_owned()),
-            Self::Ledger(LedgerError::Held { .. }) => {
-                Some("Try again later; `refresh` and `delete` wait for as long as `--wait` says.".to_owned())
-            }
-            Self::Ledger(LedgerError::NewerFormat { .. }) => Some("Use a newer version of segmenta.".to_owned()),
-            Self::DefinitionFiles { .. }
-            | Self::Segment { .. }
-            | Self::Plan(_)
-            | Self::Backend { source: BackendError::Engine { .. }, .. }
-            | Self::Ledger(_) => None,
+            Self::Backend { source, .. } => help_of(source),
+            Self::Load { source, .. } => help_of(source),
+            Self::Ledger(error) => error.help(),
+            Self::DefinitionFiles { .. } | Self::Segment { .. } | Self::Plan(_) => None,
         }
+    }
+}
+
+fn kind_of(error: &BackendError) -> ErrorKind {
+    match error {
+        BackendError::Source { .. }
+        | BackendError::DuplicateKeys { .. }
+        | BackendError::Memory { .. }
+        | BackendError::Server { .. } => ErrorKind::Unavailable,
+        BackendError::Mapping { .. } => ErrorKind::Request,
+        BackendError::Engine { .. } => ErrorKind::Internal,
+    }
+}
+
+fn help_of(error: &BackendError) -> Option<String> {
+    match error {
+        BackendError::Source { help, .. } | BackendError::Mapping { help, .. } | BackendError::Server { help, .. } => help.clone(),
+        BackendError::DuplicateKeys { .. } => {
+            Some("Name the column that says which row wins, with `version = \"...\"`, or make the keys unique.".to_owned())
+        }
+        BackendError::Memory { source } => match source.downcast_ref::<Server>() {
+            Some(server) => server.help(),
+            None => Some("Raise `memory_limit` under `[engine]`.".to_owned()),
+        },
+        BackendError::Engine { .. } => None,
     }
 }
 

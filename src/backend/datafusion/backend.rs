@@ -21,7 +21,7 @@ use super::reads::named;
 use super::subjects::subjects;
 use super::tables::Tables;
 use super::text::text_literal;
-use crate::backend::{Backend, BackendError, Datum, Evaluation, Inspection, LocalMembers, TableProfile, TableRole};
+use crate::backend::{Backend, BackendError, Evaluation, Inspection, LocalMembers, TableProfile, TableRole};
 use crate::model::calendar::Calendar;
 use crate::model::catalog::{Access, Catalog, EventTable, Universe};
 use crate::model::condition::Subject;
@@ -49,7 +49,7 @@ impl DataFusionBackend {
         detail: Detail,
     ) -> Result<Assembled, BackendError> {
         let catalog = self.tables.catalog();
-        let role = role_of(batch.subject);
+        let role = TableRole::of(batch.subject);
         // The place of one subject in a ranking depends on all others.
         let scanned = subject_id.filter(|_| batch.rankings.is_empty());
         let table = catalog.subjects(batch.subject);
@@ -117,7 +117,7 @@ impl DataFusionBackend {
         while let Some(error) = cause {
             if let Some(Duplicates { count, examples }) = error.downcast_ref() {
                 let examples: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
-                return BackendError::DuplicateKeys { table: role_of(subject), count: *count, examples: examples.join(", ") };
+                return BackendError::DuplicateKeys { table: TableRole::of(subject), count: *count, examples: examples.join(", ") };
             }
             cause = error.source();
         }
@@ -159,7 +159,7 @@ impl Backend for DataFusionBackend {
                 inspection = Some(inspected(batch, &assembled, batch_of_rows, &told, row).map_err(failure)?);
             }
         }
-        Ok(inspection.filter(|inspection| inspection.in_universe).unwrap_or_else(|| outside(batch)))
+        Ok(inspection.filter(|inspection| inspection.in_universe).unwrap_or_else(|| Inspection::outside(batch)))
     }
 
     async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
@@ -171,24 +171,6 @@ impl Backend for DataFusionBackend {
 
     async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
         super::profile::profile(&self.tables, table).await
-    }
-}
-
-fn role_of(subject: Subject) -> TableRole {
-    match subject {
-        Subject::User => TableRole::Users,
-        Subject::Product => TableRole::Products,
-    }
-}
-
-/// What a subject outside the universe looks like.
-fn outside(batch: &Batch) -> Inspection {
-    Inspection {
-        in_universe: false,
-        values: vec![Datum::Missing; batch.features.len()],
-        tests: vec![false; batch.tests.len()],
-        outputs: vec![false; batch.outputs.len()],
-        scores: vec![None; batch.outputs.len()],
     }
 }
 

@@ -1,13 +1,12 @@
 //! Tests of numbers as comparisons of a column with constants, exact whatever the column stores.
 //!
-//! A test is a list of ranges of decimals. Each range becomes a range of what the column holds: of integers, where a bound of 2.5 is
-//! one of 2 or 3; of doubles, where it is the nearest double; of keys, where it is both.
+//! The ranges are those of [`crate::backend::bounds`]; those of numbers of two kinds become ranges of keys.
 
 use std::ops::Bound;
 use std::str::FromStr;
 
 use bigdecimal::num_bigint::BigInt;
-use bigdecimal::{BigDecimal, RoundingMode, ToPrimitive};
+use bigdecimal::{BigDecimal, ToPrimitive};
 use datafusion::arrow::datatypes::i256;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, and, is_true, lit, not, or};
@@ -15,7 +14,8 @@ use datafusion::logical_expr::{Expr, and, is_true, lit, not, or};
 use super::form::{DAY_MICROS, Form, Typed};
 use super::number::{double_of_key, key_of_double, key_of_integer};
 use super::quotient::compare_quotient;
-use crate::ir::{Comparator, NumberTest};
+use crate::backend::bounds::{Range, digits_equal_to, integer_equal_to, nearest, ranges};
+use crate::ir::NumberTest;
 use crate::model::decimal::Decimal;
 
 /// Whether a number passes the test: two-valued.
@@ -44,18 +44,16 @@ pub(super) fn number_test(value: &Typed, test: &NumberTest) -> Result<Expr> {
         Form::Age { as_of } => {
             // The age grows as the instant falls: as_of - t >= age is t <= as_of - age.
             let end = BigInt::from(as_of.as_microsecond());
-            let ages = ranges.iter().map(|range| scaled(range, &BigDecimal::from(DAY_MICROS)));
+            let ages = ranges.iter().map(|range| range.scaled(&BigDecimal::from(DAY_MICROS)));
             let instants =
                 ages.map(|Range { low, high }| Range { low: high.map(|age| &end - age), high: low.map(|age| &end - age) });
             let literal =
                 |bound: &BigInt| bound.to_i64().map(|value| ScalarValue::TimestampMicrosecond(Some(value), Some("UTC".into())));
             let limits = (BigInt::from(i64::MIN), BigInt::from(i64::MAX));
-            any_range(expr, instants.filter_map(|range| within(range, &limits)).collect(), &literal)
+            any_range(expr, instants.filter_map(|range| range.within(&limits)).collect(), &literal)
         }
         Form::Float => {
-            let doubles =
-                ranges.iter().map(|range| Range { low: range.low.as_ref().map(nearest), high: range.high.as_ref().map(nearest) });
-            any_range(expr, doubles.collect(), &|bound: &f64| Some(ScalarValue::Float64(Some(*bound))))
+            any_range(expr, ranges.iter().map(Range::doubles).collect(), &|bound: &f64| Some(ScalarValue::Float64(Some(*bound))))
         }
         Form::Mixed => disjunction(ranges.iter().map(|range| mixed(expr, range)).collect()),
         Form::Average { count } => disjunction(ranges.iter().map(|range| average(expr, count, range)).collect()),
@@ -67,23 +65,14 @@ pub(super) fn number_test(value: &Typed, test: &NumberTest) -> Result<Expr> {
 
 /// The keys of the mixed numbers that equal a literal: at most an integer and a double.
 pub(super) fn keys_equal_to(literal: &Decimal) -> Vec<i128> {
-    let integer = literal.to_i64().map(i128::from).or_else(|| unsigned_equal_to(literal).map(i128::from));
-    let double = literal.to_f64() + 0.0;
+    let (integer, double) = (integer_equal_to(literal), nearest(literal));
     let double = double.is_finite().then(|| key_of_double(double));
     integer.map(key_of_integer).into_iter().chain(double).collect()
 }
 
-/// The unsigned integer that a literal is.
-pub(super) fn unsigned_equal_to(literal: &Decimal) -> Option<u64> {
-    let (floor, exact) = literal.scaled_floor(0);
-    if exact { floor.to_u64() } else { None }
-}
-
 /// The digits of a literal as a DECIMAL of that type; `None` when it has more.
 pub(super) fn decimal_equal_to(literal: &Decimal, precision: u8, scale: i8) -> Option<ScalarValue> {
-    let (digits, exact) = literal.scaled_floor(i64::from(scale));
-    let fits = digits.magnitude() < BigInt::from(10).pow(u32::from(precision)).magnitude();
-    if exact && fits { decimal_literal(&digits, precision, scale) } else { None }
+    decimal_literal(&digits_equal_to(literal, precision, scale)?, precision, scale)
 }
 
 /// At least one holds; balanced, so that long lists do not nest deeply.
@@ -104,75 +93,11 @@ fn balanced(mut of: Vec<Expr>, join: fn(Expr, Expr) -> Expr) -> Option<Expr> {
     of.pop()
 }
 
-#[derive(Debug, Clone)]
-struct Range<T> {
-    low: Bound<T>,
-    high: Bound<T>,
-}
-
-fn ranges(test: &NumberTest) -> Vec<Range<Decimal>> {
-    let point = |value: &Decimal| Range { low: Bound::Included(value.clone()), high: Bound::Included(value.clone()) };
-    match test {
-        NumberTest::Compare(comparator, value) => {
-            let value = value.clone();
-            vec![match comparator {
-                Comparator::Eq => point(&value),
-                Comparator::Gt => Range { low: Bound::Excluded(value), high: Bound::Unbounded },
-                Comparator::Gte => Range { low: Bound::Included(value), high: Bound::Unbounded },
-                Comparator::Lt => Range { low: Bound::Unbounded, high: Bound::Excluded(value) },
-                Comparator::Lte => Range { low: Bound::Unbounded, high: Bound::Included(value) },
-            }]
-        }
-        NumberTest::Between(low, high) => vec![Range { low: Bound::Included(low.clone()), high: Bound::Included(high.clone()) }],
-        NumberTest::OneOf(values) => values.iter().map(point).collect(),
-    }
-}
-
-fn nearest(value: &Decimal) -> f64 {
-    value.to_f64() + 0.0
-}
-
 fn decimal_literal(digits: &BigInt, precision: u8, scale: i8) -> Option<ScalarValue> {
     if precision <= 38 {
         return digits.to_i128().map(|digits| ScalarValue::Decimal128(Some(digits), precision, scale));
     }
     i256::from_str(&digits.to_string()).ok().map(|digits| ScalarValue::Decimal256(Some(digits), precision, scale))
-}
-
-/// The range in whole units of which a number has `unit`.
-fn scaled(range: &Range<Decimal>, unit: &BigDecimal) -> Range<BigInt> {
-    let round = |value: &Decimal, mode| (value.as_big() * unit).with_scale_round(0, mode).into_bigint_and_exponent().0;
-    Range {
-        low: match &range.low {
-            Bound::Included(value) => Bound::Included(round(value, RoundingMode::Ceiling)),
-            Bound::Excluded(value) => Bound::Excluded(round(value, RoundingMode::Floor)),
-            Bound::Unbounded => Bound::Unbounded,
-        },
-        high: match &range.high {
-            Bound::Included(value) => Bound::Included(round(value, RoundingMode::Floor)),
-            Bound::Excluded(value) => Bound::Excluded(round(value, RoundingMode::Ceiling)),
-            Bound::Unbounded => Bound::Unbounded,
-        },
-    }
-}
-
-/// The part of a range that a column can hold: bounds that it cannot reach are none, a range that it cannot reach is `None`.
-fn within(range: Range<BigInt>, (least, greatest): &(BigInt, BigInt)) -> Option<Range<BigInt>> {
-    let low = match range.low {
-        Bound::Included(low) if low > *greatest => return None,
-        Bound::Excluded(low) if low >= *greatest => return None,
-        Bound::Included(low) if low <= *least => Bound::Unbounded,
-        Bound::Excluded(low) if low < *least => Bound::Unbounded,
-        low => low,
-    };
-    let high = match range.high {
-        Bound::Included(high) if high < *least => return None,
-        Bound::Excluded(high) if high <= *least => return None,
-        Bound::Included(high) if high >= *greatest => Bound::Unbounded,
-        Bound::Excluded(high) if high > *greatest => Bound::Unbounded,
-        high => high,
-    };
-    Some(Range { low, high })
 }
 
 fn integers(
@@ -182,7 +107,7 @@ fn integers(
     limits: &(BigInt, BigInt),
     literal: &impl Fn(&BigInt) -> Option<ScalarValue>,
 ) -> Expr {
-    any_range(expr, ranges.iter().filter_map(|range| within(scaled(range, unit), limits)).collect(), literal)
+    any_range(expr, ranges.iter().filter_map(|range| range.scaled(unit).within(limits)).collect(), literal)
 }
 
 /// Whether the column lies in one of the ranges; single values become one list.
@@ -220,7 +145,7 @@ fn any_range<T: PartialOrd>(expr: &Expr, ranges: Vec<Range<T>>, literal: &impl F
 /// Whether a key lies in the range: integers compare exactly, doubles with the nearest doubles of the bounds.
 fn mixed(expr: &Expr, range: &Range<Decimal>) -> Expr {
     let limits = (BigInt::from(i64::MIN), BigInt::from(u64::MAX));
-    let integers = within(scaled(range, &BigDecimal::from(1)), &limits).and_then(|range| {
+    let integers = range.scaled(&BigDecimal::from(1)).within(&limits).and_then(|range| {
         let low = match range.low {
             Bound::Included(low) => low.to_i128()?,
             Bound::Excluded(low) => low.to_i128()? + 1,
@@ -329,6 +254,7 @@ mod tests {
     use super::*;
     use crate::backend::datafusion::session;
     use crate::backend::tables::EngineSettings;
+    use crate::ir::Comparator;
 
     /// A stored number, and how it compares with a literal.
     #[derive(Debug, Clone, Copy)]

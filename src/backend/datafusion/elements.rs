@@ -9,11 +9,12 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::functions_nested::expr_fn::{array_empty, array_has_any};
 use datafusion::logical_expr::{Expr, is_true, lit, not};
 
-use super::bounds::{conjunction, decimal_equal_to, keys_equal_to, unsigned_equal_to};
+use super::bounds::{conjunction, decimal_equal_to, keys_equal_to};
 use super::form::{Form, Typed};
 use super::function::{Kernel, argument, call};
 use super::number::{Finite, NumberInText};
 use super::text::{BooleanInText, FoldCase};
+use crate::backend::bounds::unsigned_equal_to;
 use crate::check::{Element, ElementType};
 use crate::ir::ElementsTest;
 use crate::model::catalog::ColumnType;

@@ -1,7 +1,7 @@
 //! [`Form`]: how the column of a value that was read stores it, and what a person is shown of it.
 
+use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::BigInt;
-use bigdecimal::{BigDecimal, RoundingMode};
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Field, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type,
@@ -11,13 +11,10 @@ use datafusion::logical_expr::Expr;
 use jiff::Timestamp;
 
 use super::number;
-use crate::backend::Datum;
+use crate::backend::{Datum, shown_quotient};
 
 /// Microseconds of a day of 24 hours.
 pub(super) const DAY_MICROS: i64 = 86_400_000_000;
-
-/// Fractional digits that are shown of a quotient.
-const SHOWN_DIGITS: i64 = 9;
 
 /// A value in a plan: its column, and how that stores it. A missing value is NULL in every form.
 #[derive(Debug, Clone)]
@@ -117,15 +114,15 @@ impl Form {
             }
             Self::List(element) => {
                 let list = values.as_list_opt::<i32>().ok_or_else(|| unexpected(values))?.value(row);
-                let texts = (0..list.len()).map(|at| Ok(element_text(element.show(&list, at, None)?)));
+                let texts = (0..list.len()).map(|at| Ok(element.show(&list, at, None)?.to_string()));
                 Datum::List(texts.collect::<Result<_>>()?)
             }
             Self::Age { as_of } => {
                 let micros = i128::from(as_of.as_microsecond()) - i128::from(micros_at(values, row)?);
-                Datum::Number(quotient(&BigDecimal::from(micros), &BigDecimal::from(DAY_MICROS)))
+                Datum::Number(shown_quotient(&BigDecimal::from(micros), &BigDecimal::from(DAY_MICROS)))
             }
             Self::Average { .. } => match count {
-                Some(count) if count > 0 => Datum::Number(quotient(&decimal_at(values, row)?, &BigDecimal::from(count))),
+                Some(count) if count > 0 => Datum::Number(shown_quotient(&decimal_at(values, row)?, &BigDecimal::from(count))),
                 Some(_) | None => Datum::Missing,
             },
         })
@@ -135,22 +132,6 @@ impl Form {
 /// The type of instants.
 pub(super) fn instant_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
-fn element_text(element: Datum) -> String {
-    match element {
-        Datum::Missing => "null".to_owned(),
-        Datum::Boolean(value) => value.to_string(),
-        Datum::Number(text) | Datum::Text(text) | Datum::Instant(text) => text,
-        Datum::List(texts) => format!("[{}]", texts.join(", ")),
-    }
-}
-
-/// The quotient: exact when it ends, else half-even at the digits that are shown.
-fn quotient(dividend: &BigDecimal, divisor: &BigDecimal) -> String {
-    let quotient = dividend / divisor;
-    let rounded = quotient.with_scale_round(SHOWN_DIGITS, RoundingMode::HalfEven);
-    rounded.normalized().to_plain_string()
 }
 
 fn text_at(values: &dyn Array, row: usize) -> Result<&str> {

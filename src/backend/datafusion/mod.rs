@@ -10,8 +10,8 @@
 
 mod session;
 mod source;
-mod mapping;
 mod tables;
+mod rows;
 mod profile;
 mod form;
 mod function;
@@ -43,6 +43,7 @@ mod backend;
 
 pub use backend::DataFusionBackend;
 pub use profile::{SAMPLE_FILES, SAMPLE_ROWS, profile};
+pub use rows::Rows;
 pub use session::session;
 pub use tables::{MemoryTables, Tables};
 

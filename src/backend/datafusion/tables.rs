@@ -20,9 +20,9 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::mapping::{event_table, subject_table};
 use super::session::session;
 use super::source::{Empty, Opened, Presence, Settings, Zones, fault, open, scanned_table};
+use crate::backend::mapping::{event_table, subject_table};
 use crate::backend::tables::{Declared, EngineSettings, EventSource, Locations, SubjectSource, TenantTables};
 use crate::backend::{BackendError, Scan, TableRole};
 use crate::model::catalog::Catalog;

@@ -1,0 +1,232 @@
+//! [`ClickHouseBackend`]: a batch to a statement, which the server executes and whose rows it keeps.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::inspect::Row;
+use super::members::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
+use super::sql::{Expr, Query, Source, TableName, formula};
+use super::statement::{self, Compiled, OBSERVED, UNIVERSE, compile};
+use super::tables::{Tables, failure, qualified};
+use super::time::Times;
+use crate::backend::tables::TenantTables;
+use crate::backend::{
+    Backend, BackendError, Effort, Evaluation, Inspection, Observation, ObservationKind, Scan, TableProfile, TableRole,
+};
+use crate::clickhouse::{Bound, Connection, Statement, Value};
+use crate::model::calendar::Calendar;
+use crate::model::catalog::Catalog;
+use crate::model::condition::Subject;
+use crate::model::id::TenantId;
+use crate::plan::Batch;
+
+/// Evaluates batches where the tables are, on a server. Members stay there.
+#[derive(Debug)]
+pub struct ClickHouseBackend {
+    connection: Connection,
+    tables: Tables,
+}
+
+impl ClickHouseBackend {
+    /// Looks at the tables of a tenant as they are now.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or a table is missing, empty, or not as the configuration has it.
+    pub async fn open(connection: Connection, tenant: &TenantId, tables: &TenantTables) -> Result<Self, BackendError> {
+        connection.check().await.map_err(|error| failure("connecting", error))?;
+        let tables = Tables::open(&connection, tenant, tables).await?;
+        Ok(Self { connection, tables })
+    }
+
+    /// The statement of a batch.
+    fn compile(&self, batch: &Batch, given: &[RemoteMembers]) -> Result<Compiled, BackendError> {
+        let unplanned = |error| BackendError::Engine { operation: "planning", source: Box::new(error) };
+        compile(batch, &self.compiled_tables(batch, given, None), &times(batch)?).map_err(unplanned)
+    }
+
+    /// What statements of a batch read. The place of one subject in a ranking depends on all others.
+    fn compiled_tables<'a>(&'a self, batch: &Batch, given: &[RemoteMembers], subject_id: Option<&'a str>) -> statement::Tables<'a> {
+        statement::Tables {
+            catalog: &self.tables.catalog,
+            subjects: self.tables.subjects(batch.subject).map(|found| found.rows.clone()),
+            events: self.tables.events.as_ref().map(|found| found.rows.clone()),
+            given: given.iter().map(|members| self.ids(members)).collect(),
+            subject_id: subject_id.filter(|_| batch.rankings.is_empty()),
+        }
+    }
+
+    /// The rows of a set, of one column.
+    fn ids(&self, members: &RemoteMembers) -> Query {
+        let id = vec![(Expr::column("subject_id"), "id".to_owned())];
+        let table =
+            |table: &str| Source::Table(TableName { database: self.connection.database().to_owned(), table: table.to_owned() });
+        let (rows, filter) = match members.kept() {
+            Kept::Nobody => {
+                return Query {
+                    filter: Some(formula!("0")),
+                    ..Query::select(vec![(formula!("''"), "id".to_owned())], Source::One)
+                };
+            }
+            Kept::Evaluated { evaluation, output } => {
+                let of = [
+                    is_uuid("evaluation", *evaluation),
+                    formula!("{0} = {1}", Expr::column("output"), Expr::number("UInt32", output)),
+                ];
+                (table(EVALUATIONS), Expr::all(of))
+            }
+            Kept::Stored { tenant, segment, run_id } => {
+                let of = [
+                    formula!("{0} = {1}", Expr::column("tenant"), Expr::text(tenant.as_str())),
+                    formula!("{0} = {1}", Expr::column("segment_id"), Expr::text(segment.as_str())),
+                    is_uuid("run_id", *run_id),
+                ];
+                (table(MEMBERS), Expr::all(of))
+            }
+        };
+        Query { filter: Some(filter), ..Query::select(id, rows) }
+    }
+
+    fn evaluations(&self) -> String {
+        qualified(&TableName { database: self.connection.database().to_owned(), table: EVALUATIONS.to_owned() })
+    }
+
+    /// Keeps ids on the server, as members that a batch can be given.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn keep(&self, ids: &[&str]) -> Result<RemoteMembers, BackendError> {
+        let evaluation = Uuid::now_v7();
+        let text = format!(
+            "INSERT INTO {} (evaluation, output, subject_id) SELECT {{evaluation:UUID}}, 0, arrayJoin({{ids:Array(String)}})",
+            self.evaluations()
+        );
+        let statement = Statement::new(text).bind("evaluation", "UUID", uuid_value(evaluation)).texts("ids", ids.iter().copied());
+        self.connection.execute_once(statement).await.map_err(|error| failure("keeping members", error))?;
+        Ok(RemoteMembers::new(Kept::Evaluated { evaluation, output: 0 }, ids.len() as u64))
+    }
+
+    /// Forgets what an evaluation found.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn forget(&self, evaluation: Uuid) -> Result<(), BackendError> {
+        let text = format!("ALTER TABLE {} DROP PARTITION '{evaluation}'", self.evaluations());
+        self.connection.execute(Statement::new(text)).await.map_err(|error| failure("forgetting an evaluation", error))?;
+        Ok(())
+    }
+
+    /// Fails when subjects have several rows that count; returns how many rows have no key.
+    async fn look_at_keys(&self, subject: Subject, keys: &Query) -> Result<u64, BackendError> {
+        let Statement { text, parameters } = keys.print();
+        let text = format!(
+            "SELECT countIf(isNotNull(id) AND winners > 1), arraySlice(arraySort(groupArrayIf(100)(id, isNotNull(id) AND winners > 1)), 1, 3), \
+             sumIf(rows, isNull(id)) FROM (\n{text}\n)"
+        );
+        let found = self.connection.row::<(u64, Vec<String>, u64)>(Statement { text, parameters }).await;
+        let (count, examples, keyless) = found.map_err(|error| failure("looking at the keys of subjects", error))?;
+        if count == 0 {
+            return Ok(keyless);
+        }
+        let examples: Vec<String> = examples.iter().map(|key| format!("`{key}`")).collect();
+        Err(BackendError::DuplicateKeys { table: TableRole::of(subject), count, examples: examples.join(", ") })
+    }
+}
+
+#[async_trait]
+impl Backend for ClickHouseBackend {
+    type Members = RemoteMembers;
+
+    fn catalog(&self) -> &Catalog {
+        &self.tables.catalog
+    }
+
+    async fn evaluate(&self, batch: &Batch, given: &[RemoteMembers]) -> Result<Evaluation<RemoteMembers>, BackendError> {
+        let compiled = self.compile(batch, given)?;
+        let keyless = match &compiled.keys {
+            Some(keys) => self.look_at_keys(batch.subject, keys).await?,
+            None => 0,
+        };
+        let evaluation = Uuid::now_v7();
+        let Statement { text, mut parameters } = compiled.members.print();
+        let evaluated = Bound { data_type: "UUID".to_owned(), value: uuid_value(evaluation) };
+        parameters.push(("evaluation".to_owned(), evaluated));
+        let text = format!(
+            "INSERT INTO {} (evaluation, output, subject_id, score)\nSELECT {{evaluation:UUID}}, `output`, `id`, `score` FROM (\n{text}\n)",
+            self.evaluations()
+        );
+        let effort = self.connection.execute_once(Statement { text, parameters }).await;
+        let effort = effort.map_err(|error| failure("evaluating segments", error))?;
+        let counts = format!(
+            "SELECT output, count(), sumIf(ifNull(score, 0), output >= {OBSERVED}) FROM {} WHERE evaluation = {{evaluation:UUID}} GROUP BY output",
+            self.evaluations()
+        );
+        let counts = Statement::new(counts).bind("evaluation", "UUID", uuid_value(evaluation));
+        let counts =
+            self.connection.rows::<(u32, u64, i64)>(counts).await.map_err(|error| failure("counting members", error))?.rows;
+        let members = |output: u32| {
+            let count = counts.iter().find(|(number, ..)| *number == output).map_or(0, |(_, count, _)| *count);
+            RemoteMembers::new(Kept::Evaluated { evaluation, output }, count)
+        };
+        let outputs = (0..batch.outputs.len()).filter_map(|output| u32::try_from(output).ok()).map(members).collect();
+        Ok(Evaluation {
+            universe: members(UNIVERSE),
+            outputs,
+            observations: observed(keyless, batch.subject, compiled.observations, &counts),
+            scans: vec![Scan { table: TableRole::Events, passes: 1, rows: effort.rows, columns: 0, bytes: effort.bytes }],
+            effort: Effort { features: batch.features.len(), ..Effort::default() },
+        })
+    }
+
+    async fn inspect(&self, batch: &Batch, given: &[RemoteMembers], subject_id: &str) -> Result<Inspection, BackendError> {
+        let unplanned = |error| BackendError::Engine { operation: "planning", source: Box::new(error) };
+        let tables = self.compiled_tables(batch, given, Some(subject_id));
+        let inspected = statement::inspect(batch, &tables, &times(batch)?, subject_id).map_err(unplanned)?;
+        let rows = self.connection.rows::<Row>(inspected.query.print()).await;
+        let row = rows.map_err(|error| failure("inspecting a subject", error))?.rows.pop();
+        Ok(row.map_or_else(|| Inspection::outside(batch), |row| row.inspection(&inspected.forms)))
+    }
+
+    async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
+        let nobody = vec![RemoteMembers::new(Kept::Nobody, 0); batch.given.len()];
+        Ok(self.compile(batch, &nobody)?.members.print().to_string())
+    }
+
+    async fn profile(&self, _table: TableRole) -> Result<TableProfile, BackendError> {
+        Err(BackendError::Engine { operation: "profiling", source: "not yet".into() })
+    }
+}
+
+/// What did not fit, from the rows that say how often each subject has it.
+fn observed(
+    keyless: u64,
+    subject: Subject,
+    kinds: Vec<(TableRole, ObservationKind)>,
+    counts: &[(u32, u64, i64)],
+) -> Vec<Observation> {
+    let mut totals: BTreeMap<(TableRole, ObservationKind), u64> = BTreeMap::new();
+    for (output, of) in (OBSERVED..).zip(kinds) {
+        let count = counts.iter().find(|(number, ..)| *number == output).and_then(|(.., sum)| u64::try_from(*sum).ok());
+        *totals.entry(of).or_default() += count.unwrap_or(0);
+    }
+    totals.insert((TableRole::of(subject), ObservationKind::MissingKey), keyless);
+    let found = totals.into_iter().filter(|(_, count)| *count > 0);
+    found.map(|((table, kind), count)| Observation { table, kind, count }).collect()
+}
+
+/// The local clock of a batch.
+fn times(batch: &Batch) -> Result<Times, BackendError> {
+    let calendar = Calendar::new(batch.as_of, &batch.timezone);
+    let calendar =
+        calendar.map_err(|error| BackendError::Engine { operation: "looking up the timezone", source: Box::new(error) })?;
+    Ok(Times::new(calendar))
+}
+
+fn is_uuid(column: &str, uuid: Uuid) -> Expr {
+    formula!("{0} = {1}", Expr::column(column), Expr::Bound(Bound { data_type: "UUID".to_owned(), value: uuid_value(uuid) }))
+}
+
+fn uuid_value(uuid: Uuid) -> Value {
+    Value::Text(uuid.to_string())
+}
