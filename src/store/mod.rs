@@ -1,5 +1,5 @@
 //! What was true when: the trait [`Ledger`] and the rows it keeps. One implementation per place; `object` is the one of plain
-//! Parquet on an object store.
+//! Parquet on an object store, `clickhouse` the one of tables in a ClickHouse database.
 //!
 //! # Contract
 //! A ledger holds, per tenant, the committed state of every segment, its current members, and an append-only record of changes and
@@ -12,10 +12,13 @@
 //! 2. over history rows of kind `run`, `manual` and `erase`, `member_count` = previous + added - removed = rows of the snapshot;
 //! 3. `entered_at` of a member is the `at` of its latest enter.
 
+pub mod clickhouse;
+mod holder;
 pub mod object;
 pub mod rows;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -168,6 +171,16 @@ pub enum LeaseScope {
     Scheduler,
     /// Writing to a tenant, held for one run or edit.
     Tenant(TenantId),
+}
+
+/// As it stands in messages: `the scheduler of this store`, ``tenant `demo` ``.
+impl fmt::Display for LeaseScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scheduler => f.write_str("the scheduler of this store"),
+            Self::Tenant(tenant) => write!(f, "tenant `{tenant}`"),
+        }
+    }
 }
 
 /// The right to do something until it is given back or expires. Renewed in the background while it lives.
@@ -507,6 +520,24 @@ pub enum LedgerError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The tables of the store are not there.
+    #[error("the ClickHouse database `{database}` has no store of segmenta: `segmenta clickhouse init` makes one")]
+    Uninitialised {
+        /// Which database.
+        database: String,
+        /// The cause below.
+        #[source]
+        source: Box<crate::clickhouse::Error>,
+    },
+    /// The server that keeps the store does not do it.
+    #[error("cannot {operation} in ClickHouse")]
+    Server {
+        /// What was being done: `read the members`, `write the changes`.
+        operation: &'static str,
+        /// The cause below.
+        #[source]
+        source: Box<crate::clickhouse::Error>,
+    },
     /// There is no such segment in the store.
     #[error("the store has no segment `{segment}` of tenant `{tenant}`")]
     UnknownSegment {
@@ -515,4 +546,22 @@ pub enum LedgerError {
         /// The segment.
         segment: SegmentId,
     },
+}
+
+impl LedgerError {
+    /// What a reader can do about it; a sentence of its own.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Held { .. } => Some("Try again later; `refresh` and `delete` wait for as long as `--wait` says.".to_owned()),
+            Self::NewerFormat { .. } => Some("Use a newer version of segmenta.".to_owned()),
+            Self::Uninitialised { .. } => {
+                Some("Run `segmenta clickhouse init`, or look at `database` in `[clickhouse]`.".to_owned())
+            }
+            Self::Server { source, .. } => source.help(),
+            Self::Fenced { .. } | Self::Corrupt { .. } | Self::Location { .. } | Self::Io { .. } | Self::UnknownSegment { .. } => {
+                None
+            }
+        }
+    }
 }

@@ -9,29 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::holder::{Holder, Liveness};
 use super::layout;
 use super::place::{Created, Place};
 use super::record::{LeaseCondition, LeaseRecord, decode, encode};
 use crate::clock::SharedClock;
+use crate::store::holder::{Holder, LeaseTiming, Liveness};
 use crate::store::{Lease, LeaseScope, LedgerError};
-
-/// How leases are kept alive and waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseTiming {
-    /// Between renewals.
-    pub renewal: Duration,
-    /// From a renewal to the end of a lease that nobody renews.
-    pub expiry: Duration,
-    /// Between looks at a lease that is waited for.
-    pub poll: Duration,
-}
-
-impl Default for LeaseTiming {
-    fn default() -> Self {
-        Self { renewal: Duration::from_secs(10), expiry: Duration::from_secs(60), poll: Duration::from_millis(250) }
-    }
-}
 
 /// Everything that leases depend on.
 #[derive(Clone)]
@@ -194,11 +177,7 @@ enum Renewal {
 }
 
 fn held(scope: &LeaseScope, record: &LeaseRecord) -> LedgerError {
-    let what = match scope {
-        LeaseScope::Scheduler => "the scheduler of this store".to_owned(),
-        LeaseScope::Tenant(tenant) => format!("tenant `{tenant}`"),
-    };
-    LedgerError::Held { what, holder: record.holder.clone(), since: record.acquired_at.to_string() }
+    LedgerError::Held { what: scope.to_string(), holder: record.holder.clone(), since: record.acquired_at.to_string() }
 }
 
 fn expiry(now: Timestamp, after: Duration) -> Timestamp {

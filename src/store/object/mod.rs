@@ -25,7 +25,6 @@ mod compare;
 mod delay;
 mod encode;
 mod history;
-mod holder;
 mod layout;
 mod lease;
 mod log;
@@ -54,10 +53,9 @@ use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
-pub use self::holder::Holder;
-pub use self::lease::LeaseTiming;
 pub use self::place::Place;
 pub use self::transaction::ObjectTransaction;
+pub use super::holder::{Holder, LeaseTiming};
 
 /// The ledger of one store. Copies share what they know.
 #[derive(Clone)]

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::model::id::{SegmentId, TenantId};
+use crate::store::holder::ProcessRecord;
 use crate::store::{DefinitionNote, DefinitionRecord, Figures, LedgerError, RunKind};
 
 /// The newest format that this version reads, and the one that it writes.
@@ -149,14 +150,6 @@ pub(super) struct LeaseRecord {
     /// Grows with each renewal: a waiter that sees it stand still knows without a clock that nobody renews.
     pub(super) renewals: u64,
     pub(super) condition: LeaseCondition,
-}
-
-/// A process, as other processes of the same machine can tell whether it lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProcessRecord {
-    pub(super) machine: String,
-    pub(super) pid: u32,
-    pub(super) started: String,
 }
 
 /// Whether a lease is in use.

@@ -1,13 +1,40 @@
 //! [`Holder`]: who holds a lease, and whether a holder on this machine still lives. It reads `/proc` where there is one; elsewhere
-//! only the expiry of a lease tells that its holder is gone.
+//! only the expiry of a lease tells that its holder is gone. [`LeaseTiming`] says when that is.
 
-use super::record::ProcessRecord;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// Who holds leases: a name for people, and what tells other processes of the machine that this one is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     name: String,
     process: Option<ProcessRecord>,
+}
+
+/// How leases are kept alive and waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTiming {
+    /// Between renewals.
+    pub renewal: Duration,
+    /// From a renewal to the end of a lease that nobody renews.
+    pub expiry: Duration,
+    /// Between looks at a lease that is waited for.
+    pub poll: Duration,
+}
+
+impl Default for LeaseTiming {
+    fn default() -> Self {
+        Self { renewal: Duration::from_secs(10), expiry: Duration::from_secs(60), poll: Duration::from_millis(250) }
+    }
+}
+
+/// A process, as other processes of the same machine can tell whether it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ProcessRecord {
+    pub(super) machine: String,
+    pub(super) pid: u32,
+    pub(super) started: String,
 }
 
 /// What can be said of a holder.

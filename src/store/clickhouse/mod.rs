@@ -1,0 +1,182 @@
+//! [`ClickHouseLedger`]: the ledger of tables in a ClickHouse database. Members never leave the server: they are compared and written
+//! there, and only counts come back.
+//!
+//! # How a run becomes visible
+//! 1. It is noted as begun in the log. Its members, changes and history rows are written with its id; nothing refers to them yet.
+//! 2. Its commit and the states of its segments are inserted into the log as one block. From here on the run is visible: readers and views
+//!    show rows of runs whose commit counts, and the members that the states name.
+//!
+//! A writer that died before step 2 leaves rows that nobody sees; the next writer of the tenant deletes them.
+//!
+//! # Who may write
+//! The log is a table whose block numbers order its rows. Leases are claims in it (see `lease`). A commit that stands behind the claim of a
+//! newer lease is void, and so is one that was computed without knowing another (see `log`).
+//!
+//! # What readers meet
+//! A snapshot that was replaced stays for a while, so that a reader who knows of it is not cut off.
+
+mod catalog;
+mod clean;
+mod ddl;
+mod init;
+mod lease;
+mod log;
+mod read;
+mod server;
+mod staged;
+mod transaction;
+mod verify;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::lease::Leases;
+use self::server::Server;
+use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
+use crate::backend::clickhouse::{Kept, RemoteMembers};
+use crate::clickhouse::Connection;
+use crate::clock::SharedClock;
+use crate::model::id::{SegmentId, TenantId};
+
+pub use self::ddl::{Layout, Replication, ddl};
+pub use self::init::{Made, database_ddl, init, make_database};
+pub use self::transaction::ClickHouseTransaction;
+pub use super::holder::{Holder, LeaseTiming};
+
+/// The ledger of one database. Copies share the connection.
+#[derive(Clone)]
+pub struct ClickHouseLedger {
+    server: Server,
+    leases: Leases,
+    options: Options,
+}
+
+/// What can be set of a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How leases are kept alive and waited for.
+    pub leases: LeaseTiming,
+    /// Whose time tells when a lease is over.
+    pub times: Times,
+    /// How long a snapshot stays after it was replaced.
+    pub grace: Duration,
+    /// Members, before and after, that are compared by one statement, so that it takes memory for that many. A segment of more is
+    /// compared by itself, and what does not fit goes to the server's disk.
+    pub window_rows: u64,
+    /// How many rows that nobody needs are worth a mutation.
+    pub worth_deleting: u64,
+}
+
+/// Whose time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Times {
+    /// The server's, which all writers share.
+    #[default]
+    Server,
+    /// The clock's that the ledger is given.
+    Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            leases: LeaseTiming::default(),
+            times: Times::default(),
+            grace: Duration::from_secs(15 * 60),
+            window_rows: 4 * 1024 * 1024,
+            worth_deleting: 100_000,
+        }
+    }
+}
+
+impl ClickHouseLedger {
+    /// The ledger in the database of a connection. Nothing is sent yet.
+    #[must_use]
+    pub fn new(connection: &Connection, clock: SharedClock, holder: Holder) -> Self {
+        Self::with_options(connection, clock, holder, Options::default())
+    }
+
+    /// The same with options.
+    #[must_use]
+    pub fn with_options(connection: &Connection, clock: SharedClock, holder: Holder, options: Options) -> Self {
+        let server = Server::new(connection, clock, options.times);
+        let leases = Leases { server: server.clone(), holder, timing: options.leases };
+        Self { server, leases, options }
+    }
+
+    /// Fails unless a write lease is the newest of its tenant.
+    async fn check_newest(&self, scope: &LeaseScope, tenant: &TenantId, number: u64) -> Result<(), LedgerError> {
+        if self.leases.is_newest(scope, number).await? {
+            Ok(())
+        } else {
+            Err(LedgerError::Fenced { tenant: tenant.clone(), number })
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for ClickHouseLedger {
+    type Members = RemoteMembers;
+    type Transaction = ClickHouseTransaction;
+
+    async fn acquire(&self, scope: &LeaseScope, wait: Duration) -> Result<Lease, LedgerError> {
+        self.leases.acquire(scope, wait).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), LedgerError> {
+        self.leases.release(lease).await
+    }
+
+    async fn state(&self, tenant: &TenantId) -> Result<TenantState, LedgerError> {
+        Ok(log::read(&self.server, tenant).await?.public())
+    }
+
+    async fn stored(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RemoteMembers, LedgerError> {
+        let entry = log::read(&self.server, tenant).await?.segments.remove(segment);
+        let snapshot = entry.and_then(|entry| Some((entry.snapshot?, entry.record.state.member_count)));
+        Ok(match snapshot {
+            Some((run_id, count)) => {
+                RemoteMembers::new(Kept::Stored { tenant: tenant.clone(), segment: segment.clone(), run_id }, count)
+            }
+            None => RemoteMembers::new(Kept::Nobody, 0),
+        })
+    }
+
+    async fn begin(&self, lease: &Lease, run: Run) -> Result<ClickHouseTransaction, LedgerError> {
+        let number = lease.number;
+        if lease.scope != LeaseScope::Tenant(run.tenant.clone()) {
+            return Err(LedgerError::Fenced { tenant: run.tenant, number });
+        }
+        self.check_newest(&lease.scope, &run.tenant, number).await?;
+        clean::clean(self, &run.tenant, number).await;
+        clean::note_begin(&self.server, &run, number).await?;
+        let base = log::read(&self.server, &run.tenant).await?;
+        let of_run = Self { server: self.server.for_run(run.run_id), ..self.clone() };
+        Ok(ClickHouseTransaction::new(of_run, run, number, base))
+    }
+
+    async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        read::members(&self.server, tenant, segment).await
+    }
+
+    async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        read::changes(&self.server, tenant, filter).await
+    }
+
+    async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        read::history(&self.server, tenant, filter).await
+    }
+
+    async fn segments_of(&self, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError> {
+        read::segments_of(&self.server, tenant, subject_id).await
+    }
+
+    async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
+        read::recount(&self.server, tenant, segment).await
+    }
+
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+        verify::verify(&self.server, tenant).await
+    }
+}

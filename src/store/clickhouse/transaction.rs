@@ -1,0 +1,441 @@
+//! [`ClickHouseTransaction`]: writes what a run came to beside what is visible, and commits it with one block of the log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Date32Array, StringArray, TimestampMicrosecondArray, UInt32Array};
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::ClickHouseLedger;
+use super::ddl::HISTORY;
+use super::log::{Base, Commit, Entry, Record};
+use super::server::{Server, batch, numbers, texts};
+use super::staged::{Batch, Counts, Reasons, Rows, Segment};
+use crate::backend::MemberSet as _;
+use crate::backend::clickhouse::{Kept, RemoteMembers};
+use crate::model::id::SegmentId;
+use crate::model::segment::Status;
+use crate::store::{
+    ChangeReason, DefinitionNote, DefinitionRecord, Figures, LeaseScope, LedgerError, Outcome, Run, RunKind, SegmentState, Staged,
+    StagedSegment, Transaction,
+};
+
+/// Changes of one tenant that become visible together.
+pub struct ClickHouseTransaction {
+    ledger: ClickHouseLedger,
+    server: Server,
+    run: Run,
+    lease: u64,
+    /// What was committed at the beginning.
+    base: Base,
+    /// What this run makes of segments; `None` for one that is deleted.
+    segments: BTreeMap<SegmentId, Option<Entry>>,
+    history: Vec<HistoryRow>,
+    counts: BTreeMap<SegmentId, u64>,
+    jobs: BTreeMap<String, Timestamp>,
+    notes: BTreeMap<SegmentId, DefinitionNote>,
+    /// The batches that were compared.
+    batches: u32,
+    /// The segments that were staged.
+    positions: u32,
+    condition: Condition,
+}
+
+/// Whether what a transaction wrote can be committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Whole,
+    /// Writing failed midway, or is not done: nobody knows what is there.
+    Broken,
+}
+
+/// What a run says of one segment.
+struct HistoryRow {
+    segment: SegmentId,
+    kind: RunKind,
+    figures: Figures,
+    duration_ms: u64,
+    definition_hash: String,
+    status: &'static str,
+    error: Option<String>,
+}
+
+/// A segment on its way through a batch.
+struct Work {
+    segment: SegmentId,
+    position: u32,
+    definition: DefinitionRecord,
+    outcome: Decided,
+    duration: Duration,
+}
+
+/// Segments that are compared at the same time.
+#[derive(Default)]
+struct Window {
+    rows: Rows,
+    works: Vec<Work>,
+    /// Members before and after.
+    weight: u64,
+}
+
+/// What came of a segment, without its members.
+enum Decided {
+    Members { count: u64 },
+    Failed(String),
+    Ended(ChangeReason),
+}
+
+impl ClickHouseTransaction {
+    pub(super) fn new(ledger: ClickHouseLedger, run: Run, lease: u64, base: Base) -> Self {
+        let server = ledger.server.clone();
+        Self {
+            ledger,
+            server,
+            run,
+            lease,
+            base,
+            segments: BTreeMap::new(),
+            history: Vec::new(),
+            counts: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            batches: 0,
+            positions: 0,
+            condition: Condition::Whole,
+        }
+    }
+
+    fn known(&self, segment: &SegmentId) -> Result<&Entry, LedgerError> {
+        let unknown = || LedgerError::UnknownSegment { tenant: self.run.tenant.clone(), segment: segment.clone() };
+        self.base.segments.get(segment).ok_or_else(unknown)
+    }
+
+    /// Members before and after.
+    fn weight(&self, staged: &StagedSegment<RemoteMembers>) -> u64 {
+        let before = self.base.segments.get(&staged.segment).map_or(0, |entry| entry.record.state.member_count);
+        match &staged.outcome {
+            Outcome::Members { members, universe: _ } => before.saturating_add(members.count()),
+            Outcome::Ended { reason: _ } => before,
+            Outcome::Failed { error: _ } => 0,
+        }
+    }
+
+    /// Writes a window of segments.
+    async fn window(&mut self, window: Window, begins: &(dyn Fn(usize) + Sync)) -> Result<Vec<Staged>, LedgerError> {
+        let Window { rows, works, weight: _ } = window;
+        let clock = Arc::clone(&self.server.clock);
+        let began = clock.elapsed();
+        let found = self.written(&rows, &works, begins).await?;
+        self.batches += 1;
+        let duration = clock.elapsed().saturating_sub(began) / u32::try_from(works.len()).unwrap_or(u32::MAX).max(1);
+        let staged = works.into_iter().map(|work| {
+            let counts = found.get(&work.position).copied().unwrap_or_default();
+            Staged { figures: self.remember(work, counts), duration }
+        });
+        Ok(staged.collect())
+    }
+
+    /// Takes a segment into a batch.
+    fn taken(&mut self, rows: &mut Rows, staged: StagedSegment<RemoteMembers>) -> Result<Work, LedgerError> {
+        let StagedSegment { segment, definition, outcome, duration } = staged;
+        let definition = match definition {
+            Some(definition) => definition,
+            None => self.known(&segment)?.record.state.definition.clone(),
+        };
+        let position = self.positions;
+        self.positions += 1;
+        let entry = self.base.segments.get(&segment);
+        let snapshot = entry.and_then(|entry| entry.snapshot);
+        let row = |members: Kept, universe: u32, reasons: Reasons| Segment {
+            position,
+            segment: segment.to_string(),
+            members,
+            snapshot,
+            universe,
+            reasons,
+            definition_hash: definition.hash.clone(),
+        };
+        let outcome = match outcome {
+            Outcome::Members { members, universe } => {
+                let universe = rows.universe(&universe);
+                rows.push(row(members.kept().clone(), universe, reasons(entry, &definition)));
+                Decided::Members { count: members.count() }
+            }
+            Outcome::Failed { error } => Decided::Failed(error),
+            Outcome::Ended { reason } => {
+                self.known(&segment)?;
+                if snapshot.is_some() {
+                    rows.push(row(Kept::Nobody, 0, Reasons { enter: reason, exit: reason, vanish: reason }));
+                }
+                Decided::Ended(reason)
+            }
+        };
+        Ok(Work { segment, position, definition, outcome, duration })
+    }
+
+    /// Compares the segments of a batch, and writes their changes and snapshots; returns what was found.
+    async fn written(
+        &self,
+        rows: &Rows,
+        works: &[Work],
+        begins: &(dyn Fn(usize) + Sync),
+    ) -> Result<BTreeMap<u32, Counts>, LedgerError> {
+        let commit_number = self.base.commit_number + 1;
+        let batch = Batch { run: &self.run, number: self.batches, commit_number, rows };
+        let found = if rows.is_empty() {
+            BTreeMap::new()
+        } else {
+            batch.write(&self.server).await?;
+            batch.compare(&self.server).await?
+        };
+        let counts = |work: &Work| found.get(&work.position).copied().unwrap_or_default();
+        for work in works {
+            if let Decided::Members { count } = work.outcome
+                && counts(work).members != count
+            {
+                let problem = format!(
+                    "{} members were found, and {count} are counted: its evaluation is gone, or another",
+                    counts(work).members
+                );
+                return Err(LedgerError::Corrupt { path: format!("the evaluation of segment `{}`", work.segment), problem });
+            }
+        }
+        (0..works.len()).for_each(begins);
+        let chosen = |condition: fn(&Counts) -> bool| -> Vec<u32> {
+            works.iter().filter(|work| condition(&counts(work))).map(|work| work.position).collect()
+        };
+        let changed = chosen(|counts| counts.entered + counts.left > 0);
+        if !changed.is_empty() {
+            batch.write_changes(&self.server, &changed, &chosen(|counts| counts.left > 0)).await?;
+        }
+        let replaced = chosen(|counts| counts.members > 0 && counts.is_another());
+        if !replaced.is_empty() {
+            batch.write_members(&self.server, &replaced).await?;
+            let written = batch.written(&self.server).await?;
+            for work in works.iter().filter(|work| replaced.contains(&work.position)) {
+                let (rows, count) = (written.get(work.segment.as_str()).copied().unwrap_or(0), counts(work).members);
+                if rows != count {
+                    let problem = format!("{rows} members were written, and there are {count}");
+                    return Err(LedgerError::Corrupt { path: format!("the snapshot of segment `{}`", work.segment), problem });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Keeps what came of a segment for the commit.
+    fn remember(&mut self, work: Work, counts: Counts) -> Figures {
+        let Work { segment, mut definition, outcome, duration, .. } = work;
+        let entry = self.base.segments.get(&segment);
+        let before = entry.map(|entry| &entry.record);
+        let mut figures = Figures { member_count: counts.members, added_count: counts.entered, removed_count: counts.left };
+        let mut snapshot = entry.and_then(|entry| entry.snapshot);
+        let mut computed_at = before.and_then(|record| record.state.computed_at);
+        let mut computed_hash = before.and_then(|record| record.computed_hash.clone());
+        let (mut errors, mut last_error) = (0, None);
+        let mut is_deleted = false;
+        match outcome {
+            Decided::Members { .. } => {
+                computed_at = Some(self.run.as_of);
+                computed_hash = Some(definition.hash.clone());
+                if counts.is_another() {
+                    snapshot = Some(self.run.run_id).filter(|_| counts.members > 0);
+                }
+            }
+            Decided::Failed(error) => {
+                figures = Figures { member_count: before.map_or(0, |record| record.state.member_count), ..Figures::default() };
+                errors = before.map_or(0, |record| record.state.errors).saturating_add(1);
+                last_error = Some(error);
+            }
+            Decided::Ended(reason) => {
+                definition.status = Status::Archived;
+                snapshot = None;
+                is_deleted = reason == ChangeReason::SegmentDeleted;
+            }
+        }
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.history.push(HistoryRow {
+            segment: segment.clone(),
+            kind: self.run.kind,
+            figures,
+            duration_ms,
+            definition_hash: definition.hash.clone(),
+            status: if last_error.is_some() { "failed" } else { "ok" },
+            error: last_error.clone(),
+        });
+        let state = SegmentState {
+            definition,
+            note: before.map(|record| record.state.note.clone()).unwrap_or_default(),
+            member_count: figures.member_count,
+            computed_at,
+            attempted_at: self.run.as_of,
+            errors,
+            last_error,
+            run_id: self.run.run_id,
+            duration_ms,
+        };
+        let entry = Entry { record: Record { state, computed_hash }, snapshot };
+        self.segments.insert(segment, Some(entry).filter(|_| !is_deleted));
+        figures
+    }
+
+    /// Adds what was noted to the states of the segments, those of other segments included.
+    fn settle(&mut self) {
+        let noted: Vec<SegmentId> = self.counts.keys().chain(self.notes.keys()).cloned().collect();
+        for segment in noted {
+            if !self.segments.contains_key(&segment)
+                && let Some(entry) = self.base.segments.get(&segment)
+            {
+                self.segments.insert(segment, Some(entry.clone()));
+            }
+        }
+        for (segment, entry) in &mut self.segments {
+            let Some(entry) = entry else { continue };
+            if let Some(count) = self.counts.get(segment) {
+                entry.record.state.member_count = *count;
+            }
+            if let Some(note) = self.notes.get(segment) {
+                entry.record.state.note = note.clone();
+            }
+        }
+        for row in self.history.iter_mut().filter(|row| row.error.is_none()) {
+            let stored = self.base.segments.get(&row.segment).map(|entry| &entry.record.state.note);
+            row.error = self.notes.get(&row.segment).or(stored).and_then(DefinitionNote::remark);
+        }
+    }
+
+    async fn write_history(&self) -> Result<(), LedgerError> {
+        if self.history.is_empty() {
+            return Ok(());
+        }
+        let (operation, rows, run) = ("write the history", &self.history, &self.run);
+        let as_of = TimestampMicrosecondArray::from_value(run.as_of.as_microsecond(), rows.len()).with_timezone("UTC");
+        let position = |row| u32::try_from(row).unwrap_or(u32::MAX);
+        let columns = batch(
+            operation,
+            vec![
+                ("tenant", texts(rows.iter().map(|_| run.tenant.as_str()))),
+                ("segment_id", texts(rows.iter().map(|row| row.segment.as_str()))),
+                ("run_id", texts(rows.iter().map(|_| run.run_id.to_string()))),
+                ("kind", texts(rows.iter().map(|row| row.kind.keyword()))),
+                ("as_of", Arc::new(as_of)),
+                ("evaluation_date", Arc::new(Date32Array::from_value(days(run.evaluation_date), rows.len()))),
+                ("status", texts(rows.iter().map(|row| row.status))),
+                ("member_count", numbers(rows.iter().map(|row| row.figures.member_count))),
+                ("added_count", numbers(rows.iter().map(|row| row.figures.added_count))),
+                ("removed_count", numbers(rows.iter().map(|row| row.figures.removed_count))),
+                ("duration_ms", numbers(rows.iter().map(|row| row.duration_ms))),
+                ("definition_hash", texts(rows.iter().map(|row| &row.definition_hash))),
+                ("error", Arc::new(rows.iter().map(|row| row.error.as_deref()).collect::<StringArray>())),
+                ("commit_number", numbers(rows.iter().map(|_| self.base.commit_number + 1))),
+                ("position", Arc::new(UInt32Array::from_iter_values((0..rows.len()).map(position)))),
+            ],
+        )?;
+        self.server.insert(operation, HISTORY, columns).await
+    }
+}
+
+impl Counts {
+    /// Whether the rows before do not say all that the rows after would.
+    fn is_another(&self) -> bool {
+        self.entered + self.left + self.rescored > 0
+    }
+}
+
+/// Days since 1970.
+fn days(date: Date) -> i32 {
+    let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
+    i32::try_from(days).unwrap_or(i32::MAX)
+}
+
+/// Why subjects of a segment enter and leave in a run.
+fn reasons(entry: Option<&Entry>, definition: &DefinitionRecord) -> Reasons {
+    let (enter, exit) = match entry.and_then(|entry| entry.record.computed_hash.as_ref()) {
+        None => (ChangeReason::Initial, ChangeReason::RuleEnded),
+        Some(hash) if *hash != definition.hash => (ChangeReason::DefinitionChanged, ChangeReason::DefinitionChanged),
+        Some(_) => (ChangeReason::RuleMatch, ChangeReason::RuleEnded),
+    };
+    Reasons { enter, exit, vanish: ChangeReason::LeftUniverse }
+}
+
+#[async_trait]
+impl Transaction for ClickHouseTransaction {
+    type Members = RemoteMembers;
+
+    async fn stage_all(
+        &mut self,
+        segments: Vec<StagedSegment<RemoteMembers>>,
+        begins: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Staged>, LedgerError> {
+        // Until all is written it counts as broken, so that an error on the way, or the end of this future, leaves it so.
+        let before = std::mem::replace(&mut self.condition, Condition::Broken);
+        let (mut staged, mut window) = (Vec::with_capacity(segments.len()), Window::default());
+        for segment in segments {
+            let weight = self.weight(&segment);
+            if !window.works.is_empty() && window.weight.saturating_add(weight) > self.ledger.options.window_rows {
+                let offset = staged.len();
+                staged.extend(self.window(std::mem::take(&mut window), &|number| begins(offset + number)).await?);
+            }
+            let work = self.taken(&mut window.rows, segment)?;
+            window.weight = window.weight.saturating_add(weight);
+            window.works.push(work);
+        }
+        let offset = staged.len();
+        staged.extend(self.window(window, &|number| begins(offset + number)).await?);
+        self.condition = before;
+        Ok(staged)
+    }
+
+    async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {
+        let state = &self.known(segment)?.record.state;
+        let row = HistoryRow {
+            segment: segment.clone(),
+            kind: RunKind::Daily,
+            figures: Figures { member_count: state.member_count, ..Figures::default() },
+            duration_ms: 0,
+            definition_hash: state.definition.hash.clone(),
+            status: "ok",
+            error: None,
+        };
+        self.history.push(row);
+        Ok(())
+    }
+
+    async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {
+        self.known(segment)?;
+        self.counts.insert(segment.clone(), actual);
+        Ok(())
+    }
+
+    fn note_definition(&mut self, segment: &SegmentId, note: DefinitionNote) {
+        self.notes.insert(segment.clone(), note);
+    }
+
+    fn note_job(&mut self, job: &str, at: Timestamp) {
+        self.jobs.insert(job.to_owned(), at);
+    }
+
+    async fn commit(mut self) -> Result<(), LedgerError> {
+        let scope = LeaseScope::Tenant(self.run.tenant.clone());
+        // A newer writer may have deleted what this one staged: that the lease is lost says more than that rows are.
+        self.ledger.check_newest(&scope, &self.run.tenant, self.lease).await?;
+        if self.condition == Condition::Broken {
+            let problem = "an earlier write of this run failed".to_owned();
+            return Err(LedgerError::Corrupt { path: format!("run {}", self.run.run_id), problem });
+        }
+        self.settle();
+        self.write_history().await?;
+        let commit = Commit {
+            tenant: &self.run.tenant,
+            lease: self.lease,
+            run_id: self.run.run_id,
+            number: self.base.commit_number + 1,
+            segments: &self.segments,
+            jobs: &self.jobs,
+        };
+        commit.done(&self.server).await
+    }
+}

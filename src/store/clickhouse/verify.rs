@@ -1,0 +1,119 @@
+//! Checks that the laws of the ledger hold. Changes and members are compared on the server; what comes back is a row for each segment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ddl::{CHANGES, HISTORY};
+use super::log;
+use super::read::{is_committed, snapshots};
+use super::server::Server;
+use crate::backend::clickhouse::MEMBERS;
+use crate::clickhouse::Statement;
+use crate::model::id::TenantId;
+use crate::store::LedgerError;
+
+pub(super) async fn verify(server: &Server, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+    let base = log::read(server, tenant).await?;
+    let mut faults = breaks(server, tenant).await?;
+    let counted = last_counts(server, tenant).await?;
+    let rows = row_counts(server, tenant).await?;
+    let mut differing = differing(server, tenant).await?;
+    for (segment, entry) in &base.segments {
+        let id = segment.as_str();
+        let (rows, recorded) = (rows.get(id).copied().unwrap_or(0), entry.record.state.member_count);
+        if rows != recorded {
+            faults.push(format!("segment `{segment}`: the snapshot has {rows} rows, and the recorded count is {recorded}"));
+        }
+        match counted.get(id) {
+            Some(&count) if count != rows => {
+                faults.push(format!("segment `{segment}`: the snapshot has {rows} rows, and the last history row says {count}"));
+            }
+            Some(_) | None => {}
+        }
+        if let Some(subject) = differing.remove(id) {
+            faults.push(format!("segment `{segment}`: the changes of subject `{subject}` do not give its row of the snapshot"));
+        }
+    }
+    let gone: BTreeSet<String> = differing.into_keys().collect();
+    faults.extend(gone.iter().map(|segment| format!("segment `{segment}` was deleted, and its changes leave members behind")));
+    Ok(faults)
+}
+
+/// The condition of history rows that count members.
+fn counting() -> String {
+    format!("history.tenant = {{tenant:String}} AND history.kind IN ('run', 'manual', 'erase') AND {}", is_committed("history"))
+}
+
+/// Where a count does not follow from the one before it.
+async fn breaks(server: &Server, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+    let text = format!(
+        "SELECT segment_id, toString(run_id), member_count, before FROM (
+    SELECT history.segment_id AS segment_id, history.run_id AS run_id, history.member_count AS member_count,
+        history.added_count AS added_count, history.removed_count AS removed_count, history.commit_number AS commit_number,
+        history.position AS position, lagInFrame(history.member_count, 1, 0) OVER (
+            PARTITION BY history.segment_id ORDER BY history.commit_number, history.position
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS before
+    FROM {HISTORY} AS history WHERE {}
+)
+WHERE before + added_count != member_count + removed_count
+ORDER BY commit_number, position",
+        counting()
+    );
+    let found = server.rows::<(String, String, u64, u64)>("check the history", bound(text, tenant)).await?;
+    let words = |(segment, run, count, before)| {
+        format!("segment `{segment}`: the count {count} of run {run} does not follow from {before} before it")
+    };
+    Ok(found.into_iter().map(words).collect())
+}
+
+/// The last count of each segment.
+async fn last_counts(server: &Server, tenant: &TenantId) -> Result<BTreeMap<String, u64>, LedgerError> {
+    let text = format!(
+        "SELECT history.segment_id, argMax(history.member_count, (history.commit_number, history.position))
+FROM {HISTORY} AS history WHERE {} GROUP BY history.segment_id",
+        counting()
+    );
+    Ok(server.rows("check the history", bound(text, tenant)).await?.into_iter().collect())
+}
+
+/// The rows of each snapshot.
+async fn row_counts(server: &Server, tenant: &TenantId) -> Result<BTreeMap<String, u64>, LedgerError> {
+    let text =
+        format!("SELECT members.segment_id, count() FROM {MEMBERS} AS members WHERE {} GROUP BY members.segment_id", current());
+    Ok(server.rows("check the members", bound(text, tenant)).await?.into_iter().collect())
+}
+
+fn current() -> String {
+    format!(
+        "members.tenant = {{tenant:String}} AND (members.segment_id, members.run_id) IN (SELECT segment_id, snapshot FROM ({}))",
+        snapshots()
+    )
+}
+
+/// Of each segment whose changes do not give its snapshot, the first subject that shows it.
+async fn differing(server: &Server, tenant: &TenantId) -> Result<BTreeMap<String, String>, LedgerError> {
+    let text = format!(
+        "SELECT segment_id, min(subject_id) FROM (
+    SELECT segment_id, subject_id FROM (
+        SELECT changes.segment_id AS segment_id, changes.subject_id AS subject_id, 'changes' AS side, changes.at AS at,
+            changes.change AS change, changes.commit_number AS commit_number
+        FROM {CHANGES} AS changes WHERE changes.tenant = {{tenant:String}} AND {}
+        UNION ALL
+        SELECT members.segment_id, members.subject_id, 'members', members.entered_at, '', 0
+        FROM {MEMBERS} AS members WHERE {}
+    )
+    GROUP BY segment_id, subject_id
+    HAVING (countIf(side = 'members') = 1) != (argMaxIf(change, commit_number, side = 'changes') = 'enter')
+        OR countIf(side = 'members') > 1
+        OR (countIf(side = 'members') = 1 AND argMaxIf(at, commit_number, side = 'changes') != maxIf(at, side = 'members'))
+)
+GROUP BY segment_id",
+        is_committed("changes"),
+        current()
+    );
+    Ok(server.rows("check the members", bound(text, tenant)).await?.into_iter().collect())
+}
+
+fn bound(text: String, tenant: &TenantId) -> Statement {
+    Statement::new(text).text("tenant", tenant.as_str())
+}
