@@ -132,7 +132,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  segmenta evaluate --subject u42\n  segmenta evaluate --subject u42 lapsed-buyers vip")]
     Evaluate(EvaluateArguments),
     /// Show what a refresh would execute
-    #[command(after_help = "Examples:\n  segmenta plan lapsed-buyers\n  segmenta plan lapsed-buyers vip draft.json")]
+    #[command(after_help = "Examples:\n  segmenta plan lapsed-buyers\n  segmenta plan lapsed-buyers vip draft.json\n  \
+                            segmenta plan lapsed-buyers --backend clickhouse")]
     Plan(PlanArguments),
     /// Compute segments once and commit what changed
     #[command(
@@ -190,6 +191,8 @@ pub(crate) enum Command {
     /// Print a definition in the form of another system, where that can say it
     #[command(after_help = "Example:\n  segmenta export --dialect groups vip > vip.json")]
     Export(ExportArguments),
+    /// Prepare a ClickHouse server: make segmenta's tables, and load those of tenants
+    Clickhouse(ServerArguments),
     /// Print the JSON Schema of definitions
     Schema,
     /// Print a script of completions for a shell
@@ -267,6 +270,45 @@ pub(crate) struct ExportArguments {
     /// Use the catalog that the last refresh kept, and open no table
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    #[command(subcommand)]
+    pub(crate) command: ServerCommand,
+}
+
+/// What to do on a ClickHouse server.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Make the tables and views in which members, changes and history are kept
+    #[command(
+        long_about = "Make the database, tables and views in which members, changes and history are kept, as `[clickhouse]` has them. \
+                      What is there stays as it is, but that views are made anew.",
+        after_help = "Examples:\n  segmenta clickhouse init\n  segmenta clickhouse init --print > ddl.sql"
+    )]
+    Init(ServerInitArguments),
+    /// Make the tables of tenants from the files that the configuration names, and fill them
+    #[command(
+        long_about = "Make the tables of tenants from the files that the configuration names with `source`, and fill them.\n\nA table \
+                      that is there is not touched, unless `--replace` is given: then it is replaced once the new one is whole.",
+        after_help = "Examples:\n  segmenta clickhouse load\n  segmenta clickhouse load --tenant shop --replace"
+    )]
+    Load(ServerLoadArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerInitArguments {
+    /// Print the statements, and ask no server
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerLoadArguments {
+    /// Replace tables that are there
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Debug, Args)]
@@ -412,20 +454,21 @@ pub(crate) struct PlanArguments {
     /// Ids of segments, or definition files
     #[arg(value_name = "ID or FILE", required = true)]
     pub(crate) segments: Vec<String>,
-    /// The backend to plan for
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) backend: BackendName,
+    /// The backend to plan for; that of the configuration when left out
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<BackendName>,
     /// The instant to plan for; now when left out
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(crate) as_of: Option<Timestamp>,
 }
 
 /// What evaluates segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendName {
     /// In this process, over files
-    #[default]
     Datafusion,
+    /// A ClickHouse server; where the configuration has files, the SQL over tables like them, without a server
+    Clickhouse,
 }
 
 #[derive(Debug, Args)]

@@ -7,35 +7,39 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::args::GlobalArguments;
 use super::error::CliError;
 use super::render::Screen;
-use crate::backend::Backend as _;
-use crate::backend::datafusion::DataFusionBackend;
+use crate::backend::Backend;
 use crate::clock::{SharedClock, SystemClock};
 use crate::diagnostic::{Report, Source};
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::refresh::Error;
-use crate::refresh::config::{Config, TenantConfig, parse_config};
+use crate::refresh::config::{Config, ServerConfig, TenantConfig, parse_config};
 use crate::refresh::definitions::{
     DefinitionFile, Form, KnownSegment, Language, ReadySegment, format_of, read_definition, read_definitions,
 };
 use crate::refresh::local::LocalPlace;
-use crate::refresh::place::{Opened, Place as _};
+use crate::refresh::place::{Opened, ReadablePlace};
+use crate::refresh::server::ClickHousePlace;
 
-/// What a command works with.
-pub(crate) struct Context {
+/// What a command works with; `P` is the place of its data, or `()` while that is not open.
+pub(crate) struct Context<P> {
     pub(crate) screen: Screen,
     pub(crate) config: Config,
-    pub(crate) place: LocalPlace,
+    pub(crate) place: P,
     pub(crate) clock: SharedClock,
+    /// What is asked of a server is named after it, unless it belongs to a run of the store.
+    pub(crate) run: Uuid,
     tenant: Option<String>,
 }
 
-impl Context {
-    /// Reads the configuration and opens the store; nothing is created yet.
+impl Context<()> {
+    /// Reads the configuration.
     pub(crate) fn load(arguments: &GlobalArguments, screen: Screen) -> Result<Self, CliError> {
         let path = &arguments.config;
         let text = fs::read_to_string(path).map_err(|source| match source.kind() {
@@ -47,13 +51,31 @@ impl Context {
         })?;
         let config = parse_config(path, &text, &environment).map_err(Error::from)?;
         let clock: SharedClock = Arc::new(SystemClock::new());
-        let user = environment("USER").or_else(|| environment("USERNAME")).unwrap_or_else(|| "someone".to_owned());
-        // Lets a test stop the program in the middle of a commit.
-        let slowed = environment("SEGMENTA_TEST_STORE_PAUSE").and_then(|text| text.parse().ok()).map(Duration::from_millis);
-        let place = LocalPlace::open(&config, Arc::clone(&clock), &user, slowed)?;
-        Ok(Self { screen, config, place, clock, tenant: arguments.tenant.clone() })
+        let run = clock.run_id(clock.now());
+        Ok(Self { screen, config, place: (), clock, run, tenant: arguments.tenant.clone() })
     }
 
+    /// The same with the store of this process; nothing is created yet.
+    pub(crate) fn open_local(self) -> Result<Context<LocalPlace>, CliError> {
+        // Lets a test stop the program in the middle of a commit.
+        let slowed = environment("SEGMENTA_TEST_STORE_PAUSE").and_then(|text| text.parse().ok()).map(Duration::from_millis);
+        let place = LocalPlace::open(&self.config, Arc::clone(&self.clock), &user(), slowed)?;
+        Ok(self.at(place))
+    }
+
+    /// The same with the place on a server, of which nothing is asked yet.
+    pub(crate) fn open_server(self, server: &ServerConfig) -> Context<ClickHousePlace> {
+        let place = ClickHousePlace::new(server, Arc::clone(&self.clock), &user(), self.run);
+        self.at(place)
+    }
+
+    fn at<P>(self, place: P) -> Context<P> {
+        let Self { screen, config, place: (), clock, run, tenant } = self;
+        Context { screen, config, place, clock, run, tenant }
+    }
+}
+
+impl<P> Context<P> {
     /// The tenant that was named, or the only one.
     pub(crate) fn tenant(&self) -> Result<&TenantConfig, CliError> {
         let names = || self.config.tenants.iter().map(|tenant| format!("`{}`", tenant.id)).collect::<Vec<_>>().join(", ");
@@ -82,9 +104,11 @@ impl Context {
     pub(crate) fn as_of(&self, tenant: &TenantConfig, asked: Option<jiff::Timestamp>) -> jiff::Timestamp {
         asked.or(tenant.as_of).unwrap_or_else(|| self.clock.now())
     }
+}
 
+impl<P: ReadablePlace> Context<P> {
     /// Opens a tenant with the segments that are named, by id or by file.
-    pub(crate) async fn open_named(&self, tenant: &TenantConfig, names: &[String]) -> Result<Named, CliError> {
+    pub(crate) async fn open_named(&self, tenant: &TenantConfig, names: &[String]) -> Result<Named<P::Backend>, CliError> {
         let names: Vec<Name<'_>> = names.iter().map(|name| Name::of(name)).collect::<Result<_, _>>()?;
         let mut files = match read_definitions(&tenant.definitions) {
             Ok(files) => files,
@@ -103,7 +127,12 @@ impl Context {
     }
 
     /// Opens a tenant with a segment that an expression on the command line defines.
-    pub(crate) async fn open_expression(&self, tenant: &TenantConfig, text: &str, subject: Subject) -> Result<Named, CliError> {
+    pub(crate) async fn open_expression(
+        &self,
+        tenant: &TenantConfig,
+        text: &str,
+        subject: Subject,
+    ) -> Result<Named<P::Backend>, CliError> {
         // Without any definition an expression refers to none.
         let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
         let taken: BTreeSet<SegmentId> = files.iter().filter_map(|file| Some(file.parse().ok()?.definition().id.clone())).collect();
@@ -114,14 +143,19 @@ impl Context {
     }
 
     /// Opens a tenant with a draft in the place of the segment that it defines.
-    pub(crate) async fn open_draft(&self, tenant: &TenantConfig, draft: DefinitionFile) -> Result<Named, CliError> {
+    pub(crate) async fn open_draft(&self, tenant: &TenantConfig, draft: DefinitionFile) -> Result<Named<P::Backend>, CliError> {
         let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
         let id = put_first(&mut files, draft)?;
         self.open_files(tenant, &files, vec![id]).await
     }
 
-    async fn open_files(&self, tenant: &TenantConfig, files: &[DefinitionFile], ids: Vec<SegmentId>) -> Result<Named, CliError> {
-        let opened = Opened::open(&self.place, tenant, files).await?;
+    async fn open_files(
+        &self,
+        tenant: &TenantConfig,
+        files: &[DefinitionFile],
+        ids: Vec<SegmentId>,
+    ) -> Result<Named<P::Backend>, CliError> {
+        let opened = Opened::open(&self.place, tenant, files, self.run).await?;
         for id in &ids {
             refuse_unready(&opened, tenant, id)?;
         }
@@ -132,7 +166,7 @@ impl Context {
     pub(crate) async fn catalog(&self, tenant: &TenantConfig, source: CatalogSource) -> Result<Catalog, CliError> {
         match source {
             CatalogSource::Tables => {
-                let opened = self.place.open(tenant).await;
+                let opened = self.place.open(tenant, self.run).await;
                 Ok(opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?.catalog().clone())
             }
             CatalogSource::Kept => {
@@ -167,12 +201,12 @@ pub(crate) fn free_id(word: &str, taken: &BTreeSet<SegmentId>) -> Result<Segment
 }
 
 /// A tenant that is open, and the segments that were named; each of them is ready.
-pub(crate) struct Named {
-    pub(crate) opened: Opened<DataFusionBackend>,
+pub(crate) struct Named<B> {
+    pub(crate) opened: Opened<B>,
     pub(crate) ids: Vec<SegmentId>,
 }
 
-impl Named {
+impl<B> Named<B> {
     /// The segments that were named, each once.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &ReadySegment> {
         let distinct: BTreeSet<&SegmentId> = self.ids.iter().collect();
@@ -184,7 +218,7 @@ impl Named {
 }
 
 /// The only segment that was named.
-pub(crate) fn only_ready<'a>(named: &'a Named, tenant: &TenantConfig) -> Result<&'a ReadySegment, CliError> {
+pub(crate) fn only_ready<'a, B>(named: &'a Named<B>, tenant: &TenantConfig) -> Result<&'a ReadySegment, CliError> {
     named.ready().next().ok_or_else(|| CliError::Usage { problem: format!("name a segment of tenant `{}`", tenant.id), help: None })
 }
 
@@ -217,7 +251,7 @@ pub(crate) fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -
 }
 
 /// Refuses a segment that cannot be evaluated as its definition stands.
-pub(crate) fn refuse_unready(opened: &Opened<DataFusionBackend>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
+pub(crate) fn refuse_unready<B>(opened: &Opened<B>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
     let definitions = &opened.definitions;
     if let Some(invalid) = definitions.invalid.iter().find(|file| file.segment.as_ref() == Some(id)) {
         let is_of_file = |name: &str| name == invalid.file;
@@ -233,6 +267,11 @@ pub(crate) fn refuse_unready(opened: &Opened<DataFusionBackend>, tenant: &Tenant
         Form::Missing(_) => "is missing: the file that defined it is gone".to_owned(),
     };
     Err(Error::Segment { segment: id.clone(), problem })
+}
+
+/// On whose behalf the program works.
+fn user() -> String {
+    environment("USER").or_else(|| environment("USERNAME")).unwrap_or_else(|| "someone".to_owned())
 }
 
 /// A variable of the environment.

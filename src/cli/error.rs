@@ -23,7 +23,7 @@ pub(crate) enum CliError {
     },
     /// The work could not be done.
     #[error(transparent)]
-    Work(#[from] Error),
+    Work(Box<Error>),
     /// A file that was named cannot be read.
     #[error("cannot read `{path}`")]
     Read {
@@ -107,6 +107,12 @@ impl From<ParquetError> for CliError {
     }
 }
 
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        Self::Work(Box::new(error))
+    }
+}
+
 impl CliError {
     /// Whether the reader of the results went away, which is no failure.
     pub(crate) fn is_broken_pipe(&self) -> bool {
@@ -124,9 +130,12 @@ impl CliError {
     /// What was wrong in definitions, when that is what it is about.
     pub(crate) fn report(&self) -> Option<&Report> {
         match self {
-            Self::Work(Error::Definitions(report) | Error::Refused(report)) | Self::Untranslated { report, .. } => Some(report),
-            Self::Work(_)
-            | Self::Usage { .. }
+            Self::Untranslated { report, .. } => Some(report),
+            Self::Work(error) => match error.as_ref() {
+                Error::Definitions(report) | Error::Refused(report) => Some(report),
+                _ => None,
+            },
+            Self::Usage { .. }
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Generate(_)
@@ -142,7 +151,8 @@ impl CliError {
     /// The code to exit with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage { .. } | Self::Work(Error::UnknownSegment { .. }) => 2,
+            Self::Usage { .. } => 2,
+            Self::Work(error) if matches!(error.as_ref(), Error::UnknownSegment { .. }) => 2,
             Self::Invalid | Self::Untranslated { .. } => 3,
             Self::Work(error) => match error.kind() {
                 ErrorKind::Definition => 3,

@@ -1,6 +1,5 @@
 //! What the tables of a tenant hold, for warnings about what they have nothing of.
 
-use crate::backend::datafusion::DataFusionBackend;
 use crate::backend::{Backend, PropertyProfile, TableProfile, TableRole};
 use crate::lint::{DataFacts, EventFacts, PropertyFacts, TableFacts};
 use crate::model::property::PropertyPath;
@@ -8,7 +7,7 @@ use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 
 /// Looks at every table of a tenant, at each once.
-pub(crate) async fn look(backend: &DataFusionBackend, tenant: &TenantConfig) -> Result<DataFacts, Error> {
+pub(crate) async fn look<B: Backend>(backend: &B, tenant: &TenantConfig) -> Result<DataFacts, Error> {
     let catalog = backend.catalog();
     let profile = |table: TableRole, is_there: bool| async move {
         if !is_there {

@@ -9,6 +9,7 @@ use crate::diagnostic::Source;
 use crate::model::catalog::Catalog;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, Language, read_definition, read_definitions};
+use crate::refresh::place::ReadablePlace;
 use crate::syntax::dialect::{Dialect, Import, Mapping, import};
 use crate::syntax::{Document, Format, Identity, print_json};
 
@@ -50,8 +51,8 @@ pub(crate) fn check_foreign(imported: &Import, others: &[Document], catalog: &Ca
 }
 
 /// The only definition of a file, in canonical form.
-pub(crate) async fn only_definition(
-    context: &Context,
+pub(crate) async fn only_definition<P: ReadablePlace>(
+    context: &Context<P>,
     tenant: &TenantConfig,
     path: &Path,
     dialect: Dialect,
@@ -61,8 +62,8 @@ pub(crate) async fn only_definition(
 }
 
 /// The only definition of a file, in canonical form, in the place of another if one is given.
-pub(crate) fn only_definition_of(
-    context: &Context,
+pub(crate) fn only_definition_of<P: ReadablePlace>(
+    context: &Context<P>,
     tenant: &TenantConfig,
     path: &Path,
     dialect: Dialect,

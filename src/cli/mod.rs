@@ -24,6 +24,8 @@ use context::Context;
 use error::CliError;
 use render::{Chatter, Screen, complain, complain_of};
 
+use crate::refresh::place::ReadablePlace;
+
 /// Formulas nest up to 32 deep and references chain freely: planning recurses, in us and in the engine.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
@@ -87,7 +89,7 @@ fn with_runtime(global: &GlobalArguments, screen: Screen, command: Command) -> R
         builder.worker_threads(context.config.engine.threads);
     }
     let runtime = builder.build().map_err(CliError::Runtime)?;
-    let work = move || runtime.block_on(execute(&context, command));
+    let work = move || runtime.block_on(at_its_place(context, command));
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).map_err(CliError::Runtime)?;
     match thread.join() {
         Ok(result) => result,
@@ -95,7 +97,25 @@ fn with_runtime(global: &GlobalArguments, screen: Screen, command: Command) -> R
     }
 }
 
-async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
+/// Does a command where the configuration has tables and members.
+async fn at_its_place(context: Context<()>, command: Command) -> Result<(), CliError> {
+    if let Command::Clickhouse(arguments) = &command {
+        return commands::clickhouse::execute(&context, &arguments.command).await;
+    }
+    match context.config.server().cloned() {
+        None => at(&context.open_local()?, command).await,
+        Some(server) => at(&context.open_server(&server), command).await,
+    }
+}
+
+/// Does a command, and lets go of what it evaluated, whatever came of it.
+async fn at<P: ReadablePlace>(context: &Context<P>, command: Command) -> Result<(), CliError> {
+    let done = execute(context, command).await;
+    context.place.forget(context.run).await;
+    done
+}
+
+async fn execute<P: ReadablePlace>(context: &Context<P>, command: Command) -> Result<(), CliError> {
     match command {
         Command::Validate(arguments) => commands::validate::execute(context, &arguments).await,
         Command::Describe(arguments) => commands::describe::execute(context, &arguments).await,
@@ -116,6 +136,8 @@ async fn execute(context: &Context, command: Command) -> Result<(), CliError> {
         Command::Delete(arguments) => commands::delete::execute(context, &arguments).await,
         Command::Import(arguments) => commands::import::execute(context, &arguments).await,
         Command::Export(arguments) => commands::export::execute(context, &arguments).await,
+        // It works before there is a place.
+        Command::Clickhouse(_) => Ok(()),
         Command::Schema => commands::schema::print_schema(context.screen),
         Command::Completions(arguments) => commands::schema::print_completions(context.screen, &arguments),
         Command::Generate(arguments) => commands::generate::execute(context.screen, &arguments),

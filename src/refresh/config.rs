@@ -1,6 +1,9 @@
 //! `scheduler.toml`: where tables, definitions and the store are, and when work is done. Reads text that it is handed; the
 //! environment comes in as a function, because only the command line may look at it.
 
+mod server;
+
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,6 +16,8 @@ use serde::de::{Deserializer, Error as _};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use self::server::{Placed, ServerSection, refuse_shared, refuse_without_source};
+use crate::backend::TableRole;
 use crate::backend::tables::{EngineSettings, EventSource, SubjectSource, TenantTables};
 use crate::check::Limits;
 use crate::clock::floor_to_micros;
@@ -22,13 +27,19 @@ use crate::model::id::TenantId;
 use crate::model::window::{Duration, Unit};
 use crate::syntax::dialect;
 
+pub use self::server::ServerConfig;
+
 /// Everything that `scheduler.toml` says, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// URL of the store, or its path seen from the working folder.
+    /// What evaluates.
+    pub backend: BackendKind,
+    /// URL of the store, or its path seen from the working folder; where it is on a server, that server and its database.
     pub store: String,
-    /// How the engine works.
+    /// How the embedded engine works.
     pub engine: EngineSettings,
+    /// The ClickHouse server, when one is configured, whether it evaluates or not.
+    pub clickhouse: Option<ServerConfig>,
     /// When the scheduler works.
     pub scheduler: SchedulerConfig,
     /// At least one; ids are unique.
@@ -43,6 +54,24 @@ impl Config {
     pub fn tenant(&self, id: &str) -> Option<&TenantConfig> {
         self.tenants.iter().find(|tenant| tenant.id.as_str() == id)
     }
+
+    /// The server that evaluates and keeps; `None` when that is done here.
+    #[must_use]
+    pub fn server(&self) -> Option<&ServerConfig> {
+        match self.backend {
+            BackendKind::DataFusion => None,
+            BackendKind::ClickHouse => self.clickhouse.as_ref(),
+        }
+    }
+}
+
+/// What evaluates segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendKind {
+    /// The embedded engine, over files.
+    DataFusion,
+    /// A ClickHouse server, where its tables are.
+    ClickHouse,
 }
 
 /// When the scheduler works.
@@ -204,9 +233,10 @@ fn expand_text(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resu
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileConfig {
-    store: StoreSection,
+    store: Option<StoreSection>,
     #[serde(default)]
     engine: EngineSection,
+    clickhouse: Option<ServerSection>,
     #[serde(default)]
     scheduler: SchedulerSection,
     #[serde(default)]
@@ -285,9 +315,9 @@ struct TenantSection {
     timezone: Spanned<String>,
     definitions: Spanned<Vec<String>>,
     as_of: Option<Spanned<String>>,
-    users: Option<SubjectSource>,
-    events: Option<EventSource>,
-    products: Option<SubjectSource>,
+    users: Option<Spanned<SubjectSource>>,
+    events: Option<Spanned<EventSource>>,
+    products: Option<Spanned<SubjectSource>>,
     #[serde(default)]
     dialects: dialect::Settings,
 }
@@ -299,10 +329,12 @@ fn utc() -> Spanned<String> {
 impl FileConfig {
     fn resolve(self, place: &Place<'_>) -> Result<Config, ConfigError> {
         let mut tenants: Vec<TenantConfig> = Vec::new();
+        let mut tables = Vec::new();
         let span = self.tenants.span();
         let limits = self.limits.resolve();
         for section in self.tenants.into_inner() {
             let id_span = section.id.span();
+            tables.push(section.spans());
             let tenant = section.resolve(place, limits)?;
             if tenants.iter().any(|other| other.id == tenant.id) {
                 return Err(place.error(Some(id_span), format!("tenant `{}` stands here twice", tenant.id), None));
@@ -312,9 +344,31 @@ impl FileConfig {
         if tenants.is_empty() {
             return Err(place.error(Some(span), "there is no tenant", Some("Add a `[[tenants]]` table.".to_owned())));
         }
+        let backend = self.engine.backend(place)?;
+        let clickhouse = self.clickhouse.map(|section| section.resolve(place)).transpose()?;
+        let placed = tenants.iter().zip(tables).map(|(tenant, spans)| Placed { tenant: &tenant.id, tables: &tenant.tables, spans });
+        let placed: Vec<Placed<'_>> = placed.collect();
+        let store = match (backend, &clickhouse) {
+            (BackendKind::ClickHouse, Some(server)) => {
+                refuse_shared(&placed, server, place)?;
+                server.to_string()
+            }
+            (BackendKind::ClickHouse, None) => {
+                let help = "Add it with the place of the server, such as `url = \"http://localhost:8123\"`.".to_owned();
+                return Err(place.error(Some(self.engine.backend.span()), "there is no `[clickhouse]`", Some(help)));
+            }
+            (BackendKind::DataFusion, _) => {
+                refuse_without_source(&placed, place)?;
+                let help = || "Add `[store]` with a `url`: a folder, or the URL of an object store.".to_owned();
+                let store = self.store.ok_or_else(|| place.error(None, "missing field `store`", Some(help())))?;
+                place.resolve_location(&store.url)
+            }
+        };
         Ok(Config {
-            store: place.resolve_location(&self.store.url),
-            engine: self.engine.resolve(place)?,
+            backend,
+            store,
+            engine: self.engine.resolve(place),
+            clickhouse,
             scheduler: self.scheduler.resolve(place)?,
             tenants,
             folder: place.folder().to_owned(),
@@ -323,20 +377,23 @@ impl FileConfig {
 }
 
 impl EngineSection {
-    fn resolve(self, place: &Place<'_>) -> Result<EngineSettings, ConfigError> {
-        let error = |problem: String, help: &str| Err(place.error(Some(self.backend.span()), problem, Some(help.to_owned())));
+    fn backend(&self, place: &Place<'_>) -> Result<BackendKind, ConfigError> {
         match self.backend.get_ref().as_str() {
-            "datafusion" => Ok(EngineSettings {
-                memory_limit: self.memory_limit,
-                threads: self.threads,
-                spill: self.spill.map(|folder| place.folder().join(folder)),
-                batch_rows: 0,
-            }),
-            "clickhouse" => error(
-                "the backend `clickhouse` is not yet supported".to_owned(),
-                "Use `backend = \"datafusion\"`, or leave the key out.",
-            ),
-            other => error(format!("unknown backend `{other}`"), "The backend of this version is `datafusion`."),
+            "datafusion" => Ok(BackendKind::DataFusion),
+            "clickhouse" => Ok(BackendKind::ClickHouse),
+            other => {
+                let help = "The backends are `datafusion` and `clickhouse`.".to_owned();
+                Err(place.error(Some(self.backend.span()), format!("unknown backend `{other}`"), Some(help)))
+            }
+        }
+    }
+
+    fn resolve(self, place: &Place<'_>) -> EngineSettings {
+        EngineSettings {
+            memory_limit: self.memory_limit,
+            threads: self.threads,
+            spill: self.spill.map(|folder| place.folder().join(folder)),
+            batch_rows: 0,
         }
     }
 }
@@ -356,6 +413,13 @@ impl SchedulerSection {
 }
 
 impl TenantSection {
+    /// Where its tables stand in the file.
+    fn spans(&self) -> BTreeMap<TableRole, Range<usize>> {
+        let subjects = [(TableRole::Users, &self.users), (TableRole::Products, &self.products)];
+        let subjects = subjects.into_iter().filter_map(|(role, table)| Some((role, table.as_ref()?.span())));
+        subjects.chain(self.events.iter().map(|table| (TableRole::Events, table.span()))).collect()
+    }
+
     fn resolve(self, place: &Place<'_>, limits: Limits) -> Result<TenantConfig, ConfigError> {
         let timezone = time_zone(self.timezone.get_ref()).map_err(|error| {
             place.error(Some(self.timezone.span()), error.to_string(), Some("Use an IANA name such as `Europe/Berlin`.".to_owned()))
@@ -366,8 +430,12 @@ impl TenantSection {
         }
         let as_of = self.as_of.map(|written| parse_instant(&written, place)).transpose()?;
         let definitions = self.definitions.get_ref().iter().map(|written| place.folder().join(written)).collect();
-        let tables =
-            TenantTables { timezone: self.timezone.into_inner(), users: self.users, events: self.events, products: self.products };
+        let tables = TenantTables {
+            timezone: self.timezone.into_inner(),
+            users: self.users.map(Spanned::into_inner),
+            events: self.events.map(Spanned::into_inner),
+            products: self.products.map(Spanned::into_inner),
+        };
         Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, limits, tables, dialects: self.dialects })
     }
 }
@@ -568,8 +636,10 @@ mod tests {
         assert_refused(&MINIMAL.replace("out", "${NOWHERE}/x"), "place/scheduler.toml:2", "`NOWHERE` is not set", Some(set));
         assert_refused("[store", "place/scheduler.toml:1", "", None);
         let engine = |engine: &str| format!("{MINIMAL}[engine]\n{engine}\n");
-        let datafusion = "Use `backend = \"datafusion\"`, or leave the key out.";
-        assert_refused(&engine("backend = \"clickhouse\""), "place/scheduler.toml:7", "not yet supported", Some(datafusion));
+        let backends = "The backends are `datafusion` and `clickhouse`.";
+        assert_refused(&engine("backend = \"duckdb\""), "place/scheduler.toml:7", "unknown backend `duckdb`", Some(backends));
+        let users = "Say where the users are: a path, glob or URL, or a list of them.";
+        assert_refused(&with("[tenants.users]\nkey = \"id\""), "place/scheduler.toml:6", "missing field `source`", Some(users));
         assert_refused(&engine("memory_limit = \"8 bananas\""), "place/scheduler.toml:7", "not a size", None);
         let dialects = |dialects: &str| with(&format!("[tenants.dialects]\n{dialects}"));
         for (wrong, problem) in [

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::config::{Config, TenantConfig};
 use super::error::Error;
-use super::place::Place;
+use super::place::{Place, ReadablePlace};
 use crate::backend::datafusion::{DataFusionBackend, Tables};
+use crate::backend::sets::LocalSets;
 use crate::backend::tables::EngineSettings;
 use crate::backend::{BackendError, LocalMembers};
 use crate::clock::SharedClock;
@@ -38,14 +40,6 @@ impl LocalPlace {
         let ledger = ObjectLedger::new(store, clock, Holder::current(user), object::Options::default());
         Ok(Self { engine: config.engine.clone(), folder: config.folder.clone(), ledger })
     }
-
-    /// The catalog of a tenant that the last run kept; `None` when there was none.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {
-        self.ledger.kept_catalog(tenant).await
-    }
 }
 
 #[async_trait]
@@ -54,7 +48,7 @@ impl Place for LocalPlace {
     type Backend = DataFusionBackend;
     type Ledger = ObjectLedger;
 
-    async fn open(&self, tenant: &TenantConfig) -> Result<DataFusionBackend, BackendError> {
+    async fn open(&self, tenant: &TenantConfig, _run: Uuid) -> Result<DataFusionBackend, BackendError> {
         Ok(DataFusionBackend::new(Tables::open(&tenant.tables, &self.folder, &self.engine).await?))
     }
 
@@ -64,5 +58,18 @@ impl Place for LocalPlace {
 
     async fn keep_catalog(&self, tenant: &TenantId, catalog: &Catalog) -> Result<(), LedgerError> {
         self.ledger.keep_catalog(tenant, catalog).await
+    }
+}
+
+#[async_trait]
+impl ReadablePlace for LocalPlace {
+    type Sets = LocalSets;
+
+    fn sets(&self, _run: Uuid) -> LocalSets {
+        LocalSets
+    }
+
+    async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {
+        self.ledger.kept_catalog(tenant).await
     }
 }

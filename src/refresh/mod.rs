@@ -7,9 +7,11 @@ pub mod due;
 pub mod end;
 mod error;
 pub mod jobs;
+pub mod load;
 pub mod local;
 pub mod place;
 pub mod run;
 pub mod scheduler;
+pub mod server;
 
 pub use error::{Error, ErrorKind};

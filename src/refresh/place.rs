@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, ReadySegment, is_evaluated};
 use super::error::Error;
+use crate::backend::sets::Sets;
 use crate::backend::{Backend, BackendError, Evaluation, MemberSet};
 use crate::ir::{Formula, LogicalRule, SubjectTest};
 use crate::model::calendar::Calendar;
@@ -27,11 +29,11 @@ pub trait Place: Send + Sync {
     /// What keeps.
     type Ledger: Ledger<Members = Self::Members>;
 
-    /// Opens the tables of a tenant as they are now.
+    /// Opens the tables of a tenant as they are now, on behalf of a run or a command, which queries of a server are named after.
     ///
     /// # Errors
     /// When a table is missing, empty or unreadable.
-    async fn open(&self, tenant: &TenantConfig) -> Result<Self::Backend, BackendError>;
+    async fn open(&self, tenant: &TenantConfig, run: Uuid) -> Result<Self::Backend, BackendError>;
 
     /// What keeps the members.
     fn ledger(&self) -> &Self::Ledger;
@@ -41,6 +43,25 @@ pub trait Place: Send + Sync {
     /// # Errors
     /// When the store cannot be written.
     async fn keep_catalog(&self, tenant: &TenantId, catalog: &Catalog) -> Result<(), LedgerError>;
+
+    /// Lets go of what was evaluated for a run or a command and is needed no more. What cannot be let go of is logged, and does no harm.
+    async fn forget(&self, _run: Uuid) {}
+}
+
+/// A place that commands look into.
+#[async_trait]
+pub trait ReadablePlace: Place {
+    /// What looks into members.
+    type Sets: Sets<Members = Self::Members>;
+
+    /// What looks into members, on behalf of a run or a command.
+    fn sets(&self, run: Uuid) -> Self::Sets;
+
+    /// The catalog of a tenant that the last run kept; `None` when there was none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError>;
 }
 
 /// A tenant with its tables open, its definitions resolved and its committed state at hand.
@@ -68,9 +89,14 @@ impl<B: Backend> Opened<B> {
     ///
     /// # Errors
     /// When the store or a table cannot be read.
-    pub async fn open<P: Place<Backend = B>>(place: &P, tenant: &TenantConfig, files: &[DefinitionFile]) -> Result<Self, Error> {
+    pub async fn open<P: Place<Backend = B>>(
+        place: &P,
+        tenant: &TenantConfig,
+        files: &[DefinitionFile],
+        run: Uuid,
+    ) -> Result<Self, Error> {
         let state = place.ledger().state(&tenant.id).await?;
-        let opened = place.open(tenant).await;
+        let opened = place.open(tenant, run).await;
         let backend = opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
         let definitions = Definitions::resolve(files, &state, backend.catalog(), &tenant.limits);
         Ok(Self { state, backend, definitions })

@@ -180,7 +180,10 @@ pub async fn refresh<P: Place>(
     let files = read_definitions(&tenant.definitions)?;
     progress.step(Step::Waiting);
     let lease = place.ledger().acquire(&LeaseScope::Tenant(tenant.id.clone()), request.wait).await?;
-    let report = refresh_under(place, tenant, &files, request, &lease, clock, progress).await;
+    // The run is known before the tables are opened, so that what is asked of a server can be named after it.
+    let run_id = clock.run_id(request.as_of.or(tenant.as_of).unwrap_or_else(|| clock.now()));
+    let report = refresh_under(place, tenant, &files, request, (&lease, run_id), clock, progress).await;
+    place.forget(run_id).await;
     release(place, lease).await;
     report
 }
@@ -197,13 +200,13 @@ async fn refresh_under<P: Place>(
     tenant: &TenantConfig,
     files: &[DefinitionFile],
     request: &RunRequest,
-    lease: &Lease,
+    (lease, run_id): (&Lease, Uuid),
     clock: &dyn Clock,
     progress: &dyn Progress,
 ) -> Result<RunReport, Error> {
     let started = clock.elapsed();
     progress.step(Step::Opening);
-    let opened = Opened::open(place, tenant, files).await?;
+    let opened = Opened::open(place, tenant, files, run_id).await?;
     let definitions = &opened.definitions;
     if request.on_invalid == OnInvalid::Refuse && !definitions.invalid.is_empty() {
         return Err(Error::Refused(definitions.report.clone()));
@@ -230,7 +233,6 @@ async fn refresh_under<P: Place>(
         return Ok(report);
     }
     let evaluations = evaluate(place, tenant, &opened, &targets, &calendar, clock, progress).await?;
-    let run_id = clock.run_id(as_of);
     let run = Run { run_id, tenant: tenant.id.clone(), kind: RunKind::Run, as_of, evaluation_date: calendar.date_of(as_of) };
     let mut transaction = place.ledger().begin(lease, run).await?;
     for (segment, note) in changed_notes {

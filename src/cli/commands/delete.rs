@@ -7,6 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::render::{Column, Listing};
 use crate::refresh::end::end_segment;
+use crate::refresh::place::ReadablePlace;
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -15,7 +16,7 @@ struct Row {
 }
 
 /// Ends a segment and prints who left.
-pub(crate) async fn execute(context: &Context, arguments: &DeleteArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &DeleteArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let DeleteArguments { segment, wait } = arguments;
     let ended = end_segment(&context.place, tenant, segment, *wait, context.clock.as_ref()).await?;

@@ -11,7 +11,7 @@ use crate::cli::error::CliError;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
 use crate::refresh::Error;
-use crate::refresh::place::Place as _;
+use crate::refresh::place::ReadablePlace;
 
 /// A property of a table.
 #[derive(Debug, Serialize)]
@@ -25,10 +25,10 @@ struct Row {
 }
 
 /// Prints what the tables hold.
-pub(crate) async fn execute(context: &Context, arguments: &DescribeArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &DescribeArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let backend = |source| Error::Backend { tenant: tenant.id.clone(), source };
-    let tables = context.place.open(tenant).await.map_err(backend)?;
+    let tables = context.place.open(tenant, context.run).await.map_err(backend)?;
     let catalog = tables.catalog();
     let there = [
         (TableRole::Users, catalog.users.is_some()),

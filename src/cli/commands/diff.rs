@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use super::preview::{evaluated_request, sample_of};
-use crate::backend::datafusion::DataFusionBackend;
-use crate::backend::{Backend as _, Evaluation, LocalMembers, MemberSet as _};
+use super::preview::{evaluated_request, sample_of, unread};
+use crate::backend::sets::Sets as _;
+use crate::backend::{Backend, Evaluation, MemberSet};
 use crate::cli::args::{Against, DiffArguments};
 use crate::cli::context::{Context, EXPRESSION, free_id, put_first, refuse_unready};
 use crate::cli::error::CliError;
@@ -28,29 +28,29 @@ use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{
     DefinitionFile, Definitions, Form, KnownSegment, Language, ReadySegment, read_definition, read_definitions,
 };
-use crate::refresh::place::{Opened, Place as _, calendar_of};
+use crate::refresh::place::{Opened, ReadablePlace, calendar_of};
 use crate::store::{DefinitionNote, Ledger as _, SegmentState};
 use crate::syntax::Identity;
 
 /// A subject, and what would happen to it.
 #[derive(Debug, Serialize)]
-struct Row<'a> {
-    subject_id: &'a str,
+struct Row {
+    subject_id: String,
     change: &'static str,
 }
 
 /// The members before and after a change, and what each definition means.
-struct Change {
-    before: LocalMembers,
-    after: LocalMembers,
+struct Change<M> {
+    before: M,
+    after: M,
     /// Before and after; what a failed run left is of no known definition.
     hashes: (Option<String>, String),
-    evaluation: Evaluation<LocalMembers>,
+    evaluation: Evaluation<M>,
     subject: Subject,
 }
 
 /// Evaluates both definitions and prints who enters, leaves and stays.
-pub(crate) async fn execute(context: &Context, arguments: &DiffArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &DiffArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let as_of = context.as_of(tenant, arguments.as_of);
     let bar = Bar::new(context.screen);
@@ -59,7 +59,10 @@ pub(crate) async fn execute(context: &Context, arguments: &DiffArguments) -> Res
     drop(bar);
     observations::note_all(context.screen, subject, &evaluation.observations);
     let (hash_before, hash_after) = hashes;
-    let (entering, leaving, staying) = (after.difference(&before), before.difference(&after), after.intersection(&before));
+    let (sets, unread) = (context.place.sets(context.run), unread(tenant));
+    let entering = sets.difference(&after, &before).await.map_err(unread)?;
+    let leaving = sets.difference(&before, &after).await.map_err(unread)?;
+    let staying = sets.intersection(&after, &before).await.map_err(unread)?;
     let parts = [("entering", "enter", &entering), ("leaving", "exit", &leaving), ("staying", "stay", &staying)];
     let segment_id = &arguments.segment;
     let is_same = hash_before.as_ref() == Some(&hash_after);
@@ -85,7 +88,8 @@ pub(crate) async fn execute(context: &Context, arguments: &DiffArguments) -> Res
         writeln!(text, "{:>10}  {name}", members.count()).ok();
     }
     for (name, change, members) in parts {
-        let sample: Vec<&str> = sample_of(members, arguments.sample).into_iter().map(|(id, _)| id).collect();
+        let sample = sample_of(&sets, members, arguments.sample).await.map_err(unread)?;
+        let sample: Vec<String> = sample.into_iter().map(|(id, _)| id).collect();
         if !sample.is_empty() {
             let all = if sample.len() as u64 == members.count() { "" } else { ", a sample" };
             writeln!(text, "{name}{all}:").ok();
@@ -112,15 +116,15 @@ enum Before {
 }
 
 /// One batch for both definitions. What either refers to never refers back to the segment, so that it is the same for both.
-async fn evaluate(
-    context: &Context,
+async fn evaluate<P: ReadablePlace>(
+    context: &Context<P>,
     tenant: &TenantConfig,
     arguments: &DiffArguments,
     as_of: Timestamp,
-) -> Result<Change, CliError> {
+) -> Result<Change<P::Members>, CliError> {
     let id = &arguments.segment;
     let mut files = read_definitions(&tenant.definitions)?;
-    let mut opened = Opened::open(&context.place, tenant, &files).await?;
+    let mut opened = Opened::open(&context.place, tenant, &files, context.run).await?;
     let known = known(&opened, tenant, id)?;
     let subject = known.record().subject;
     let identity = Identity { id: id.clone(), name: known.definition().and_then(|definition| definition.name.clone()) };
@@ -154,21 +158,24 @@ async fn evaluate(
     let batch = opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
     let evaluation = opened.evaluate(&context.place, tenant, &batch).await?;
     let output = |name: &OutputName| {
-        let found = batch.position(name).and_then(|index| evaluation.outputs.get(index));
-        // INVARIANT: every request of a batch is one of its outputs.
-        found.cloned().unwrap_or_else(|| evaluation.universe.difference(&evaluation.universe))
+        let found = batch.position(name).and_then(|index| evaluation.outputs.get(index)).cloned();
+        // Every request of a batch is one of its outputs.
+        found.ok_or_else(|| CliError::Usage { problem: format!("`{id}` was not evaluated"), help: None })
     };
-    let after = output(&OutputName::Segment(id.clone()));
+    let after = output(&OutputName::Segment(id.clone()))?;
     let before = match before {
-        Before::Evaluated(name) => output(&name),
+        Before::Evaluated(name) => output(&name)?,
         Before::Stored => stored(context, tenant, id).await?,
-        Before::ByHand => evaluation.universe.intersection(&stored(context, tenant, id).await?),
+        Before::ByHand => {
+            let stored = stored(context, tenant, id).await?;
+            context.place.sets(context.run).intersection(&evaluation.universe, &stored).await.map_err(unread(tenant))?
+        }
     };
     Ok(Change { before, after, hashes, evaluation, subject })
 }
 
 /// The segment as it is; one whose file was never valid is refused with what is wrong in it.
-fn known<'a>(opened: &'a Opened<DataFusionBackend>, tenant: &TenantConfig, id: &SegmentId) -> Result<&'a KnownSegment, CliError> {
+fn known<'a, B>(opened: &'a Opened<B>, tenant: &TenantConfig, id: &SegmentId) -> Result<&'a KnownSegment, CliError> {
     match opened.definitions.get(id) {
         Ok(known) => Ok(known),
         Err(Some(near)) => Err(Error::UnknownSegment { tenant: tenant.id.clone(), segment: id.clone(), near: Some(near) }.into()),
@@ -186,8 +193,8 @@ fn known<'a>(opened: &'a Opened<DataFusionBackend>, tenant: &TenantConfig, id: &
 }
 
 /// What takes the place of the definition.
-fn draft(
-    context: &Context,
+fn draft<P: ReadablePlace>(
+    context: &Context<P>,
     tenant: &TenantConfig,
     arguments: &DiffArguments,
     subject: Subject,
@@ -234,14 +241,14 @@ fn refuse_other_subject(after: &ReadySegment, subject: Subject) -> Result<(), Cl
     })
 }
 
-fn note_invalid(context: &Context, definitions: &Definitions, id: &SegmentId) {
+fn note_invalid<P: ReadablePlace>(context: &Context<P>, definitions: &Definitions, id: &SegmentId) {
     if let Some(DefinitionNote::Invalid(_)) = definitions.segments.get(id).map(|known| &known.note) {
         context.screen.note(&format!("`{id}` is invalid as it stands: compared with its last valid form"));
     }
 }
 
 /// What the definition meant whose members are stored; `None` when a run failed since, whose definition it may not be.
-fn stored_hash(opened: &Opened<DataFusionBackend>, id: &SegmentId) -> Result<Option<String>, CliError> {
+fn stored_hash<B>(opened: &Opened<B>, id: &SegmentId) -> Result<Option<String>, CliError> {
     let computed = |state: &&SegmentState| state.computed_at.is_some() || state.definition.kind == Kind::Static;
     let state = opened.state.segments.get(id).filter(computed).ok_or_else(|| CliError::Usage {
         problem: format!("`{id}` was not computed yet"),
@@ -250,6 +257,6 @@ fn stored_hash(opened: &Opened<DataFusionBackend>, id: &SegmentId) -> Result<Opt
     Ok((state.errors == 0).then(|| state.definition.hash.clone()))
 }
 
-async fn stored(context: &Context, tenant: &TenantConfig, id: &SegmentId) -> Result<LocalMembers, CliError> {
+async fn stored<P: ReadablePlace>(context: &Context<P>, tenant: &TenantConfig, id: &SegmentId) -> Result<P::Members, CliError> {
     Ok(context.place.ledger().stored(&tenant.id, id).await.map_err(Error::from)?)
 }

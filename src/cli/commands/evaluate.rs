@@ -16,7 +16,7 @@ use crate::model::segment::Status;
 use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::definitions::{Definitions, Form};
-use crate::refresh::place::{calendar_of, membership_of};
+use crate::refresh::place::{ReadablePlace, calendar_of, membership_of};
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -27,7 +27,7 @@ struct Row {
 }
 
 /// Evaluates segments for one subject and prints which match.
-pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &EvaluateArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let as_of = context.as_of(tenant, arguments.as_of);
     let names: Vec<String> = arguments.segments.iter().map(ToString::to_string).collect();
@@ -70,7 +70,7 @@ pub(crate) async fn execute(context: &Context, arguments: &EvaluateArguments) ->
 }
 
 /// Says which segments are evaluated by an earlier form, or not at all.
-fn note_invalid(context: &Context, definitions: &Definitions) {
+fn note_invalid<P: ReadablePlace>(context: &Context<P>, definitions: &Definitions) {
     for file in &definitions.invalid {
         let ready = file.segment.as_ref().and_then(|segment| definitions.segments.get(segment));
         let how = if ready.is_some() { "evaluated by its last valid form" } else { "left out" };

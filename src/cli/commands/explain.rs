@@ -18,6 +18,7 @@ use crate::model::scoring::Score;
 use crate::plan::{Batch, Leaf, Output, OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::definitions::ReadySegment;
+use crate::refresh::place::ReadablePlace;
 use crate::refresh::place::calendar_of;
 
 /// A node with what it came to for the subject.
@@ -53,7 +54,7 @@ struct Row<'a> {
 }
 
 /// Evaluates every node of a segment for one subject and prints the tree.
-pub(crate) async fn execute(context: &Context, arguments: &ExplainArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &ExplainArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let as_of = context.as_of(tenant, arguments.as_of);
     let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?;

@@ -8,11 +8,12 @@ use crate::cli::foreign;
 use crate::diagnostic::nearest;
 use crate::refresh::Error;
 use crate::refresh::definitions::read_definitions;
+use crate::refresh::place::ReadablePlace;
 use crate::syntax::Document;
 use crate::syntax::dialect::export;
 
 /// Prints the definition; notes what the form has no place for.
-pub(crate) async fn execute(context: &Context, arguments: &ExportArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &ExportArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let segment = &arguments.segment;
     let files = read_definitions(&tenant.definitions)?;

@@ -10,11 +10,11 @@ use crate::cli::args::HistoryArguments;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::refresh::Error;
-use crate::refresh::place::Place as _;
+use crate::refresh::place::ReadablePlace;
 use crate::store::{Ledger as _, LedgerError, rows};
 
 /// Prints history rows.
-pub(crate) async fn execute(context: &Context, arguments: &HistoryArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &HistoryArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let HistoryArguments { segment, range } = arguments;
     if let Some(segment) = segment {

@@ -13,6 +13,7 @@ use crate::cli::foreign;
 use crate::cli::render::{Column, Listing};
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
+use crate::refresh::place::ReadablePlace;
 use crate::syntax::{Document, print_json};
 
 /// A definition that was written.
@@ -24,7 +25,7 @@ struct Row {
 }
 
 /// Writes a file for each definition that is valid here, and tells what is wrong with the others.
-pub(crate) async fn execute(context: &Context, arguments: &ImportArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &ImportArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let folder = match &arguments.out {
         Some(folder) => folder.clone(),

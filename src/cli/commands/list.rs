@@ -15,7 +15,7 @@ use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{Definitions, Form, KnownSegment, read_definitions, stored_form, timetable_of};
 use crate::refresh::due::{Due, Timing, fresh_until, segment_due};
-use crate::refresh::place::{Place as _, calendar_of};
+use crate::refresh::place::{ReadablePlace, calendar_of};
 use crate::store::{DefinitionNote, Ledger as _, SegmentState, TenantState};
 use crate::syntax::print_expression;
 
@@ -59,7 +59,7 @@ pub(crate) fn is_stale(standing: &Standing<'_>, state: &SegmentState) -> bool {
 }
 
 /// Prints a line per segment.
-pub(crate) async fn list(context: &Context, arguments: &ListArguments) -> Result<(), CliError> {
+pub(crate) async fn list<P: ReadablePlace>(context: &Context<P>, arguments: &ListArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let (state, definitions) = resolve(context, tenant).await?;
     let standing = standing_of(context, tenant);
@@ -73,7 +73,7 @@ pub(crate) async fn list(context: &Context, arguments: &ListArguments) -> Result
 }
 
 /// Prints one segment: its line, and the definition in force.
-pub(crate) async fn show(context: &Context, arguments: &ShowArguments) -> Result<(), CliError> {
+pub(crate) async fn show<P: ReadablePlace>(context: &Context<P>, arguments: &ShowArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let (state, definitions) = resolve(context, tenant).await?;
     let id = &arguments.segment;
@@ -104,7 +104,7 @@ pub(crate) async fn show(context: &Context, arguments: &ShowArguments) -> Result
 }
 
 /// The definitions of a tenant against the catalog that the last run kept, else against the tables.
-async fn resolve(context: &Context, tenant: &TenantConfig) -> Result<(TenantState, Definitions), CliError> {
+async fn resolve<P: ReadablePlace>(context: &Context<P>, tenant: &TenantConfig) -> Result<(TenantState, Definitions), CliError> {
     // What the store knows can be listed without the files, too.
     let files = read_definitions(&tenant.definitions).unwrap_or_else(|error| {
         context.screen.note(&format!("{error}"));
@@ -119,7 +119,7 @@ async fn resolve(context: &Context, tenant: &TenantConfig) -> Result<(TenantStat
     Ok((state, definitions))
 }
 
-fn standing_of<'a>(context: &Context, tenant: &'a TenantConfig) -> Standing<'a> {
+fn standing_of<'a, P: ReadablePlace>(context: &Context<P>, tenant: &'a TenantConfig) -> Standing<'a> {
     Standing { tenant, now: context.as_of(tenant, None), default_interval: context.config.scheduler.default_refresh_interval }
 }
 

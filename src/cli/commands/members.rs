@@ -12,11 +12,11 @@ use crate::model::segment::Kind;
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
-use crate::refresh::place::Place as _;
+use crate::refresh::place::ReadablePlace;
 use crate::store::{Ledger as _, LedgerError, ReadFilter, RowStream, TenantState, rows};
 
 /// Prints the members of a segment, by id.
-pub(crate) async fn members(context: &Context, arguments: &MembersArguments) -> Result<(), CliError> {
+pub(crate) async fn members<P: ReadablePlace>(context: &Context<P>, arguments: &MembersArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let segment = &arguments.segment;
     let state = context.place.ledger().state(&tenant.id).await.map_err(Error::from)?;
@@ -35,7 +35,7 @@ pub(crate) async fn members(context: &Context, arguments: &MembersArguments) -> 
 }
 
 /// Prints entries and exits.
-pub(crate) async fn changes(context: &Context, arguments: &ChangesArguments) -> Result<(), CliError> {
+pub(crate) async fn changes<P: ReadablePlace>(context: &Context<P>, arguments: &ChangesArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let ChangesArguments { segment, subject, range } = arguments;
     if let Some(segment) = segment {
@@ -63,7 +63,11 @@ pub(crate) fn refuse_unknown(tenant: &TenantConfig, state: &TenantState, segment
 }
 
 /// Refuses a segment that has no row in the logs either: one that was deleted still has.
-pub(crate) async fn refuse_unheard_of(context: &Context, tenant: &TenantConfig, segment: &SegmentId) -> Result<(), Error> {
+pub(crate) async fn refuse_unheard_of<P: ReadablePlace>(
+    context: &Context<P>,
+    tenant: &TenantConfig,
+    segment: &SegmentId,
+) -> Result<(), Error> {
     let ledger = context.place.ledger();
     let state = ledger.state(&tenant.id).await?;
     let Err(unknown) = refuse_unknown(tenant, &state, segment) else { return Ok(()) };
@@ -78,7 +82,7 @@ pub(crate) async fn refuse_unheard_of(context: &Context, tenant: &TenantConfig, 
 }
 
 /// Says that a segment which is defined was never computed; `None` when it is not defined either.
-fn note_uncomputed(context: &Context, tenant: &TenantConfig, segment: &SegmentId) -> Option<()> {
+fn note_uncomputed<P: ReadablePlace>(context: &Context<P>, tenant: &TenantConfig, segment: &SegmentId) -> Option<()> {
     let files = read_definitions(&tenant.definitions).ok()?;
     let mut documents = files.iter().filter_map(|file| file.parse().ok());
     let document = documents.find(|document| document.definition().id == *segment)?;
@@ -90,7 +94,7 @@ fn note_uncomputed(context: &Context, tenant: &TenantConfig, segment: &SegmentId
     Some(())
 }
 
-fn note_staleness(context: &Context, tenant: &TenantConfig, state: &TenantState, segment: &SegmentId) {
+fn note_staleness<P: ReadablePlace>(context: &Context<P>, tenant: &TenantConfig, state: &TenantState, segment: &SegmentId) {
     let Some(stored) = state.segments.get(segment) else { return };
     let now = context.as_of(tenant, None);
     let standing = Standing { tenant, now, default_interval: context.config.scheduler.default_refresh_interval };

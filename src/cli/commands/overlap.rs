@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::list::{Standing, is_stale};
 use super::members::refuse_unknown;
+use super::preview::unread;
 use super::share;
-use crate::backend::{LocalMembers, MemberSet as _};
+use crate::backend::sets::Sets as _;
 use crate::cli::args::OverlapArguments;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -22,7 +23,7 @@ use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
-use crate::refresh::place::{Place as _, calendar_of, request_for};
+use crate::refresh::place::{ReadablePlace, calendar_of, request_for};
 use crate::store::Ledger as _;
 
 /// What two segments have in common.
@@ -38,27 +39,29 @@ struct Row<'a> {
     jaccard: Option<f64>,
 }
 
-/// A segment with its members.
-struct Side {
-    id: SegmentId,
-    members: LocalMembers,
+/// Segments, and how many each shares with each.
+struct Shared {
+    ids: Vec<SegmentId>,
+    counts: Vec<Vec<u64>>,
 }
 
 /// Prints the sizes of intersections and unions, and their quotients.
-pub(crate) async fn execute(context: &Context, arguments: &OverlapArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &OverlapArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let mut seen = BTreeSet::new();
     let ids: Vec<SegmentId> = arguments.segments.iter().filter(|id| seen.insert((*id).clone())).cloned().collect();
     if ids.len() < 2 {
         return Err(CliError::Usage { problem: "name at least two different segments".to_owned(), help: None });
     }
-    let sides = if arguments.evaluate || arguments.as_of.is_some() {
+    let members = if arguments.evaluate || arguments.as_of.is_some() {
         evaluated(context, tenant, &ids, arguments).await?
     } else {
         stored(context, tenant, &ids).await?
     };
-    let rows = pairs(&sides);
-    let (text, json) = (matrices(&sides), serde_json::to_value(&rows).unwrap_or_default());
+    let counts = context.place.sets(context.run).shared(&members).await.map_err(unread(tenant))?;
+    let shared = Shared { ids, counts };
+    let rows = pairs(&shared);
+    let (text, json) = (matrices(&shared), serde_json::to_value(&rows).unwrap_or_default());
     let columns = vec![
         ("left", Column::Text),
         ("right", Column::Text),
@@ -72,7 +75,11 @@ pub(crate) async fn execute(context: &Context, arguments: &OverlapArguments) -> 
 }
 
 /// The members that the last runs wrote.
-async fn stored(context: &Context, tenant: &TenantConfig, ids: &[SegmentId]) -> Result<Vec<Side>, CliError> {
+async fn stored<P: ReadablePlace>(
+    context: &Context<P>,
+    tenant: &TenantConfig,
+    ids: &[SegmentId],
+) -> Result<Vec<P::Members>, CliError> {
     let ledger = context.place.ledger();
     let state = ledger.state(&tenant.id).await.map_err(Error::from)?;
     let default_interval = context.config.scheduler.default_refresh_interval;
@@ -98,7 +105,7 @@ async fn stored(context: &Context, tenant: &TenantConfig, ids: &[SegmentId]) -> 
         members.push(ledger.stored(&tenant.id, id).await.map_err(Error::from)?);
     }
     refuse_mixed(ids, &subjects)?;
-    Ok(sides(ids, &members))
+    Ok(members)
 }
 
 fn uncomputed(id: &SegmentId) -> CliError {
@@ -114,12 +121,12 @@ fn defined(tenant: &TenantConfig, id: &SegmentId) -> Option<Arc<Definition>> {
 }
 
 /// What the definitions give at an instant, all in one pass; of static segments their stored members in the universe.
-async fn evaluated(
-    context: &Context,
+async fn evaluated<P: ReadablePlace>(
+    context: &Context<P>,
     tenant: &TenantConfig,
     ids: &[SegmentId],
     arguments: &OverlapArguments,
-) -> Result<Vec<Side>, CliError> {
+) -> Result<Vec<P::Members>, CliError> {
     let as_of = context.as_of(tenant, arguments.as_of);
     let bar = Bar::new(context.screen);
     bar.say("evaluating");
@@ -142,11 +149,12 @@ async fn evaluated(
             Some((_, members)) => members.clone(),
             None => {
                 let stored = context.place.ledger().stored(&tenant.id, id).await.map_err(Error::from)?;
-                evaluation.universe.intersection(&stored)
+                let sets = context.place.sets(context.run);
+                sets.intersection(&evaluation.universe, &stored).await.map_err(unread(tenant))?
             }
         });
     }
-    Ok(sides(ids, &members))
+    Ok(members)
 }
 
 /// The one kind of subject that all of the segments contain.
@@ -166,33 +174,30 @@ fn refuse_mixed(ids: &[SegmentId], subjects: &[Subject]) -> Result<Subject, CliE
     }
 }
 
-fn sides(ids: &[SegmentId], members: &[LocalMembers]) -> Vec<Side> {
-    let common = LocalMembers::on_common_ids(members);
-    ids.iter().cloned().zip(common).map(|(id, members)| Side { id, members }).collect()
-}
-
 /// Every two segments once, in the order in which they were named.
-fn pairs(sides: &[Side]) -> Vec<Row<'_>> {
-    let after = |index: usize| sides.iter().skip(index + 1);
-    sides.iter().enumerate().flat_map(|(index, left)| after(index).map(move |right| compare(left, right))).collect()
+fn pairs(shared: &Shared) -> Vec<Row<'_>> {
+    let count = shared.ids.len();
+    (0..count).flat_map(|one| (one + 1..count).filter_map(move |other| compare(shared, one, other))).collect()
 }
 
-fn compare<'a>(left: &'a Side, right: &'a Side) -> Row<'a> {
-    let (left_count, right_count) = (left.members.count(), right.members.count());
-    let intersection = left.members.intersection_count(&right.members);
+fn compare(shared: &Shared, one: usize, other: usize) -> Option<Row<'_>> {
+    let count = |one: usize, other: usize| shared.counts.get(one).and_then(|row| row.get(other)).copied();
+    let (left_count, right_count, intersection) = (count(one, one)?, count(other, other)?, count(one, other)?);
     let union = left_count + right_count - intersection;
     let jaccard = share(intersection, union);
-    Row { left: &left.id, right: &right.id, left_count, right_count, intersection, union, jaccard }
+    let (left, right) = (shared.ids.get(one)?, shared.ids.get(other)?);
+    Some(Row { left, right, left_count, right_count, intersection, union, jaccard })
 }
 
 /// A matrix each of intersections, unions and Jaccard indexes. Columns bear the numbers of the rows, so that many segments fit.
-fn matrices(sides: &[Side]) -> String {
+fn matrices(shared: &Shared) -> String {
+    let places = || 0..shared.ids.len();
     let figures = |title: &str, cell: &dyn Fn(&Row<'_>) -> String| {
         let mut header = vec![String::new(), title.to_owned()];
-        header.extend((1..=sides.len()).map(|number| number.to_string()));
-        let rows = sides.iter().enumerate().map(|(index, left)| {
-            let mut row = vec![(index + 1).to_string(), left.id.to_string()];
-            row.extend(sides.iter().map(|right| cell(&compare(left, right))));
+        header.extend(places().map(|place| (place + 1).to_string()));
+        let rows = shared.ids.iter().enumerate().map(|(one, left)| {
+            let mut row = vec![(one + 1).to_string(), left.to_string()];
+            row.extend(places().filter_map(|other| compare(shared, one, other)).map(|compared| cell(&compared)));
             row
         });
         matrix(header, rows)

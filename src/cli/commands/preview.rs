@@ -1,14 +1,13 @@
 //! `preview`: who would be in a segment, without writing anything.
 
-use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::backend::{LocalMembers, MemberSet as _};
+use crate::backend::sets::{Sampled, Sets};
+use crate::backend::{BackendError, MemberSet};
 use crate::check::CheckedRule;
 use crate::cli::args::{Of, PreviewArguments, Sample};
 use crate::cli::context::{Context, Named, only_ready};
@@ -21,13 +20,14 @@ use crate::ir::{OutlineNode, normalize_formula, outline};
 use crate::model::decimal::Decimal;
 use crate::model::scoring::Score;
 use crate::plan::{OutputName, Request};
+use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::ReadySegment;
-use crate::refresh::place::{calendar_of, request_for};
+use crate::refresh::place::{ReadablePlace, calendar_of, request_for};
 
 #[derive(Debug, Serialize)]
-struct Subject<'a> {
-    subject_id: &'a str,
+struct Subject {
+    subject_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<f64>,
 }
@@ -46,7 +46,7 @@ struct Node {
 }
 
 /// Evaluates a segment and prints its count, its share and a sample.
-pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &PreviewArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let as_of = context.as_of(tenant, arguments.as_of);
     let bar = Bar::new(context.screen);
@@ -67,16 +67,22 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
     let members_of = |name: &OutputName| evaluation.outputs.get(batch.position(name)?);
     let segment_id = &ready.logical.id;
     let members = members_of(&OutputName::Segment(segment_id.clone()));
-    let (count, universe) = (members.map_or(0, LocalMembers::count), evaluation.universe.count());
-    let sample = members.map_or_else(Vec::new, |members| sample_of(members, arguments.sample));
+    let (count, universe) = (members.map_or(0, MemberSet::count), evaluation.universe.count());
+    let sample = match members {
+        Some(members) => {
+            let sample = sample_of(&context.place.sets(context.run), members, arguments.sample).await;
+            sample.map_err(unread(tenant))?
+        }
+        None => Vec::new(),
+    };
     let nodes = tree.as_ref().map(|tree| {
         let mut nodes = Vec::new();
         collect_nodes(tree, 0, &mut nodes, &|node| {
-            members_of(&OutputName::Node(segment_id.clone(), node.path.clone())).map_or(0, LocalMembers::count)
+            members_of(&OutputName::Node(segment_id.clone(), node.path.clone())).map_or(0, MemberSet::count)
         });
         nodes
     });
-    let rows: Vec<Subject<'_>> =
+    let rows: Vec<Subject> =
         sample.into_iter().map(|(subject_id, score)| Subject { subject_id, score: score.map(Score::shown) }).collect();
     let mut json = json!({ "segment_id": segment_id, "as_of": as_of, "count": count, "universe": universe, "sample": rows });
     if let (Some(nodes), Some(object)) = (&nodes, json.as_object_mut()) {
@@ -114,7 +120,11 @@ pub(crate) async fn execute(context: &Context, arguments: &PreviewArguments) -> 
 }
 
 /// The segment that is named, or the one that an expression defines.
-async fn open(context: &Context, tenant: &TenantConfig, arguments: &PreviewArguments) -> Result<Named, CliError> {
+async fn open<P: ReadablePlace>(
+    context: &Context<P>,
+    tenant: &TenantConfig,
+    arguments: &PreviewArguments,
+) -> Result<Named<P::Backend>, CliError> {
     let subject = match arguments.of {
         Of::Users => crate::model::condition::Subject::User,
         Of::Products => crate::model::condition::Subject::Product,
@@ -132,7 +142,7 @@ async fn open(context: &Context, tenant: &TenantConfig, arguments: &PreviewArgum
 /// The request for a segment that is not static.
 pub(crate) fn evaluated_request(ready: &ReadySegment) -> Result<Request, CliError> {
     let problem = "is static: its members are added by hand, there is nothing to evaluate".to_owned();
-    let is_static = || crate::refresh::Error::Segment { segment: ready.logical.id.clone(), problem };
+    let is_static = || Error::Segment { segment: ready.logical.id.clone(), problem };
     Ok(request_for(ready).ok_or_else(is_static)?)
 }
 
@@ -150,21 +160,16 @@ fn collect_nodes(node: &OutlineNode, depth: usize, nodes: &mut Vec<Node>, count:
     }
 }
 
-/// The members whose ids have the least hashes, by id. A member stays in the sample as long as it is one of the segment, whoever
-/// else comes and goes, until one with a lesser hash takes its place.
-pub(crate) fn sample_of(members: &LocalMembers, sample: Sample) -> Vec<(&str, Option<Score>)> {
+/// As many members as were asked for.
+pub(crate) async fn sample_of<S: Sets>(sets: &S, members: &S::Members, sample: Sample) -> Result<Vec<Sampled>, BackendError> {
     let limit = match sample {
-        Sample::All => return members.iter_with_scores().collect(),
-        Sample::First(limit) => limit,
+        Sample::All => None,
+        Sample::First(limit) => Some(limit),
     };
-    let mut least = BinaryHeap::new();
-    for (id, score) in members.iter_with_scores() {
-        least.push((xxh3_64(id.as_bytes()), id, score));
-        if least.len() > limit {
-            least.pop();
-        }
-    }
-    let mut found: Vec<(&str, Option<Score>)> = least.into_iter().map(|(_, id, score)| (id, score)).collect();
-    found.sort_unstable();
-    found
+    sets.sample(members, limit).await
+}
+
+/// What a failure to look into members means to the command.
+pub(crate) fn unread(tenant: &TenantConfig) -> impl Fn(BackendError) -> Error + Copy + '_ {
+    |source| Error::Backend { tenant: tenant.id.clone(), source }
 }

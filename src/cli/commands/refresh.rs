@@ -9,6 +9,7 @@ use crate::cli::error::CliError;
 use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
+use crate::refresh::place::ReadablePlace;
 use crate::refresh::run::{OnInvalid, RunReport, RunRequest, SegmentReport, SegmentStatus, Selection, refresh};
 use crate::store::DefinitionNote;
 
@@ -27,7 +28,7 @@ struct Row {
 }
 
 /// Does one run and prints what it came to.
-pub(crate) async fn execute(context: &Context, arguments: &RefreshArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &RefreshArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let selection = if arguments.all {
         Selection::All
@@ -55,7 +56,7 @@ pub(crate) async fn execute(context: &Context, arguments: &RefreshArguments) -> 
     }
 }
 
-fn show(context: &Context, report: &RunReport) -> Result<(), CliError> {
+fn show<P: ReadablePlace>(context: &Context<P>, report: &RunReport) -> Result<(), CliError> {
     for file in &report.invalid {
         let in_force = if file.segment.as_ref().is_some_and(|segment| report.notes.contains_key(segment)) {
             "; its last valid form stays in force"

@@ -16,7 +16,7 @@ use crate::model::catalog::Catalog;
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::{DefinitionFile, read_definitions};
-use crate::refresh::place::{Place as _, calendar_of};
+use crate::refresh::place::{ReadablePlace, calendar_of};
 use crate::syntax::dialect::Dialect;
 use crate::syntax::{Document, Unreadable};
 
@@ -29,7 +29,7 @@ struct Against {
 }
 
 /// Checks definitions and prints what is wrong.
-pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) -> Result<(), CliError> {
+pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &ValidateArguments) -> Result<(), CliError> {
     let mut report = Report::default();
     let mut files = 0;
     let tenants = if arguments.paths.is_empty() { context.tenants()? } else { vec![context.tenant()?] };
@@ -53,7 +53,11 @@ pub(crate) async fn execute(context: &Context, arguments: &ValidateArguments) ->
     if errors > 0 { Err(CliError::Invalid) } else { Ok(()) }
 }
 
-async fn against(context: &Context, tenant: &TenantConfig, arguments: &ValidateArguments) -> Result<Against, CliError> {
+async fn against<P: ReadablePlace>(
+    context: &Context<P>,
+    tenant: &TenantConfig,
+    arguments: &ValidateArguments,
+) -> Result<Against, CliError> {
     let calendar = calendar_of(tenant, context.as_of(tenant, None));
     if !arguments.data {
         let source = if arguments.offline { CatalogSource::Kept } else { CatalogSource::Tables };
@@ -61,7 +65,7 @@ async fn against(context: &Context, tenant: &TenantConfig, arguments: &ValidateA
     }
     let bar = Bar::new(context.screen);
     bar.say("looking at the tables");
-    let opened = context.place.open(tenant).await;
+    let opened = context.place.open(tenant, context.run).await;
     let backend = opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
     let facts = facts::look(&backend, tenant).await?;
     Ok(Against { catalog: backend.catalog().clone(), facts: Some(facts), calendar })

@@ -1,0 +1,187 @@
+//! Puts the tables of a tenant onto a ClickHouse server: read by the embedded reader from their files, written as they are read.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::config::{Config, ServerConfig, TenantConfig};
+use super::error::Error;
+use crate::backend::clickhouse::{NewTable, order_of_events, order_of_subjects};
+use crate::backend::datafusion::Tables;
+use crate::backend::tables::TenantTables;
+use crate::backend::{BackendError, TableRole};
+use crate::clickhouse::{Connection, Settings};
+use crate::clock::Clock;
+use crate::model::catalog::{Access, Catalog};
+use crate::store::clickhouse::{Replication, make_database};
+
+/// A database that every server has: what makes a database cannot be in it.
+pub const SYSTEM: &str = "system";
+
+/// What to do about a table that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Nothing is loaded.
+    Refuse,
+    /// It is replaced when the new one is whole.
+    Replace,
+}
+
+/// A table that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its part.
+    pub role: TableRole,
+    /// Where it is: `database.table`.
+    pub name: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// How long that took.
+    pub duration: Duration,
+}
+
+/// Makes and fills the tables of a tenant that have a source. `begins` is told which one is next.
+///
+/// # Errors
+/// When a source cannot be read, a table is there and may not be replaced, or the server refuses.
+pub async fn load(
+    config: &Config,
+    server: &ServerConfig,
+    tenant: &TenantConfig,
+    existing: Existing,
+    clock: &dyn Clock,
+    begins: &(dyn Fn(TableRole) + Sync),
+) -> Result<Vec<Loaded>, Error> {
+    let failed = |source| Error::Load { tenant: tenant.id.clone(), source: Box::new(source) };
+    let connection = connection(server, clock.run_id(clock.now()));
+    let sources = with_sources(&tenant.tables);
+    refuse_unloadable(tenant, &sources)?;
+    connection.check().await.map_err(|source| failed(refused("connecting", source)))?;
+    make_database(&connection, &server.layout()).await.map_err(|source| failed(refused("making the database", source)))?;
+    let tables = Tables::open(&sources, &config.folder, &config.engine).await.map_err(failed)?;
+    let mut new = Vec::new();
+    for role in roles(tables.catalog()) {
+        let table = new_table(&connection, server, tenant, &tables, role).await.map_err(failed)?;
+        if existing == Existing::Refuse && table.exists(&connection).await.map_err(failed)? {
+            return Err(failed(BackendError::Source {
+                table: role,
+                location: table.shown_name(),
+                problem: "is on the server already; nothing was loaded".to_owned(),
+                help: Some("Give `--replace` to load it anew: what it holds is lost then.".to_owned()),
+                source: None,
+            }));
+        }
+        new.push((role, table));
+    }
+    let mut loaded = Vec::new();
+    for (role, table) in new {
+        begins(role);
+        let started = clock.elapsed();
+        let rows = tables.rows(role).await.map_err(failed)?;
+        let rows = table.replace(&connection, rows).await.map_err(failed)?;
+        let duration = clock.elapsed().saturating_sub(started);
+        tracing::info!(tenant = %tenant.id, table = table.shown_name(), rows, duration_ms = duration.as_millis(), "table loaded");
+        loaded.push(Loaded { role, name: table.shown_name(), rows, duration });
+    }
+    Ok(loaded)
+}
+
+/// A way to the server that needs none of its databases. The time limit of queries does not count: loading takes as long as it takes.
+fn connection(server: &ServerConfig, run: Uuid) -> Connection {
+    let settings = Settings { query_timeout: None, ..server.settings.clone() };
+    // Months of many years may stand in one block of rows.
+    Connection::new(Settings { database: SYSTEM.to_owned(), ..settings }, run)
+        .with_settings(&[("max_partitions_per_insert_block", "0")])
+}
+
+fn refused(operation: &'static str, source: crate::clickhouse::Error) -> BackendError {
+    BackendError::Server { operation, help: source.help(), source: Box::new(source) }
+}
+
+/// The tables that have files to be loaded from.
+fn with_sources(tables: &TenantTables) -> TenantTables {
+    let mut tables = tables.clone();
+    tables.users = tables.users.filter(|users| !users.source.0.is_empty());
+    tables.events = tables.events.filter(|events| !events.source.0.is_empty());
+    tables.products = tables.products.filter(|products| !products.source.0.is_empty());
+    tables
+}
+
+fn refuse_unloadable(tenant: &TenantConfig, sources: &TenantTables) -> Result<(), Error> {
+    let mapping = |table, problem: &str, help: String| Error::Load {
+        tenant: tenant.id.clone(),
+        source: Box::new(BackendError::Mapping { table, problem: problem.to_owned(), help: Some(help) }),
+    };
+    if (&sources.users, &sources.events, &sources.products) == (&None, &None, &None) {
+        let help = "Name the files with `source`, beside the table on the server.".to_owned();
+        return Err(mapping(TableRole::Users, "no table of the tenant has a `source` to be loaded from", help));
+    }
+    let columns = [
+        (TableRole::Users, sources.users.as_ref().and_then(|users| users.tenant_column.as_ref())),
+        (TableRole::Events, sources.events.as_ref().and_then(|events| events.tenant_column.as_ref())),
+        (TableRole::Products, sources.products.as_ref().and_then(|products| products.tenant_column.as_ref())),
+    ];
+    for (role, column) in columns {
+        if let Some(column) = column {
+            let help = format!("Leave out `tenant_column = \"{column}\"`, or fill the shared table by your own means.");
+            return Err(mapping(role, "a table that tenants share is not made from the files of one", help));
+        }
+    }
+    Ok(())
+}
+
+fn roles(catalog: &Catalog) -> Vec<TableRole> {
+    let there = [
+        (TableRole::Users, catalog.users.is_some()),
+        (TableRole::Events, catalog.events.is_some()),
+        (TableRole::Products, catalog.products.is_some()),
+    ];
+    there.into_iter().filter(|(_, is_there)| *is_there).map(|(role, _)| role).collect()
+}
+
+/// The table of a role, made for what batches ask of it: see `docs/clickhouse.md`.
+async fn new_table(
+    connection: &Connection,
+    server: &ServerConfig,
+    tenant: &TenantConfig,
+    tables: &Tables,
+    role: TableRole,
+) -> Result<NewTable, BackendError> {
+    let catalog = tables.catalog();
+    let (order, names) = match role {
+        TableRole::Users => (catalog.users.as_ref().map(order_of_subjects), names(&tenant.tables.users)),
+        TableRole::Products => (catalog.products.as_ref().map(order_of_subjects), names(&tenant.tables.products)),
+        TableRole::Events => {
+            let source = tenant.tables.events.as_ref();
+            let names = source.map(|source| (source.table.as_deref(), source.database.as_deref()));
+            (catalog.events.as_ref().map(order_of_events), names.unwrap_or_default())
+        }
+    };
+    let order = order.unwrap_or_default();
+    let complete = tables.complete(role, &order).await?;
+    let schema = tables.columns(role)?;
+    let database = names.1.unwrap_or(&server.settings.database);
+    let table = NewTable::new(connection, &tenant.id, role, (names.0, Some(database)), schema, order);
+    let mut table = table.with_complete(&complete).on_cluster(server.cluster.as_deref());
+    if let (TableRole::Events, Some(events)) = (role, &catalog.events) {
+        if let Some(event_type) = events.event_type.as_ref().and_then(column) {
+            table = table.with_repetitive(event_type);
+        }
+        if let Some(timestamp) = column(&events.timestamp).filter(|column| complete.iter().any(|complete| complete == column)) {
+            table = table.by_months_of(timestamp);
+        }
+    }
+    Ok(match server.replication {
+        Replication::None => table,
+        Replication::Replicated => table.replicated(),
+    })
+}
+
+fn names(source: &Option<crate::backend::tables::SubjectSource>) -> (Option<&str>, Option<&str>) {
+    source.as_ref().map(|source| (source.table.as_deref(), source.database.as_deref())).unwrap_or_default()
+}
+
+/// The column of a property that is one.
+fn column(access: &Access) -> Option<&str> {
+    (access.fields.is_empty() && access.json.is_none()).then_some(access.column.as_str())
+}
