@@ -1,10 +1,17 @@
-//! Generated batches: the reference evaluator against the backends. `SEGMENTA_TEST_CASES` says how many, `SEGMENTA_TEST_SEED` which.
+//! Generated batches: the reference evaluator against the backends. `SEGMENTA_TEST_CASES` says how many, `SEGMENTA_TEST_SEED`
+//! which; `SEGMENTA_TEST_MINIMIZE=0` reports what fails as it is.
 
 use std::collections::BTreeSet;
 
 use libtest_mimic::{Failed, Trial};
+use segmenta::backend::Datum;
 use segmenta::backend::tables::EngineSettings;
+use segmenta::check::Reading;
+use segmenta::ir::Value;
+use segmenta::model::condition::Subject;
+use segmenta::plan::BatchFeature;
 
+use crate::clickhouse::server;
 use crate::engine::{Engine, Order};
 use crate::evaluators::{self, Evaluator, disagreements};
 use crate::generator::{self, all_combinations};
@@ -17,6 +24,12 @@ const CASES: u64 = 256;
 /// Batches of one trial.
 const CHUNK: u64 = 16;
 
+/// Batches of a usual run on a server, which plans each for a second or more.
+const SERVER_CASES: u64 = 48;
+
+/// Batches whose subjects are looked at one by one on a server.
+const INSPECTED: [u64; 2] = [0, 2];
+
 /// Of so many batches, one is also evaluated segment by segment, and with other settings.
 const ONE_BY_ONE_EVERY: u64 = 8;
 
@@ -25,12 +38,21 @@ const SETTINGS: [(usize, usize, Option<u64>); 3] = [(1, 1, None), (3, 5, Some(12
 
 pub(crate) fn trials() -> Vec<Trial> {
     let (seed, cases) = (seed(), setting("SEGMENTA_TEST_CASES").unwrap_or(CASES));
+    let server_cases = setting("SEGMENTA_TEST_CASES").unwrap_or(SERVER_CASES);
     let mut trials = vec![Trial::test("differential::the_generator_has_teeth", move || has_teeth(seed, cases))];
+    let alike = move || INSPECTED.into_iter().try_for_each(|batch| seen_alike(seed, batch));
+    trials.push(Evaluator::ClickHouse.trial("differential::one_subject_looks_alike_on_both".to_owned(), alike));
     let mut start = 0;
     while start < cases {
         let end = (start + CHUNK).min(cases);
-        let name = format!("differential::batches_{start:05}_to_{:05}", end - 1);
-        trials.push(Trial::test(name, move || (start..end).try_for_each(|batch| agree(seed, batch))));
+        let batches = format!("batches_{start:05}_to_{:05}", end - 1);
+        let all = move |evaluator| (start..end).try_for_each(|batch| agree(seed, batch, evaluator));
+        trials.push(Trial::test(format!("differential::{batches}"), move || all(Evaluator::DataFusion)));
+        if start < server_cases {
+            trials.push(
+                Evaluator::ClickHouse.trial(format!("differential::clickhouse_{batches}"), move || all(Evaluator::ClickHouse)),
+            );
+        }
         start = end;
     }
     trials
@@ -45,21 +67,55 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
-/// Both evaluators find the same members; segments alone have the same members as together.
-fn agree(seed: u64, batch: u64) -> Result<(), Failed> {
+/// The backend and the reference find the same members; segments alone have the same members as together.
+fn agree(seed: u64, batch: u64, backend: Evaluator) -> Result<(), Failed> {
     let scenario = generator::generate(seed, batch).scenario;
-    let complaint = match complaint(&scenario) {
-        Ok(None) => return one_by_one(&scenario, batch),
-        Ok(Some(complaint)) | Err(complaint) => complaint,
+    let complaint = |scenario: &Scenario| complaint_of(scenario, backend);
+    let first = match complaint(&scenario) {
+        Ok(None) if backend == Evaluator::DataFusion => return one_by_one(&scenario, batch),
+        Ok(None) => return Ok(()),
+        Ok(Some(first)) | Err(first) => first,
     };
-    let wanted = kind(&self::complaint(&scenario));
-    let small = minimize(scenario, &|smaller| kind(&self::complaint(smaller)) == wanted);
-    let small_complaint = match self::complaint(&small) {
+    if setting("SEGMENTA_TEST_MINIMIZE") == Some(0) {
+        return Err(format!("seed {seed}, batch {batch}: {first}").into());
+    }
+    let wanted = kind(&complaint(&scenario));
+    let small = minimize(scenario, &|smaller| kind(&complaint(smaller)) == wanted);
+    let small_complaint = match complaint(&small) {
         Ok(Some(complaint)) | Err(complaint) => complaint,
         Ok(None) => "it comes and goes".to_owned(),
     };
-    let text = format!("seed {seed}, batch {batch}: {complaint}\n\nminimized: {small_complaint}\n{}", small.print());
+    let text = format!("seed {seed}, batch {batch}: {first}\n\nminimized: {small_complaint}\n{}", small.print());
     Err(text.into())
+}
+
+/// What explains a membership is the same on both backends: every value, test, output and score of a subject.
+fn seen_alike(seed: u64, batch: u64) -> Result<(), Failed> {
+    let scenario = generator::generate(seed, batch).scenario;
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let order = Order { segments: &segments, as_of: scenario.as_of, stored: &scenario.stored };
+    let asked = evaluators::asked(&segments);
+    let (local, server) = (Engine::over_rows(&scenario, 2)?, Engine::on_server(&scenario, server()?)?);
+    let universe = crate::reference::universe(Subject::User, &scenario.tables, scenario.context());
+    for id in universe.iter().map(String::as_str).take(3).chain(["nobody"]) {
+        let (of_batch, mut one) = local.inspect(Subject::User, order, &asked, id)?;
+        let (_, mut other) = server.inspect(Subject::User, order, &asked, id)?;
+        for inspection in [&mut one, &mut other] {
+            // The server has no missing arrays, and shows JSON in its own spacing.
+            for (value, feature) in inspection.values.iter_mut().zip(&of_batch.features) {
+                let is_stored = matches!(feature, BatchFeature::Attribute(Value::Stored(_, Reading::Stored)));
+                if *value == Datum::List(Vec::new()) || is_stored {
+                    *value = Datum::Missing;
+                }
+            }
+        }
+        if one != other {
+            let text = format!("`{id}` of batch {batch}: {one:?} on {}, {other:?} on the server", Evaluator::DataFusion.name());
+            return Err(text.into());
+        }
+    }
+    Ok(())
 }
 
 /// Of which kind a complaint is: smaller scenarios must fail in the same way.
@@ -79,19 +135,20 @@ fn kind(complaint: &Result<Option<String>, String>) -> String {
 }
 
 /// What is wrong with a scenario: how the evaluators disagree, or that one of them fails.
-fn complaint(scenario: &Scenario) -> Result<Option<String>, String> {
+pub(crate) fn complaint_of(scenario: &Scenario, backend: Evaluator) -> Result<Option<String>, String> {
     let checked = scenario.check()?;
     let segments = all_valid(&checked)?;
     let (reference, scores) = evaluators::evaluate(scenario, &segments, Evaluator::Reference)?;
-    let (engine, engine_scores) = evaluators::evaluate(scenario, &segments, Evaluator::DataFusion)?;
+    let (engine, engine_scores) = evaluators::evaluate(scenario, &segments, backend)?;
     if reference == engine && scores != engine_scores {
-        return Ok(Some(format!("scores by the reference: {scores:?}, by DataFusion: {engine_scores:?}")));
+        return Ok(Some(format!("scores by the reference: {scores:?}, by {}: {engine_scores:?}", backend.name())));
     }
     let found = disagreements(&reference, &engine);
     if found.is_empty() {
         return Ok(None);
     }
-    let line = |(id, (reference, engine))| format!("`{id}`: only the reference has {reference:?}, only DataFusion has {engine:?}");
+    let line =
+        |(id, (reference, engine))| format!("`{id}`: only the reference has {reference:?}, only {} has {engine:?}", backend.name());
     Ok(Some(found.into_iter().map(line).collect::<Vec<_>>().join("\n")))
 }
 

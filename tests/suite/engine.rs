@@ -1,24 +1,30 @@
-//! Checked segments through the pipeline: lower, normalize, plan, evaluate on DataFusion.
+//! Checked segments through the pipeline: lower, normalize, plan, evaluate on DataFusion or on a ClickHouse server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::StringArray;
+use futures::StreamExt as _;
 use jiff::Timestamp;
+use segmenta::backend::clickhouse::{ClickHouseBackend, EVALUATIONS, Kept, NewTable, RemoteMembers, order_of_events};
 use segmenta::backend::datafusion::{DataFusionBackend, MemoryTables, Tables};
 use segmenta::backend::tables::{Declared, EngineSettings, EventSource, SubjectSource, TenantTables};
-use segmenta::backend::{Backend, Inspection, LocalMembers, SortedIds};
+use segmenta::backend::{Backend, BackendError, Inspection, LocalMembers, MemberSet as _, SortedIds, TableRole};
 use segmenta::check::CheckedSegment;
+use segmenta::clickhouse::{Connection, Statement, Value as ServerValue, quoted};
 use segmenta::ir::{self, Formula, LogicalRule, LogicalSegment, SubjectTest};
 use segmenta::model::calendar::Calendar;
 use segmenta::model::catalog::{Catalog, ColumnType, SubjectTable, Table};
 use segmenta::model::condition::Subject;
-use segmenta::model::id::SegmentId;
+use segmenta::model::id::{SegmentId, TenantId};
 use segmenta::model::segment::Status;
 use segmenta::plan::{self, Batch, OutputName, Reference, Request};
+use segmenta::store::clickhouse::{Layout, ddl};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
+use crate::clickhouse::Server;
 use crate::reference::value::Row;
 use crate::scenario::{Members, Scenario, Scores};
 use crate::tables;
@@ -26,7 +32,100 @@ use crate::tables;
 /// Opened tables, and what it takes to evaluate over them.
 pub(crate) struct Engine {
     runtime: Runtime,
-    backend: DataFusionBackend,
+    backend: Tested,
+}
+
+/// What evaluates.
+enum Tested {
+    DataFusion(DataFusionBackend),
+    ClickHouse { backend: ClickHouseBackend, connection: Connection },
+}
+
+/// The members of a set, and the scores of those that have one.
+type Told = (BTreeSet<String>, BTreeMap<String, u32>);
+
+impl Tested {
+    fn catalog(&self) -> &Catalog {
+        match self {
+            Self::DataFusion(backend) => backend.catalog(),
+            Self::ClickHouse { backend, .. } => backend.catalog(),
+        }
+    }
+
+    /// The universe, and what was found of each output.
+    async fn evaluate(&self, batch: &Batch, given: &[BTreeSet<String>]) -> Result<(BTreeSet<String>, Vec<Told>), String> {
+        let failed = |error: BackendError| with_causes(&error);
+        match self {
+            Self::DataFusion(backend) => {
+                let given: Vec<LocalMembers> = given.iter().map(local).collect();
+                let evaluation = backend.evaluate(batch, &given).await.map_err(failed)?;
+                let told = |members: &LocalMembers| {
+                    let scores = members.iter_with_scores().filter_map(|(id, score)| Some((id.to_owned(), score?.billionths())));
+                    (members.iter().map(str::to_owned).collect(), scores.collect())
+                };
+                Ok((told(&evaluation.universe).0, evaluation.outputs.iter().map(told).collect()))
+            }
+            Self::ClickHouse { backend, connection } => {
+                let given = kept(backend, given).await?;
+                let evaluation = backend.evaluate(batch, &given).await.map_err(failed)?;
+                let mut told = Vec::new();
+                for members in std::iter::once(&evaluation.universe).chain(&evaluation.outputs) {
+                    let Kept::Evaluated { evaluation, output } = members.kept() else { continue };
+                    let rows = Statement::new(format!(
+                        "SELECT subject_id, score FROM {}.{EVALUATIONS} WHERE evaluation = {{e:UUID}} AND output = {{o:UInt32}}",
+                        quoted(connection.database())
+                    ));
+                    let rows = rows.bind("e", "UUID", ServerValue::Text(evaluation.to_string())).number("o", "UInt32", output);
+                    let rows = connection.rows::<(String, Option<u32>)>(rows).await.map_err(|error| with_causes(&error))?.rows;
+                    let ids: BTreeSet<String> = rows.iter().map(|(id, _)| id.clone()).collect();
+                    if (ids.len(), members.count()) != (rows.len(), rows.len() as u64) {
+                        return Err(format!("output {output} has {} rows of {} ids", rows.len(), ids.len()));
+                    }
+                    told.push((ids, rows.into_iter().filter_map(|(id, score)| Some((id, score?))).collect()));
+                }
+                Ok((told.remove(0).0, told))
+            }
+        }
+    }
+
+    async fn inspect(&self, batch: &Batch, given: &[BTreeSet<String>], subject_id: &str) -> Result<Inspection, String> {
+        let inspection = match self {
+            Self::DataFusion(backend) => {
+                let given: Vec<LocalMembers> = given.iter().map(local).collect();
+                backend.inspect(batch, &given, subject_id).await
+            }
+            Self::ClickHouse { backend, .. } => backend.inspect(batch, &kept(backend, given).await?, subject_id).await,
+        };
+        inspection.map_err(|error| with_causes(&error))
+    }
+
+    async fn show_plan(&self, batch: &Batch) -> Result<String, String> {
+        let plan = match self {
+            Self::DataFusion(backend) => backend.show_plan(batch).await,
+            Self::ClickHouse { backend, .. } => backend.show_plan(batch).await,
+        };
+        plan.map_err(|error| with_causes(&error))
+    }
+}
+
+/// Sets on the server.
+async fn kept(backend: &ClickHouseBackend, sets: &[BTreeSet<String>]) -> Result<Vec<RemoteMembers>, String> {
+    let mut kept = Vec::new();
+    for set in sets {
+        let ids: Vec<&str> = set.iter().map(String::as_str).collect();
+        kept.push(backend.keep(&ids).await.map_err(|error| with_causes(&error))?);
+    }
+    Ok(kept)
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Tested::ClickHouse { connection, .. } = &self.backend {
+            let drop = Statement::new(format!("DROP DATABASE {}", quoted(connection.database())));
+            // One that stays is litter, and no reason to fail.
+            self.runtime.block_on(connection.execute(drop)).ok();
+        }
+    }
 }
 
 /// The segments of a batch, and what stands around them.
@@ -64,24 +163,37 @@ impl Engine {
 
     /// Opens the rows of a scenario.
     pub(crate) fn with_settings(scenario: &Scenario, settings: &EngineSettings) -> Result<Self, String> {
-        let tables = configuration(&scenario.catalog);
-        let rows = |table: Option<&Table>, rows: &[Row]| {
-            let Some(table) = table else { return Vec::new() };
-            // Several batches, so that partial results meet.
-            let size = rows.len().div_ceil(3).max(1);
-            let mut batches: Vec<_> = rows.chunks(size).map(|rows| tables::to_batch(&table.columns, rows)).collect();
-            if batches.is_empty() {
-                batches.push(tables::to_batch(&table.columns, &[]));
-            }
-            batches
-        };
-        let of = |table: &'_ Option<SubjectTable>| table.as_ref().map(|table| table.table.clone());
-        let batches = MemoryTables {
-            users: rows(of(&scenario.catalog.users).as_ref(), &scenario.tables.users),
-            events: rows(scenario.catalog.events.as_ref().map(|events| &events.table), &scenario.tables.events),
-            products: rows(of(&scenario.catalog.products).as_ref(), &scenario.tables.products),
-        };
+        let (tables, batches) = (configuration(&scenario.catalog), batches_of(scenario));
         Self::open(async || Tables::from_batches(&tables, &batches, settings).await)
+    }
+
+    /// Puts the rows of a scenario into tables of a ClickHouse server, and opens those.
+    pub(crate) fn on_server(scenario: &Scenario, server: &Server) -> Result<Self, String> {
+        let runtime = runtime()?;
+        let connection = Connection::new(server.database(&runtime)?, Uuid::now_v7());
+        let tenant: TenantId = "t".parse().expect("an id");
+        let (tables, batches) = (configuration(&scenario.catalog), batches_of(scenario));
+        let backend = runtime.block_on(async {
+            let failed = |error: BackendError| with_causes(&error);
+            let layout = Layout { database: connection.database().to_owned(), ..Layout::default() };
+            let create = format!("CREATE TABLE IF NOT EXISTS {}.", quoted(connection.database()));
+            for ddl in ddl(&layout).into_iter().filter(|ddl| ddl.starts_with(&create) && ddl.contains(EVALUATIONS)) {
+                connection.execute(Statement::new(ddl)).await.map_err(|error| with_causes(&error))?;
+            }
+            let order = scenario.catalog.events.as_ref().map(order_of_events).unwrap_or_default();
+            let roles = [
+                (TableRole::Users, batches.users, Vec::new()),
+                (TableRole::Events, batches.events, order),
+                (TableRole::Products, batches.products, Vec::new()),
+            ];
+            for (role, rows, order) in roles {
+                let Some(first) = rows.first() else { continue };
+                let table = NewTable::new(&connection, &tenant, role, (None, None), first.schema(), order);
+                table.fill(&connection, futures::stream::iter(rows.into_iter().map(Ok)).boxed()).await.map_err(failed)?;
+            }
+            ClickHouseBackend::open(connection.clone(), &tenant, &tables).await.map_err(failed)
+        })?;
+        Ok(Self { backend: Tested::ClickHouse { backend, connection }, runtime })
     }
 
     /// Opens the files that a configuration names.
@@ -90,10 +202,9 @@ impl Engine {
     }
 
     fn open<E: std::error::Error>(tables: impl AsyncFnOnce() -> Result<Tables, E>) -> Result<Self, String> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
+        let runtime = runtime()?;
         let tables = runtime.block_on(tables()).map_err(|error| with_causes(&error))?;
-        Ok(Self { backend: DataFusionBackend::new(tables), runtime })
+        Ok(Self { backend: Tested::DataFusion(DataFusionBackend::new(tables)), runtime })
     }
 
     pub(crate) fn catalog(&self) -> &Catalog {
@@ -145,15 +256,15 @@ impl Engine {
         }
         let batch = self.batch(subject, order, requests, lowering)?;
         let given = self.given(&batch, order, lowering)?;
-        let evaluation = self.runtime.block_on(self.backend.evaluate(&batch, &given)).map_err(|error| with_causes(&error))?;
-        let ids = |members: &LocalMembers| members.iter().map(str::to_owned).collect();
-        let outputs = batch.outputs.iter().zip(&evaluation.outputs).map(|(output, members)| (output.name.clone(), ids(members)));
-        let scores = batch.outputs.iter().zip(&evaluation.outputs).filter(|(output, _)| output.score().is_some());
-        let scores = scores.map(|(output, members)| {
-            let found = members.iter_with_scores().map(|(id, score)| (id.to_owned(), score.expect("a score").billionths()));
-            (output.name.clone(), found.collect())
-        });
-        Ok(Found { universe: ids(&evaluation.universe), outputs: outputs.collect(), scores: scores.collect() })
+        let (universe, told) = self.runtime.block_on(self.backend.evaluate(&batch, &given))?;
+        let mut found = Found { universe, ..Found::default() };
+        for (output, (members, scores)) in batch.outputs.iter().zip(told) {
+            if output.score().is_some() {
+                found.scores.insert(output.name.clone(), scores);
+            }
+            found.outputs.insert(output.name.clone(), members);
+        }
+        Ok(found)
     }
 
     /// What one subject looks like to the segments that are asked for.
@@ -170,19 +281,18 @@ impl Engine {
             requests.map(|(segment, formula)| Request { name: OutputName::Segment(segment.id().clone()), formula }).collect();
         let batch = self.batch(subject, order, &requests, normalized)?;
         let given = self.given(&batch, order, normalized)?;
-        let inspection =
-            self.runtime.block_on(self.backend.inspect(&batch, &given, subject_id)).map_err(|error| with_causes(&error))?;
+        let inspection = self.runtime.block_on(self.backend.inspect(&batch, &given, subject_id))?;
         Ok((batch, inspection))
     }
 
     /// The plan of the segments that are asked for, as text.
     pub(crate) fn plan(&self, subject: Subject, order: Order<'_>, asked: &BTreeSet<SegmentId>) -> Result<String, String> {
         let batch = self.batch(subject, order, &requests_for(subject, order, asked, normalized), normalized)?;
-        self.runtime.block_on(self.backend.show_plan(&batch)).map_err(|error| with_causes(&error))
+        self.runtime.block_on(self.backend.show_plan(&batch))
     }
 
     /// The members that a batch is given: stored ones, and those of evaluated segments of users that products ask for.
-    fn given(&self, batch: &Batch, order: Order<'_>, lowering: Lowering) -> Result<Vec<LocalMembers>, String> {
+    fn given(&self, batch: &Batch, order: Order<'_>, lowering: Lowering) -> Result<Vec<BTreeSet<String>>, String> {
         let audience = |id: &SegmentId| {
             let segment = order.segments.iter().find(|segment| segment.id() == id && segment.subject() != batch.subject)?;
             let by_rule = dynamic(order, lowering).find(|(segment, _)| segment.id() == id);
@@ -190,16 +300,15 @@ impl Engine {
             let formula = by_rule.unwrap_or_else(|| Formula::Leaf(SubjectTest::Member(id.clone())));
             Some(Request { name: OutputName::Segment(id.clone()), formula })
         };
-        let nobody = BTreeSet::new();
         let mut given = Vec::new();
         for id in &batch.given {
             if let Some(request) = audience(id) {
                 let name = request.name.clone();
                 let found = self.requests(Subject::User, order, &[request], lowering)?;
                 let members = found.outputs.into_iter().find_map(|(found, members)| (found == name).then_some(members));
-                given.push(local(&members.ok_or("an audience without members")?));
+                given.push(members.ok_or("an audience without members")?);
             } else {
-                given.push(local(order.stored.get(id).unwrap_or(&nobody)));
+                given.push(order.stored.get(id).cloned().unwrap_or_default());
             }
         }
         Ok(given)
@@ -229,6 +338,30 @@ fn dynamic<'a>(order: Order<'a>, lowering: Lowering) -> impl Iterator<Item = (&'
         LogicalRule::Static => None,
         LogicalRule::Formula(formula) => Some((*segment, formula)),
     })
+}
+
+fn runtime() -> Result<Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| error.to_string())
+}
+
+/// The rows of a scenario, in several batches, so that partial results meet.
+fn batches_of(scenario: &Scenario) -> MemoryTables {
+    let rows = |table: Option<&Table>, rows: &[Row]| {
+        let Some(table) = table else { return Vec::new() };
+        let size = rows.len().div_ceil(3).max(1);
+        let mut batches: Vec<_> = rows.chunks(size).map(|rows| tables::to_batch(&table.columns, rows)).collect();
+        if batches.is_empty() {
+            batches.push(tables::to_batch(&table.columns, &[]));
+        }
+        batches
+    };
+    let of = |table: &'_ Option<SubjectTable>| table.as_ref().map(|table| table.table.clone());
+    MemoryTables {
+        users: rows(of(&scenario.catalog.users).as_ref(), &scenario.tables.users),
+        events: rows(scenario.catalog.events.as_ref().map(|events| &events.table), &scenario.tables.events),
+        products: rows(of(&scenario.catalog.products).as_ref(), &scenario.tables.products),
+    }
 }
 
 fn local(ids: &BTreeSet<String>) -> LocalMembers {

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bigdecimal::BigDecimal;
+use libtest_mimic::{Failed, Trial};
 use segmenta::check::{CheckedRule, CheckedSegment};
 use segmenta::model::id::SegmentId;
 use segmenta::model::segment::Status;
 
+use crate::clickhouse::{self, server};
 use crate::engine::{Engine, Order};
 use crate::reference::score;
 use crate::scenario::{Members, Scenario, Scores, all_valid};
@@ -16,15 +18,30 @@ use crate::scenario::{Members, Scenario, Scores, all_valid};
 pub(crate) enum Evaluator {
     Reference,
     DataFusion,
+    ClickHouse,
 }
 
 impl Evaluator {
-    pub(crate) const ALL: [Self; 2] = [Self::Reference, Self::DataFusion];
+    pub(crate) const ALL: [Self; 3] = [Self::Reference, Self::DataFusion, Self::ClickHouse];
+
+    /// Those that can be asked here.
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|evaluator| *evaluator != Self::ClickHouse || !clickhouse::is_missing())
+    }
+
+    /// A test of this evaluator, ignored where it cannot be asked.
+    pub(crate) fn trial(self, name: String, run: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+        match self {
+            Self::ClickHouse => clickhouse::trial(name, move |_| run()),
+            Self::Reference | Self::DataFusion => Trial::test(name, run),
+        }
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Reference => "reference",
             Self::DataFusion => "datafusion",
+            Self::ClickHouse => "clickhouse",
         }
     }
 }
@@ -57,6 +74,10 @@ pub(crate) fn evaluate(
         Evaluator::DataFusion => {
             let order = Order { segments, as_of: scenario.as_of, stored: &scenario.stored };
             Engine::over_rows(scenario, 3)?.members_and_scores(order, &asked)
+        }
+        Evaluator::ClickHouse => {
+            let order = Order { segments, as_of: scenario.as_of, stored: &scenario.stored };
+            Engine::on_server(scenario, server()?)?.members_and_scores(order, &asked)
         }
     }
 }

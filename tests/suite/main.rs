@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cases;
+mod clickhouse;
 mod command_line;
 mod diagnostics;
 mod dialects;
@@ -17,6 +18,7 @@ mod fuzzed;
 mod generated;
 mod generator;
 mod golden;
+mod hostile;
 mod laws;
 mod lints;
 mod language;
@@ -48,6 +50,7 @@ fn main() {
         fuzzed::trials(),
         generated::trials(),
         golden::trials(),
+        hostile::trials(),
         language::trials(),
         laws::trials(),
         library::trials(),

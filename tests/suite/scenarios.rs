@@ -17,7 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         for evaluator in Evaluator::ALL {
             let file = file.clone();
-            trials.push(Trial::test(format!("scenarios::{name}::{}", evaluator.name()), move || compare(&file, evaluator)));
+            trials.push(evaluator.trial(format!("scenarios::{name}::{}", evaluator.name()), move || compare(&file, evaluator)));
         }
     }
     trials

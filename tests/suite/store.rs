@@ -1,11 +1,13 @@
 //! One contract for every ledger, and what survives a crash.
 
+mod clickhouse;
 mod contract;
 mod crash;
 mod damage;
 mod faulty;
 mod kill;
 mod large;
+mod proxy;
 mod races;
 mod stage;
 mod tables;
@@ -13,8 +15,17 @@ mod tables;
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [contract::trials(), crash::trials(), damage::trials(), kill::trials(), large::trials(), races::trials(), tables::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        clickhouse::trials(),
+        contract::trials(),
+        crash::trials(),
+        damage::trials(),
+        kill::trials(),
+        large::trials(),
+        races::trials(),
+        tables::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -322,7 +322,7 @@ impl Place for World {
     type Backend = WorldBackend;
     type Ledger = MemoryLedger;
 
-    async fn open(&self, tenant: &TenantConfig) -> Result<WorldBackend, BackendError> {
+    async fn open(&self, tenant: &TenantConfig, _run: Uuid) -> Result<WorldBackend, BackendError> {
         let opening_takes = self.tables().opening_takes;
         self.clock.advance(opening_takes);
         let tables = self.tables();

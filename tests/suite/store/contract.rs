@@ -13,10 +13,12 @@ use segmenta::store::{
     ChangeReason, DefinitionNote, LeaseScope, Ledger, LedgerError, Outcome, ReadFilter, StagedSegment, Transaction,
 };
 
+use super::clickhouse::ClickHouseStage;
 use super::stage::{
     AT_ONCE, DiskStage, EVERYONE, MemoryStage, ObjectStage, Stage, definition, evaluated, figures, lines, refresh, refresh_under,
     refresh_within, run, segment, tenant, text_rows, within, write_scope,
 };
+use crate::clickhouse;
 
 /// A case of the contract.
 type Case<S> = for<'a> fn(&'a S) -> BoxFuture<'a, ()>;
@@ -26,11 +28,34 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(cases("memory ledger", MemoryStage::new));
     trials.extend(cases("objects in memory", || ObjectStage::new(Arc::new(InMemory::new()))));
     trials.extend(cases("objects on disk", DiskStage::new));
+    trials.extend(clickhouse_cases());
     trials
 }
 
 fn cases<S: Stage + 'static>(place: &'static str, stage: fn() -> S) -> Vec<Trial> {
-    let cases: Vec<(&str, Case<S>)> = vec![
+    let trial = |(name, case): (&str, Case<S>)| {
+        Trial::test(format!("store::contract::{place}: {name}"), move || {
+            within(async { case(&stage()).await });
+            Ok(())
+        })
+    };
+    all().into_iter().map(trial).collect()
+}
+
+/// As [`cases`], ignored where there is no server.
+fn clickhouse_cases() -> Vec<Trial> {
+    let trial = |(name, case): (&str, Case<ClickHouseStage>)| {
+        clickhouse::trial(format!("store::contract::clickhouse: {name}"), move |server| {
+            let stage = ClickHouseStage::new(server)?;
+            within(async { case(&stage).await });
+            Ok(())
+        })
+    };
+    all().into_iter().map(trial).collect()
+}
+
+fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
+    vec![
         ("an unknown tenant is empty", |stage| Box::pin(an_unknown_tenant_is_empty(stage))),
         ("a run becomes visible", |stage| Box::pin(a_run_becomes_visible(stage))),
         ("without a commit nothing happened", |stage| Box::pin(without_a_commit_nothing_happened(stage))),
@@ -47,14 +72,7 @@ fn cases<S: Stage + 'static>(place: &'static str, stage: fn() -> S) -> Vec<Trial
         ("a reader goes on with what it began", |stage| Box::pin(a_reader_goes_on_with_what_it_began(stage))),
         ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
         ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
-    ];
-    let trial = |(name, case): (&str, Case<S>)| {
-        Trial::test(format!("store::contract::{place}: {name}"), move || {
-            within(async { case(&stage()).await });
-            Ok(())
-        })
-    };
-    cases.into_iter().map(trial).collect()
+    ]
 }
 
 /// Every law holds, seen by a process that starts now.
@@ -116,7 +134,7 @@ async fn a_run_becomes_visible<S: Stage>(stage: &S) {
     assert_eq!(lines(rows, &columns).await, ["vip run 2026-01-01 ok 3 3 7 h1", "none run 2026-01-01 ok 0 0 7 h2"]);
 
     let stored = stage.open().stored(&tenant(), &segment("vip")).await.unwrap();
-    assert_eq!((stored.count(), S::ids(&stored)), (3, vec!["ann".to_owned(), "bob".to_owned(), "Ünal 🦊".to_owned()]));
+    assert_eq!((stored.count(), stage.ids(&stored).await), (3, vec!["ann".to_owned(), "bob".to_owned(), "Ünal 🦊".to_owned()]));
     assert_eq!(stage.open().recount(&tenant(), &segment("vip")).await.unwrap(), 3);
     assert_lawful(stage).await;
 }
@@ -126,8 +144,8 @@ async fn without_a_commit_nothing_happened<S: Stage>(stage: &S) {
     refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
     let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
     let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
-    transaction.stage(evaluated("vip", "h1", S::members(&["bob"]), S::members(&EVERYONE))).await.unwrap();
-    transaction.stage(evaluated("new", "h1", S::members(&["bob"]), S::members(&EVERYONE))).await.unwrap();
+    transaction.stage(evaluated("vip", "h1", stage.members(&["bob"]).await, stage.members(&EVERYONE).await)).await.unwrap();
+    transaction.stage(evaluated("new", "h1", stage.members(&["bob"]).await, stage.members(&EVERYONE).await)).await.unwrap();
     transaction.note_job("count_sync", stage.clock().at());
     assert_eq!(members(stage, "vip").await, ["ann"]);
     drop(transaction);
@@ -395,7 +413,7 @@ async fn a_newer_lease_fences_an_older_one_off<S: Stage>(stage: &S) {
     refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
     let slow = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
     let mut held_up = ledger.begin(&slow, run(stage.clock())).await.unwrap();
-    held_up.stage(evaluated("vip", "h1", S::members(&["bob"]), S::members(&EVERYONE))).await.unwrap();
+    held_up.stage(evaluated("vip", "h1", stage.members(&["bob"]).await, stage.members(&EVERYONE).await)).await.unwrap();
     stage.clock().advance(Duration::from_secs(120));
 
     let newer = stage.open();

@@ -11,7 +11,9 @@ use object_store::memory::InMemory;
 use segmenta::store::{ChangeReason, Ledger, LedgerError, Outcome, ReadFilter, StagedSegment, Transaction};
 
 use super::faulty::{After, Effect, FaultyStore};
-use super::stage::{AT_ONCE, EVERYONE, ObjectStage, Stage, evaluated, lines, refresh, run, segment, tenant, within, write_scope};
+use super::stage::{
+    AT_ONCE, EVERYONE, ObjectStage, Stage, evaluated, lines, local, refresh, run, segment, tenant, within, write_scope,
+};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let faults =
@@ -50,7 +52,7 @@ async fn play(stage: &ObjectStage, ledger: &<ObjectStage as Stage>::Ledger, to: 
     for ((id, before), (_, after)) in SCRIPT[to - 1].iter().zip(SCRIPT[to]) {
         match (before, after) {
             (_, Some(members)) => {
-                transaction.stage(evaluated(id, "h1", ObjectStage::members(members), ObjectStage::members(&EVERYONE))).await?;
+                transaction.stage(evaluated(id, "h1", local(members), local(&EVERYONE))).await?;
             }
             (Some(_), None) => {
                 let outcome = Outcome::Ended { reason: ChangeReason::SegmentDeleted };

@@ -83,9 +83,11 @@ pub(crate) trait Stage: Send + Sync {
 
     fn clock(&self) -> &ManualClock;
 
-    fn members(ids: &[&str]) -> <Self::Ledger as Ledger>::Members;
+    /// Members as a backend of the same place hands them over.
+    fn members(&self, ids: &[&str]) -> impl Future<Output = <Self::Ledger as Ledger>::Members> + Send;
 
-    fn ids(members: &<Self::Ledger as Ledger>::Members) -> Vec<String>;
+    /// Who is in a set, by id.
+    fn ids(&self, members: &<Self::Ledger as Ledger>::Members) -> impl Future<Output = Vec<String>> + Send;
 }
 
 /// An object store.
@@ -138,11 +140,11 @@ impl Stage for ObjectStage {
         &self.clock
     }
 
-    fn members(ids: &[&str]) -> LocalMembers {
+    async fn members(&self, ids: &[&str]) -> LocalMembers {
         local(ids)
     }
 
-    fn ids(members: &LocalMembers) -> Vec<String> {
+    async fn ids(&self, members: &LocalMembers) -> Vec<String> {
         members.iter().map(str::to_owned).collect()
     }
 }
@@ -175,11 +177,11 @@ impl Stage for DiskStage {
         &self.clock
     }
 
-    fn members(ids: &[&str]) -> LocalMembers {
+    async fn members(&self, ids: &[&str]) -> LocalMembers {
         local(ids)
     }
 
-    fn ids(members: &LocalMembers) -> Vec<String> {
+    async fn ids(&self, members: &LocalMembers) -> Vec<String> {
         members.iter().map(str::to_owned).collect()
     }
 }
@@ -208,11 +210,11 @@ impl Stage for MemoryStage {
         &self.clock
     }
 
-    fn members(ids: &[&str]) -> IdSet {
+    async fn members(&self, ids: &[&str]) -> IdSet {
         IdSet(ids.iter().map(|id| (*id).to_owned()).collect())
     }
 
-    fn ids(members: &IdSet) -> Vec<String> {
+    async fn ids(&self, members: &IdSet) -> Vec<String> {
         members.0.iter().cloned().collect()
     }
 }
@@ -309,7 +311,8 @@ pub(crate) async fn refresh_under<S: Stage>(
     let mut transaction = ledger.begin(lease, run(stage.clock())).await?;
     let mut figures = Vec::new();
     for (id, hash, members) in segments {
-        figures.push(transaction.stage(evaluated(id, hash, S::members(members), S::members(universe))).await?);
+        let (members, universe) = (stage.members(members).await, stage.members(universe).await);
+        figures.push(transaction.stage(evaluated(id, hash, members, universe)).await?);
     }
     transaction.commit().await?;
     Ok(figures)

@@ -1,0 +1,311 @@
+//! The program with its tables and members on a ClickHouse server: every command does there what it does on files, and nothing that it
+//! prints holds the password.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use segmenta::clickhouse::{Connection, Settings, Statement, quoted};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use super::project::{Answer, PROGRAM};
+use crate::clickhouse::{Server, trial};
+
+/// What is asked of a server.
+type Test = fn(&'static Server);
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let tests: [(&str, Test); 4] = [
+        ("every command does what it does on files", every_command_does_what_it_does_on_files),
+        ("tables are loaded once, or replaced", tables_are_loaded_once_or_replaced),
+        ("what is wrong is told with what to do", what_is_wrong_is_told_with_what_to_do),
+        ("nothing that was evaluated stays", nothing_that_was_evaluated_stays),
+    ];
+    let on_server = |(name, test): (&str, fn(&'static Server))| {
+        trial(format!("command_line::clickhouse::{name}"), move |server| {
+            test(server);
+            Ok(())
+        })
+    };
+    let alone: [(&str, fn()); 1] = [("statements are shown without a server", statements_are_shown_without_a_server)];
+    tests.into_iter().map(on_server).chain(super::named("command_line::clickhouse::", alone)).collect()
+}
+
+/// A project as `init` makes it, with one configuration for files and one for a server.
+struct Shop {
+    folder: TempDir,
+    server: &'static Server,
+    settings: Settings,
+    runtime: Runtime,
+}
+
+impl Shop {
+    /// In a database that is not there yet.
+    fn new(server: &'static Server, templates: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let settings = server.database(&runtime).unwrap();
+        let shop = Self { folder: TempDir::new().unwrap(), server, settings, runtime };
+        shop.drop_database();
+        Answer::of(Command::new(PROGRAM).current_dir(shop.folder.path()).args(["init", "--template", templates])).ok();
+        fs::copy(shop.folder.path().join("scheduler.toml"), shop.folder.path().join("files.toml")).unwrap();
+        shop.configure(&[]);
+        shop
+    }
+
+    /// After `clickhouse init` and `clickhouse load`.
+    fn ready(server: &'static Server, templates: &str) -> Self {
+        let shop = Self::new(server, templates);
+        shop.run(&["clickhouse", "init"]).ok();
+        shop.run(&["clickhouse", "load"]).ok();
+        shop
+    }
+
+    /// Writes the configuration for the server, with texts replaced.
+    fn configure(&self, changes: &[(&str, &str)]) {
+        let Settings { url, database, user, .. } = &self.settings;
+        let section = format!(
+            "[clickhouse]\nurl = \"{url}\"\ndatabase = \"{database}\"\nuser = \"{user}\"\npassword = \"${{PASSWORD}}\"\nretries = 0\n\n[scheduler]"
+        );
+        let text = fs::read_to_string(self.folder.path().join("files.toml")).unwrap();
+        let mut text = text.replacen("[engine]", "[engine]\nbackend = \"clickhouse\"", 1).replacen("[scheduler]", &section, 1);
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from} is not in {text}");
+            text = text.replacen(from, to, 1);
+        }
+        fs::write(self.folder.path().join("scheduler.toml"), text).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Answer {
+        self.run_as(&self.server.password, arguments)
+    }
+
+    #[track_caller]
+    fn run_as(&self, password: &str, arguments: &[&str]) -> Answer {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(self.folder.path()).env_remove("SEGMENTA_CONFIG").env_remove("SEGMENTA_TENANT");
+        let answer = Answer::of(command.env("PASSWORD", password).args(arguments));
+        for printed in [&answer.stdout, &answer.stderr] {
+            let is_shown = !password.is_empty() && (printed.contains(password) || printed.contains(&password.replace(' ', "%20")));
+            assert!(!is_shown, "the password stands in {printed}");
+        }
+        answer
+    }
+
+    /// What a command answers on files, and on the server.
+    fn both(&self, arguments: &[&str]) -> [Answer; 2] {
+        let on_files: Vec<&str> = ["--config", "files.toml"].iter().chain(arguments).copied().collect();
+        [self.run(&on_files).ok(), self.run(arguments).ok()]
+    }
+
+    fn ask(&self, text: &str) -> Vec<(String,)> {
+        let connection = Connection::new(self.settings.clone(), Uuid::nil());
+        self.runtime.block_on(connection.rows(Statement::new(text))).unwrap().rows
+    }
+
+    fn drop_database(&self) {
+        let connection = Connection::new(self.server.settings().clone(), Uuid::nil());
+        let drop = Statement::new(format!("DROP DATABASE IF EXISTS {} SYNC", quoted(&self.settings.database)));
+        self.runtime.block_on(connection.execute(drop)).unwrap();
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.drop_database();
+        }
+    }
+}
+
+/// The figures of a refresh, by segment.
+fn figures(answer: &Answer) -> BTreeMap<String, [Value; 4]> {
+    let report = answer.json();
+    let of = |row: &Value| ["members", "entered", "left", "status"].map(|name| row[name].clone());
+    let rows = report["segments"].as_array().unwrap().iter();
+    rows.map(|row| (row["segment_id"].as_str().unwrap().to_owned(), of(row))).collect()
+}
+
+fn every_command_does_what_it_does_on_files(server: &'static Server) {
+    let shop = Shop::ready(server, "all");
+    for selection in ["--all", "--due"] {
+        let [files, remote] = shop.both(&["refresh", selection, "--format", "json"]);
+        let (files, remote) = (figures(&files), figures(&remote));
+        assert!(selection == "--due" || files.len() > 100, "{} segments", files.len());
+        assert_eq!(remote, files);
+    }
+    let same: [&[&str]; 12] = [
+        &["preview", "vip-customers", "--breakdown", "--sample", "5"],
+        &["preview", "high-value", "--sample", "all"],
+        &["preview", "bestsellers", "--sample", "3"],
+        &["preview", "--where", "country = 'US' AND in_segment('vip-customers')", "--sample", "0"],
+        &["overlap", "vip-customers", "repeat-buyers", "win-back"],
+        &["overlap", "vip-customers", "repeat-buyers", "win-back", "--evaluate"],
+        &["diff", "vip-customers", "--where", "lifetime_value >= 2000", "--sample", "3"],
+        &["diff", "vip-customers", "segments/win-back.json", "--against", "stored", "--sample", "all"],
+        &["segments-of", "u000001"],
+        &["members", "high-value", "--limit", "5"],
+        &["validate", "--offline"],
+        &["list"],
+    ];
+    for arguments in same {
+        let arguments: Vec<&str> = arguments.iter().chain(&["--format", "json"]).copied().collect();
+        let [files, remote] = shop.both(&arguments).map(|answer| without_runs(answer.json()));
+        assert_eq!(remote, files, "{arguments:?}");
+    }
+    let columns = |answer: &Answer| answer.stdout.lines().map(|line| line.split(',').take(6).collect()).collect::<Vec<String>>();
+    let [files, remote] = shop.both(&["changes", "vip-customers", "--format", "csv"]);
+    assert_eq!(columns(&remote), columns(&files));
+    let history = shop.run(&["history", "vip-customers", "--format", "json"]).ok().json();
+    assert_eq!((history[0]["kind"].as_str(), history[0]["status"].as_str()), (Some("run"), Some("ok")));
+    let shown = shop.run(&["show", "vip-customers"]).ok().stdout;
+    assert!(shown.contains("lifetime_value >= 1500"), "{shown}");
+    // Where the names of tables are the same, a plan needs no server.
+    let online = shop.run(&["plan", "vip-customers", "bestsellers"]).ok().stdout;
+    let database = format!("`{}`", shop.settings.database);
+    let offline =
+        shop.run(&["--config", "files.toml", "plan", "vip-customers", "bestsellers", "--backend", "clickhouse"]).ok().stdout;
+    assert!(online.contains(&format!("FROM {database}.`demo_users`")), "{online}");
+    assert_eq!(online.replace(&database, "`default`"), offline);
+    let refused = shop.run(&["plan", "vip-customers", "--backend", "datafusion"]).exits(2);
+    assert!(refused.stderr.contains("`datafusion` reads files") && refused.stderr.contains("help: "), "{}", refused.stderr);
+    // The segment ends, and the views that analysts read tell the same.
+    fs::remove_file(shop.folder.path().join("segments/win-back.json")).unwrap();
+    fs::remove_file(shop.folder.path().join("segments/needs-attention.json")).unwrap();
+    let [files, remote] = shop.both(&["delete", "win-back", "--format", "json"]).map(|answer| answer.json());
+    assert_eq!(remote, files);
+    assert!(shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'win-back'").is_empty());
+    assert!(!shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'vip-customers'").is_empty());
+}
+
+/// The same without the ids of runs, which differ, and what takes its time.
+fn without_runs(mut answer: Value) -> Value {
+    for row in answer.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        row.retain(|name, _| name != "run_id" && name != "duration_ms");
+    }
+    answer
+}
+
+fn tables_are_loaded_once_or_replaced(server: &'static Server) {
+    let shop = Shop::new(server, "vip-customers");
+    let early = shop.run(&["list"]).exits(1);
+    assert!(early.stderr.contains("`segmenta clickhouse init` makes one"), "{}", early.stderr);
+    let state = |answer: Answer| answer.ok().json()[0]["state"].as_str().unwrap().to_owned();
+    assert_eq!(state(shop.run(&["clickhouse", "init", "--format", "json"])), "created");
+    assert_eq!(state(shop.run(&["clickhouse", "init", "--format", "json"])), "was there");
+    let unloaded = shop.run(&["preview", "vip-customers"]).exits(1);
+    assert!(unloaded.stderr.contains("`segmenta clickhouse load` makes the tables"), "{}", unloaded.stderr);
+    let rows = |answer: Answer| {
+        let rows = answer.ok().json();
+        rows.as_array().unwrap().iter().map(|row| row["rows"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(rows(shop.run(&["clickhouse", "load", "--format", "json"])), [1_000, 20_000, 200]);
+    let twice = shop.run(&["clickhouse", "load"]).exits(1);
+    assert!(twice.stderr.contains("is on the server already") && twice.stderr.contains("`--replace`"), "{}", twice.stderr);
+    assert_eq!(rows(shop.run(&["clickhouse", "load", "--replace", "--format", "json"])), [1_000, 20_000, 200]);
+    let tables =
+        shop.ask("SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, 'demo_') ORDER BY name");
+    assert_eq!(tables.iter().map(|(name,)| name.as_str()).collect::<Vec<_>>(), ["demo_events", "demo_products", "demo_users"]);
+    let made = shop.ask("SELECT concat(name, ' ', type) FROM system.columns WHERE database = currentDatabase() AND is_in_sorting_key = 1 AND startsWith(table, 'demo_') ORDER BY table, position");
+    let made: Vec<&str> = made.iter().map(|(column,)| column.as_str()).collect();
+    assert!(
+        made.contains(&"timestamp DateTime64(6, 'UTC')") && made.ends_with(&["product_id String", "user_id String"]),
+        "{made:?}"
+    );
+    let event_type = made.iter().find(|column| column.starts_with("event_type")).unwrap();
+    assert!(event_type.contains("LowCardinality("), "{event_type}");
+    // What cannot be read leaves the table as it is.
+    shop.configure(&[("data/users.parquet", "data/nowhere.parquet")]);
+    shop.run(&["clickhouse", "load", "--replace"]).exits(1);
+    shop.configure(&[]);
+    shop.run(&["preview", "vip-customers"]).ok();
+}
+
+fn what_is_wrong_is_told_with_what_to_do(server: &'static Server) {
+    let shop = Shop::ready(server, "vip-customers");
+    let told = |answer: Answer, parts: &[&str]| {
+        for part in parts {
+            assert!(answer.stderr.contains(part), "{part} is not in {}", answer.stderr);
+        }
+    };
+    let user = format!("does not accept the user `{}`", shop.settings.user);
+    for arguments in [&["list"][..], &["preview", "vip-customers"], &["clickhouse", "init"], &["clickhouse", "load", "--replace"]] {
+        told(shop.run_as("not the right one", arguments).exits(1), &[&user, "help: Look at `user` and `password`"]);
+    }
+    let url = shop.settings.url.clone();
+    shop.configure(&[(&url, "http://127.0.0.1:1")]);
+    for arguments in [&["list"][..], &["clickhouse", "init"], &["clickhouse", "load"]] {
+        told(shop.run(arguments).exits(1), &["http://127.0.0.1:1 cannot be reached", "help: Look at `url`"]);
+    }
+    shop.configure(&[(&url, &url.replacen("://", "://me:secret@", 1))]);
+    let refused = shop.run(&["list"]).exits(1);
+    assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
+    told(refused, &["`url` holds credentials", "help: Put them into `user` and `password`"]);
+    shop.configure(&[("[tenants.users]", "[tenants.users]\ntable = \"nowhere\"")]);
+    told(shop.run(&["refresh", "--all"]).exits(1), &["nowhere` does not exist on the server", "help: Look at `table`"]);
+    shop.configure(&[("timestamp = \"timestamp\"", "timestamp = \"happened\"")]);
+    told(shop.run(&["refresh", "--all"]).exits(1), &["there is no column `happened`", "help: There is `event_id`"]);
+    shop.configure(&[("[tenants.users]", "[tenants.users]\ntenant_column = \"user_id\"")]);
+    told(
+        shop.run(&["clickhouse", "load", "--replace"]).exits(1),
+        &["a table that tenants share", "help: Leave out `tenant_column"],
+    );
+    shop.configure(&[]);
+    for arguments in [&["describe", "users"][..], &["validate", "--data"]] {
+        told(shop.run(arguments).exits(1), &["cannot be looked into yet", "help: Look at their files"]);
+    }
+    shop.configure(&[("[clickhouse]", "[clickhouse]\nsettings = { no_such_setting = 1 }")]);
+    told(shop.run(&["list"]).exits(1), &["no_such_setting"]);
+}
+
+fn nothing_that_was_evaluated_stays(server: &'static Server) {
+    let shop = Shop::ready(server, "vip-customers,win-back");
+    let commands: [&[&str]; 4] = [
+        &["refresh", "--all"],
+        &["preview", "vip-customers"],
+        &["diff", "vip-customers", "segments/win-back.json"],
+        &["overlap", "vip-customers", "win-back", "--evaluate"],
+    ];
+    for arguments in commands {
+        shop.run(arguments).ok();
+        assert!(shop.ask("SELECT DISTINCT toString(evaluation) FROM segmenta_evaluations").is_empty(), "{arguments:?}");
+    }
+    // The queries of a run are named after it.
+    let run = shop.run(&["history", "vip-customers", "--format", "json"]).ok().json()[0]["run_id"].as_str().unwrap().to_owned();
+    let run = run.parse::<Uuid>().unwrap();
+    if server.is_engine {
+        let log = shop.runtime.block_on(log(&shop.settings.url));
+        assert!(log.contains(&format!("\"segmenta-{run}-")), "no query of the run {run}");
+    }
+}
+
+/// What the engine of the tests keeps in the place of `system.query_log`.
+async fn log(url: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(b"GET /log HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn statements_are_shown_without_a_server() {
+    let folder = TempDir::new().unwrap();
+    let run = |arguments: &[&str]| Answer::of(Command::new(PROGRAM).current_dir(folder.path()).args(arguments));
+    run(&["init"]).ok();
+    let plan = run(&["plan", "vip-customers", "--backend", "clickhouse"]).ok().stdout;
+    assert!(plan.contains("FROM `default`.`demo_users`") && plan.contains("-- p1 "), "{plan}");
+    let unconfigured = run(&["clickhouse", "init", "--print"]).exits(2);
+    assert!(unconfigured.stderr.contains("has no `[clickhouse]`"), "{}", unconfigured.stderr);
+    let config = fs::read_to_string(folder.path().join("scheduler.toml")).unwrap();
+    let section = "\n[clickhouse]\nurl = \"http://127.0.0.1:1\"\ndatabase = \"marketing\"\ncluster = \"main\"\nreplicated = true\n";
+    fs::write(folder.path().join("scheduler.toml"), config + section).unwrap();
+    let ddl = run(&["clickhouse", "init", "--print"]).ok().stdout;
+    assert!(ddl.starts_with("CREATE DATABASE IF NOT EXISTS `marketing` ON CLUSTER `main`;"), "{ddl}");
+    assert!(ddl.contains("ENGINE = ReplicatedMergeTree") && !ddl.contains("ENGINE = MergeTree"), "{ddl}");
+    let plan = run(&["plan", "vip-customers", "--backend", "clickhouse"]).ok().stdout;
+    assert!(plan.contains("FROM `marketing`.`demo_users`"), "{plan}");
+}
