@@ -137,7 +137,7 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         assert!(selection == "--due" || files.len() > 100, "{} segments", files.len());
         assert_eq!(remote, files);
     }
-    let same: [&[&str]; 12] = [
+    let same: [&[&str]; 15] = [
         &["preview", "vip-customers", "--breakdown", "--sample", "5"],
         &["preview", "high-value", "--sample", "all"],
         &["preview", "bestsellers", "--sample", "3"],
@@ -148,6 +148,9 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         &["diff", "vip-customers", "segments/win-back.json", "--against", "stored", "--sample", "all"],
         &["segments-of", "u000001"],
         &["members", "high-value", "--limit", "5"],
+        &["explain", "vip-customers", "--subject", "u000001"],
+        &["explain", "bestsellers", "--subject", "p0001"],
+        &["evaluate", "--subject", "u000001"],
         &["validate", "--offline"],
         &["list"],
     ];
