@@ -246,6 +246,9 @@ impl fmt::Display for Datum {
     }
 }
 
+/// Microseconds of a day of 24 hours.
+pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
+
 /// The digits after the point with which people see quotients that do not end.
 const SHOWN_DIGITS: i64 = 9;
 

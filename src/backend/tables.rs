@@ -104,10 +104,59 @@ pub struct EventSource {
     pub tenant_column: Option<String>,
 }
 
-/// The table of the server that plays a part for a tenant when the configuration names none.
-#[must_use]
-pub fn default_table(tenant: &TenantId, role: TableRole) -> String {
-    format!("{tenant}_{role}")
+/// What the configuration says of a table that is on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerTable<'a> {
+    /// Its part.
+    pub role: TableRole,
+    /// Its name, when one is given.
+    pub table: Option<&'a str>,
+    /// Its database, when one is given.
+    pub database: Option<&'a str>,
+    /// The column that says whose a row is, where tenants share the table.
+    pub tenant_column: Option<&'a str>,
+}
+
+impl ServerTable<'_> {
+    /// The database and the table: those that are given, or the one of the connection and `T_users` and so on for a tenant `T`.
+    #[must_use]
+    pub fn name(&self, tenant: &TenantId, database: &str) -> (String, String) {
+        let table = self.table.map_or_else(|| format!("{tenant}_{}", self.role), str::to_owned);
+        (self.database.unwrap_or(database).to_owned(), table)
+    }
+}
+
+impl TenantTables {
+    /// The tables that there are, as they would be on a server.
+    pub fn on_server(&self) -> impl Iterator<Item = ServerTable<'_>> {
+        let users = self.users.as_ref().map(|users| users.on_server(TableRole::Users));
+        let events = self.events.as_ref().map(EventSource::on_server);
+        let products = self.products.as_ref().map(|products| products.on_server(TableRole::Products));
+        [users, events, products].into_iter().flatten()
+    }
+}
+
+impl SubjectSource {
+    /// The table as it would be on a server.
+    #[must_use]
+    pub fn on_server(&self, role: TableRole) -> ServerTable<'_> {
+        let Self { table, database, tenant_column, .. } = self;
+        ServerTable { role, table: table.as_deref(), database: database.as_deref(), tenant_column: tenant_column.as_deref() }
+    }
+}
+
+impl EventSource {
+    /// The table as it would be on a server.
+    #[must_use]
+    pub fn on_server(&self) -> ServerTable<'_> {
+        let Self { table, database, tenant_column, .. } = self;
+        ServerTable {
+            role: TableRole::Events,
+            table: table.as_deref(),
+            database: database.as_deref(),
+            tenant_column: tenant_column.as_deref(),
+        }
+    }
 }
 
 /// Paths, globs or URLs; written as one text or as a list of them.

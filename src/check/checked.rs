@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::catalog::Access;
+use crate::model::catalog::{Access, ColumnType};
 use crate::model::condition::{EventTypePattern, LifecyclePattern, Logic, RankOrder, Subject, TopShare};
 use crate::model::decimal::Decimal;
 use crate::model::id::SegmentId;
@@ -253,6 +253,21 @@ pub enum Reading {
     Elements(ElementType),
     /// The value as it is stored, for `is_set` on a JSON path without `value_type`: set unless null, `""` or `[]`.
     Stored,
+}
+
+impl Reading {
+    /// What a column's values are read as when nothing else is asked for; `None` for what only is there or not.
+    #[must_use]
+    pub fn natural(column_type: &ColumnType) -> Option<Self> {
+        match column_type {
+            ColumnType::Text => Some(Self::Text),
+            ColumnType::Boolean => Some(Self::Boolean),
+            ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => Some(Self::Number),
+            ColumnType::Date | ColumnType::Timestamp => Some(Self::Date),
+            ColumnType::List(_) => Some(Self::Elements(ElementType::Any)),
+            ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => None,
+        }
+    }
 }
 
 /// What an element of an array is read as: the type of the literal that it is compared with.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use uuid::Uuid;
+
 /// SQL with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Statement {
@@ -66,10 +68,16 @@ impl Statement {
         self.bind(name, data_type, Value::Number(value.to_string()))
     }
 
-    /// Takes over what another statement binds, whose text is part of this one. Both must name their parameters differently.
+    /// Binds a `UUID`.
     #[must_use]
-    pub fn with_parameters_of(mut self, other: &Self) -> Self {
-        self.parameters.extend(other.parameters.iter().cloned());
+    pub fn uuid(self, name: &str, value: Uuid) -> Self {
+        self.bind(name, "UUID", Value::Text(value.to_string()))
+    }
+
+    /// The text in parentheses between two others.
+    #[must_use]
+    pub fn within(mut self, before: &str, after: &str) -> Self {
+        self.text = format!("{before}(\n{}\n){after}", self.text);
         self
     }
 }

@@ -286,6 +286,25 @@ pub struct TextTest {
     pub ignore_case: bool,
 }
 
+impl TextTest {
+    /// The tests one of which the type of an event passes when it is of one of these.
+    #[must_use]
+    pub fn of_event_types(patterns: &[EventTypePattern]) -> Vec<Self> {
+        let mut exact = Vec::new();
+        let mut tests = Vec::new();
+        for pattern in patterns {
+            match pattern {
+                EventTypePattern::Exact(name) => exact.push(name.clone()),
+                EventTypePattern::Prefix(start) => tests.push(TextMatch::StartsWith(start.clone())),
+            }
+        }
+        if !exact.is_empty() {
+            tests.push(TextMatch::OneOf(exact));
+        }
+        tests.into_iter().map(|matches| Self { matches, ignore_case: false }).collect()
+    }
+}
+
 /// How a text compares. By code points; no character is special.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum TextMatch {

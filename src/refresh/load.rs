@@ -8,11 +8,11 @@ use super::config::{Config, ServerConfig, TenantConfig};
 use super::error::Error;
 use crate::backend::clickhouse::{NewTable, order_of_events, order_of_subjects};
 use crate::backend::datafusion::Tables;
-use crate::backend::tables::TenantTables;
+use crate::backend::tables::{ServerTable, TenantTables};
 use crate::backend::{BackendError, TableRole};
 use crate::clickhouse::{Connection, Settings};
 use crate::clock::Clock;
-use crate::model::catalog::{Access, Catalog};
+use crate::model::catalog::Access;
 use crate::store::clickhouse::{Replication, make_database};
 
 /// A database that every server has: what makes a database cannot be in it.
@@ -60,8 +60,9 @@ pub async fn load(
     make_database(&connection, &server.layout()).await.map_err(|source| failed(refused("making the database", source)))?;
     let tables = Tables::open(&sources, &config.folder, &config.engine).await.map_err(failed)?;
     let mut new = Vec::new();
-    for role in roles(tables.catalog()) {
-        let table = new_table(&connection, server, tenant, &tables, role).await.map_err(failed)?;
+    for on_server in sources.on_server() {
+        let role = on_server.role;
+        let table = new_table(server, tenant, &tables, on_server).await.map_err(failed)?;
         if existing == Existing::Refuse && table.exists(&connection).await.map_err(failed)? {
             return Err(failed(BackendError::Source {
                 table: role,
@@ -116,52 +117,31 @@ fn refuse_unloadable(tenant: &TenantConfig, sources: &TenantTables) -> Result<()
         let help = "Name the files with `source`, beside the table on the server.".to_owned();
         return Err(mapping(TableRole::Users, "no table of the tenant has a `source` to be loaded from", help));
     }
-    let columns = [
-        (TableRole::Users, sources.users.as_ref().and_then(|users| users.tenant_column.as_ref())),
-        (TableRole::Events, sources.events.as_ref().and_then(|events| events.tenant_column.as_ref())),
-        (TableRole::Products, sources.products.as_ref().and_then(|products| products.tenant_column.as_ref())),
-    ];
-    for (role, column) in columns {
-        if let Some(column) = column {
+    for table in sources.on_server() {
+        if let Some(column) = table.tenant_column {
             let help = format!("Leave out `tenant_column = \"{column}\"`, or fill the shared table by your own means.");
-            return Err(mapping(role, "a table that tenants share is not made from the files of one", help));
+            return Err(mapping(table.role, "a table that tenants share is not made from the files of one", help));
         }
     }
     Ok(())
 }
 
-fn roles(catalog: &Catalog) -> Vec<TableRole> {
-    let there = [
-        (TableRole::Users, catalog.users.is_some()),
-        (TableRole::Events, catalog.events.is_some()),
-        (TableRole::Products, catalog.products.is_some()),
-    ];
-    there.into_iter().filter(|(_, is_there)| *is_there).map(|(role, _)| role).collect()
-}
-
 /// The table of a role, made for what batches ask of it: see `docs/clickhouse.md`.
 async fn new_table(
-    connection: &Connection,
     server: &ServerConfig,
     tenant: &TenantConfig,
     tables: &Tables,
-    role: TableRole,
+    on_server: ServerTable<'_>,
 ) -> Result<NewTable, BackendError> {
-    let catalog = tables.catalog();
-    let (order, names) = match role {
-        TableRole::Users => (catalog.users.as_ref().map(order_of_subjects), names(&tenant.tables.users)),
-        TableRole::Products => (catalog.products.as_ref().map(order_of_subjects), names(&tenant.tables.products)),
-        TableRole::Events => {
-            let source = tenant.tables.events.as_ref();
-            let names = source.map(|source| (source.table.as_deref(), source.database.as_deref()));
-            (catalog.events.as_ref().map(order_of_events), names.unwrap_or_default())
-        }
+    let (catalog, role) = (tables.catalog(), on_server.role);
+    let order = match role {
+        TableRole::Users => catalog.users.as_ref().map(order_of_subjects),
+        TableRole::Products => catalog.products.as_ref().map(order_of_subjects),
+        TableRole::Events => catalog.events.as_ref().map(order_of_events),
     };
     let order = order.unwrap_or_default();
     let complete = tables.complete(role, &order).await?;
-    let schema = tables.columns(role)?;
-    let database = names.1.unwrap_or(&server.settings.database);
-    let table = NewTable::new(connection, &tenant.id, role, (names.0, Some(database)), schema, order);
+    let table = NewTable::new(&tenant.id, on_server, &server.settings.database, tables.columns(role)?, order);
     let mut table = table.with_complete(&complete).on_cluster(server.cluster.as_deref());
     if let (TableRole::Events, Some(events)) = (role, &catalog.events) {
         if let Some(event_type) = events.event_type.as_ref().and_then(column) {
@@ -175,10 +155,6 @@ async fn new_table(
         Replication::None => table,
         Replication::Replicated => table.replicated(),
     })
-}
-
-fn names(source: &Option<crate::backend::tables::SubjectSource>) -> (Option<&str>, Option<&str>) {
-    source.as_ref().map(|source| (source.table.as_deref(), source.database.as_deref())).unwrap_or_default()
 }
 
 /// The column of a property that is one.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use datafusion::arrow::array::StringArray;
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use segmenta::backend::clickhouse::{ClickHouseBackend, EVALUATIONS, Kept, NewTable, RemoteMembers, order_of_events};
+use segmenta::backend::clickhouse::{ClickHouseBackend, EVALUATIONS, Evaluations, Kept, NewTable, RemoteMembers, order_of_events};
 use segmenta::backend::datafusion::{DataFusionBackend, MemoryTables, Tables};
-use segmenta::backend::tables::{Declared, EngineSettings, EventSource, SubjectSource, TenantTables};
+use segmenta::backend::tables::{Declared, EngineSettings, EventSource, ServerTable, SubjectSource, TenantTables};
 use segmenta::backend::{Backend, BackendError, Inspection, LocalMembers, MemberSet as _, SortedIds, TableRole};
 use segmenta::check::CheckedSegment;
 use segmenta::clickhouse::{Connection, Statement, Value as ServerValue, quoted};
@@ -188,10 +188,11 @@ impl Engine {
             ];
             for (role, rows, order) in roles {
                 let Some(first) = rows.first() else { continue };
-                let table = NewTable::new(&connection, &tenant, role, (None, None), first.schema(), order);
+                let on_server = ServerTable { role, table: None, database: None, tenant_column: None };
+                let table = NewTable::new(&tenant, on_server, connection.database(), first.schema(), order);
                 table.fill(&connection, futures::stream::iter(rows.into_iter().map(Ok)).boxed()).await.map_err(failed)?;
             }
-            ClickHouseBackend::open(connection.clone(), &tenant, &tables).await.map_err(failed)
+            ClickHouseBackend::open(connection.clone(), &tenant, &tables, Evaluations::default()).await.map_err(failed)
         })?;
         Ok(Self { backend: Tested::ClickHouse { backend, connection }, runtime })
     }

@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::evaluations::Evaluations;
 use super::inspect::Row;
-use super::members::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
-use super::sql::{Expr, Query, Source, TableName, formula};
+use super::members::{EVALUATIONS, Kept, RemoteMembers};
+use super::predicate::Unsuited;
+use super::sql::{Query, TableName};
 use super::statement::{self, Compiled, OBSERVED, UNIVERSE, compile};
-use super::tables::{Tables, failure, qualified};
+use super::tables::{Tables, failure};
 use super::time::Times;
 use crate::backend::tables::TenantTables;
 use crate::backend::{
     Backend, BackendError, Effort, Evaluation, Inspection, Observation, ObservationKind, Scan, TableProfile, TableRole,
 };
-use crate::clickhouse::{Bound, Connection, Statement, Value};
+use crate::clickhouse::{Connection, Statement};
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
@@ -27,22 +29,28 @@ use crate::plan::Batch;
 pub struct ClickHouseBackend {
     connection: Connection,
     tables: Tables,
+    /// What it evaluates is noted here.
+    evaluations: Evaluations,
 }
 
 impl ClickHouseBackend {
-    /// Looks at the tables of a tenant as they are now.
+    /// Looks at the tables of a tenant as they are now. What is evaluated is noted, to be forgotten when it is not needed any more.
     ///
     /// # Errors
     /// When the server cannot be reached, or a table is missing, empty, or not as the configuration has it.
-    pub async fn open(connection: Connection, tenant: &TenantId, tables: &TenantTables) -> Result<Self, BackendError> {
+    pub async fn open(
+        connection: Connection,
+        tenant: &TenantId,
+        tables: &TenantTables,
+        evaluations: Evaluations,
+    ) -> Result<Self, BackendError> {
         connection.check().await.map_err(|error| failure("connecting", error))?;
         let tables = Tables::open(&connection, tenant, tables).await?;
-        Ok(Self { connection, tables })
+        Ok(Self { connection, tables, evaluations })
     }
 
     /// The statement of a batch.
     fn compile(&self, batch: &Batch, given: &[RemoteMembers]) -> Result<Compiled, BackendError> {
-        let unplanned = |error| BackendError::Engine { operation: "planning", source: Box::new(error) };
         compile(batch, &self.compiled_tables(batch, given, None), &times(batch)?).map_err(unplanned)
     }
 
@@ -52,44 +60,13 @@ impl ClickHouseBackend {
             catalog: &self.tables.catalog,
             subjects: self.tables.subjects(batch.subject).map(|found| found.rows.clone()),
             events: self.tables.events.as_ref().map(|found| found.rows.clone()),
-            given: given.iter().map(|members| self.ids(members)).collect(),
+            given: given.iter().map(|members| members.ids(self.connection.database())).collect(),
             subject_id: subject_id.filter(|_| batch.rankings.is_empty()),
         }
     }
 
-    /// The rows of a set, of one column.
-    fn ids(&self, members: &RemoteMembers) -> Query {
-        let id = vec![(Expr::column("subject_id"), "id".to_owned())];
-        let table =
-            |table: &str| Source::Table(TableName { database: self.connection.database().to_owned(), table: table.to_owned() });
-        let (rows, filter) = match members.kept() {
-            Kept::Nobody => {
-                return Query {
-                    filter: Some(formula!("0")),
-                    ..Query::select(vec![(formula!("''"), "id".to_owned())], Source::One)
-                };
-            }
-            Kept::Evaluated { evaluation, output } => {
-                let of = [
-                    is_uuid("evaluation", *evaluation),
-                    formula!("{0} = {1}", Expr::column("output"), Expr::number("UInt32", output)),
-                ];
-                (table(EVALUATIONS), Expr::all(of))
-            }
-            Kept::Stored { tenant, segment, run_id } => {
-                let of = [
-                    formula!("{0} = {1}", Expr::column("tenant"), Expr::text(tenant.as_str())),
-                    formula!("{0} = {1}", Expr::column("segment_id"), Expr::text(segment.as_str())),
-                    is_uuid("run_id", *run_id),
-                ];
-                (table(MEMBERS), Expr::all(of))
-            }
-        };
-        Query { filter: Some(filter), ..Query::select(id, rows) }
-    }
-
-    fn evaluations(&self) -> String {
-        qualified(&TableName { database: self.connection.database().to_owned(), table: EVALUATIONS.to_owned() })
+    fn evaluations_table(&self) -> String {
+        TableName { database: self.connection.database().to_owned(), table: EVALUATIONS.to_owned() }.qualified()
     }
 
     /// Keeps ids on the server, as members that a batch can be given.
@@ -100,31 +77,21 @@ impl ClickHouseBackend {
         let evaluation = Uuid::now_v7();
         let text = format!(
             "INSERT INTO {} (evaluation, output, subject_id) SELECT {{evaluation:UUID}}, 0, arrayJoin({{ids:Array(String)}})",
-            self.evaluations()
+            self.evaluations_table()
         );
-        let statement = Statement::new(text).bind("evaluation", "UUID", uuid_value(evaluation)).texts("ids", ids.iter().copied());
+        let statement = Statement::new(text).uuid("evaluation", evaluation).texts("ids", ids.iter().copied());
         self.connection.execute_once(statement).await.map_err(|error| failure("keeping members", error))?;
         Ok(RemoteMembers::new(Kept::Evaluated { evaluation, output: 0 }, ids.len() as u64))
     }
 
-    /// Forgets what an evaluation found.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn forget(&self, evaluation: Uuid) -> Result<(), BackendError> {
-        let text = format!("ALTER TABLE {} DROP PARTITION '{evaluation}'", self.evaluations());
-        self.connection.execute(Statement::new(text)).await.map_err(|error| failure("forgetting an evaluation", error))?;
-        Ok(())
-    }
-
     /// Fails when subjects have several rows that count; returns how many rows have no key.
     async fn look_at_keys(&self, subject: Subject, keys: &Query) -> Result<u64, BackendError> {
-        let Statement { text, parameters } = keys.print();
-        let text = format!(
+        let statement = keys.print().within(
             "SELECT countIf(isNotNull(id) AND winners > 1), arraySlice(arraySort(groupArrayIf(100)(id, isNotNull(id) AND winners > 1)), 1, 3), \
-             sumIf(rows, isNull(id)) FROM (\n{text}\n)"
+             sumIf(rows, isNull(id)) FROM ",
+            "",
         );
-        let found = self.connection.row::<(u64, Vec<String>, u64)>(Statement { text, parameters }).await;
+        let found = self.connection.row::<(u64, Vec<String>, u64)>(statement).await;
         let (count, examples, keyless) = found.map_err(|error| failure("looking at the keys of subjects", error))?;
         if count == 0 {
             return Ok(keyless);
@@ -149,20 +116,19 @@ impl Backend for ClickHouseBackend {
             None => 0,
         };
         let evaluation = Uuid::now_v7();
-        let Statement { text, mut parameters } = compiled.members.print();
-        let evaluated = Bound { data_type: "UUID".to_owned(), value: uuid_value(evaluation) };
-        parameters.push(("evaluation".to_owned(), evaluated));
-        let text = format!(
-            "INSERT INTO {} (evaluation, output, subject_id, score)\nSELECT {{evaluation:UUID}}, `output`, `id`, `score` FROM (\n{text}\n)",
-            self.evaluations()
+        self.evaluations.note(&RemoteMembers::new(Kept::Evaluated { evaluation, output: UNIVERSE }, 0));
+        let insert = format!(
+            "INSERT INTO {} (evaluation, output, subject_id, score)\nSELECT {{evaluation:UUID}}, `output`, `id`, `score` FROM ",
+            self.evaluations_table()
         );
-        let effort = self.connection.execute_once(Statement { text, parameters }).await;
+        let statement = compiled.members.print().within(&insert, "").uuid("evaluation", evaluation);
+        let effort = self.connection.execute_once(statement).await;
         let effort = effort.map_err(|error| failure("evaluating segments", error))?;
         let counts = format!(
             "SELECT output, count(), sumIf(ifNull(score, 0), output >= {OBSERVED}) FROM {} WHERE evaluation = {{evaluation:UUID}} GROUP BY output",
-            self.evaluations()
+            self.evaluations_table()
         );
-        let counts = Statement::new(counts).bind("evaluation", "UUID", uuid_value(evaluation));
+        let counts = Statement::new(counts).uuid("evaluation", evaluation);
         let counts =
             self.connection.rows::<(u32, u64, i64)>(counts).await.map_err(|error| failure("counting members", error))?.rows;
         let members = |output: u32| {
@@ -180,7 +146,6 @@ impl Backend for ClickHouseBackend {
     }
 
     async fn inspect(&self, batch: &Batch, given: &[RemoteMembers], subject_id: &str) -> Result<Inspection, BackendError> {
-        let unplanned = |error| BackendError::Engine { operation: "planning", source: Box::new(error) };
         let tables = self.compiled_tables(batch, given, Some(subject_id));
         let inspected = statement::inspect(batch, &tables, &times(batch)?, subject_id).map_err(unplanned)?;
         let rows = self.connection.rows::<Row>(inspected.query.print()).await;
@@ -189,12 +154,18 @@ impl Backend for ClickHouseBackend {
     }
 
     async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
-        let nobody = vec![RemoteMembers::new(Kept::Nobody, 0); batch.given.len()];
+        let nobody = vec![RemoteMembers::nobody(); batch.given.len()];
         Ok(self.compile(batch, &nobody)?.members.print().to_string())
     }
 
-    async fn profile(&self, _table: TableRole) -> Result<TableProfile, BackendError> {
-        Err(BackendError::Engine { operation: "profiling", source: "not yet".into() })
+    async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
+        Err(BackendError::Source {
+            table,
+            location: self.connection.database().to_owned(),
+            problem: "is on a ClickHouse server, where tables cannot be looked into yet".to_owned(),
+            help: Some("Look at their files, with `source` and `backend = \"datafusion\"`, or ask the server itself.".to_owned()),
+            source: None,
+        })
     }
 }
 
@@ -216,17 +187,14 @@ fn observed(
 }
 
 /// The local clock of a batch.
-fn times(batch: &Batch) -> Result<Times, BackendError> {
+pub(super) fn times(batch: &Batch) -> Result<Times, BackendError> {
     let calendar = Calendar::new(batch.as_of, &batch.timezone);
     let calendar =
         calendar.map_err(|error| BackendError::Engine { operation: "looking up the timezone", source: Box::new(error) })?;
     Ok(Times::new(calendar))
 }
 
-fn is_uuid(column: &str, uuid: Uuid) -> Expr {
-    formula!("{0} = {1}", Expr::column(column), Expr::Bound(Bound { data_type: "UUID".to_owned(), value: uuid_value(uuid) }))
-}
-
-fn uuid_value(uuid: Uuid) -> Value {
-    Value::Text(uuid.to_string())
+/// What it means that a batch has no statement.
+pub(super) fn unplanned(error: Unsuited) -> BackendError {
+    BackendError::Engine { operation: "planning", source: Box::new(error) }
 }

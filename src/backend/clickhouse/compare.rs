@@ -3,10 +3,11 @@
 use bigdecimal::num_bigint::BigInt;
 use bigdecimal::{BigDecimal, ToPrimitive as _};
 
-use super::form::{DAY_MICROS, Form, Typed};
+use super::form::{Form, Typed};
 use super::predicate::Unsuited;
 use super::score::{double, of_digits};
 use super::sql::{Expr, formula};
+use crate::backend::DAY_MICROS;
 use crate::ir::Comparator;
 use crate::model::decimal::Decimal;
 

@@ -4,9 +4,7 @@ use bigdecimal::num_bigint::BigInt;
 use jiff::Timestamp;
 
 use super::sql::{Expr, formula};
-
-/// Microseconds of a day of 24 hours.
-pub(super) const DAY_MICROS: i64 = 86_400_000_000;
+use crate::check::Reading;
 
 /// A value of a row or group.
 #[derive(Debug, Clone)]
@@ -59,6 +57,19 @@ pub(super) enum Form {
         /// The count.
         count: Box<Expr>,
     },
+}
+
+/// A name for a value that is read so.
+pub(super) fn read_name(value: &str, reading: Reading) -> String {
+    let noun = match reading {
+        Reading::Text => "text",
+        Reading::Number => "number",
+        Reading::Boolean => "boolean",
+        Reading::Date => "instant",
+        Reading::Stored => "set",
+        Reading::Elements(_) => "elements",
+    };
+    format!("{value} as {noun}")
 }
 
 impl Form {

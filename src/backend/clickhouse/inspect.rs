@@ -5,8 +5,9 @@ use bigdecimal::num_bigint::BigInt;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::form::{DAY_MICROS, Form, Typed};
+use super::form::{Form, Typed};
 use super::sql::{Expr, formula};
+use crate::backend::DAY_MICROS;
 use crate::backend::{Datum, Inspection, shown_quotient};
 use crate::model::scoring::Score;
 

@@ -12,8 +12,9 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
 use super::sql::TableName;
-use super::tables::{failure, qualified, table_name};
-use crate::backend::{BackendError, TableRole};
+use super::tables::failure;
+use crate::backend::BackendError;
+use crate::backend::tables::ServerTable;
 use crate::clickhouse::{Connection, Statement, quoted};
 use crate::model::catalog::{Access, EventTable, SubjectTable};
 use crate::model::id::TenantId;
@@ -33,19 +34,12 @@ pub struct NewTable {
 }
 
 impl NewTable {
-    /// The table of a role, with these columns, whose rows are ordered by some of them.
+    /// The table of a tenant with these columns, whose rows are ordered by some of them; in this database when none is named for it.
     #[must_use]
-    pub fn new(
-        connection: &Connection,
-        tenant: &TenantId,
-        role: TableRole,
-        names: (Option<&str>, Option<&str>),
-        schema: SchemaRef,
-        order: Vec<String>,
-    ) -> Self {
+    pub fn new(tenant: &TenantId, on_server: ServerTable<'_>, database: &str, schema: SchemaRef, order: Vec<String>) -> Self {
         let fields: Vec<FieldRef> = Arc::unwrap_or_clone(schema).fields.iter().map(plain_texts).collect();
         Self {
-            name: table_name(connection, tenant, role, names.0, names.1),
+            name: TableName::of_tenant(tenant, on_server, database),
             schema: Arc::new(Schema::new(fields)),
             order,
             repetitive: BTreeSet::new(),
@@ -125,7 +119,7 @@ impl NewTable {
         let partition = self.months_of.as_ref().map(|column| format!("PARTITION BY toYYYYMM({})\n", quoted(column)));
         Ok(format!(
             "CREATE TABLE {}{} (\n{columns}\n)\nENGINE = {}\n{}ORDER BY {order}\nSETTINGS allow_nullable_key = 1",
-            qualified(&self.name),
+            self.name.qualified(),
             self.everywhere(),
             self.engine,
             partition.unwrap_or_default()
@@ -144,7 +138,7 @@ impl NewTable {
         self.drop(connection, &self.name).await?;
         connection.execute(Statement::new(self.ddl()?)).await.map_err(refused)?;
         let batches = batches.map(|batch| in_columns_of(&self.schema, &batch?));
-        connection.insert(&qualified(&self.name), &self.schema, batches.boxed()).await
+        connection.insert(&self.name.qualified(), &self.schema, batches.boxed()).await
     }
 
     /// The same beside one that is there already, which is replaced when the new one is whole: until then nobody sees it.
@@ -160,13 +154,13 @@ impl NewTable {
         let beside = Self { name, ..self.clone() };
         let rows = beside.fill(connection, batches).await?;
         self.drop(connection, &self.name).await?;
-        let rename = format!("RENAME TABLE {} TO {}{}", qualified(&beside.name), qualified(&self.name), self.everywhere());
+        let rename = format!("RENAME TABLE {} TO {}{}", beside.name.qualified(), self.name.qualified(), self.everywhere());
         connection.execute_once(Statement::new(rename)).await.map_err(refused)?;
         Ok(rows)
     }
 
     async fn drop(&self, connection: &Connection, name: &TableName) -> Result<(), BackendError> {
-        let drop = Statement::new(format!("DROP TABLE IF EXISTS {}{} SYNC", qualified(name), self.everywhere()));
+        let drop = Statement::new(format!("DROP TABLE IF EXISTS {}{} SYNC", name.qualified(), self.everywhere()));
         connection.execute(drop).await.map(|_| ()).map_err(refused)
     }
 

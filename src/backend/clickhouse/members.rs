@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use super::events::ID;
+use super::sql::{Expr, Query, Source, TableName, formula};
 use crate::backend::MemberSet;
 use crate::model::id::{SegmentId, TenantId};
 
@@ -48,10 +50,48 @@ impl RemoteMembers {
         Self { kept, count }
     }
 
+    /// The empty set.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::new(Kept::Nobody, 0)
+    }
+
     /// Where they stand.
     #[must_use]
     pub fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// The rows of their ids, as `id`. Segmenta's tables are in this database.
+    pub(super) fn ids(&self, database: &str) -> Query {
+        let mut rows = self.rows(database);
+        rows.columns.truncate(1);
+        rows
+    }
+
+    /// Their rows: `id`, and `score` in billionths.
+    pub(super) fn rows(&self, database: &str) -> Query {
+        let from = |table: &str| Source::Table(TableName { database: database.to_owned(), table: table.to_owned() });
+        let (id, score, source, filter) = match &self.kept {
+            Kept::Nobody => (formula!("''"), formula!("CAST(NULL AS Nullable(Int64))"), Source::One, Expr::any([])),
+            Kept::Evaluated { evaluation, output } => {
+                let of = [
+                    formula!("{0} = {1}", Expr::column("evaluation"), Expr::uuid(*evaluation)),
+                    formula!("{0} = {1}", Expr::column("output"), Expr::number("UInt32", output)),
+                ];
+                (Expr::column("subject_id"), Expr::column("score"), from(EVALUATIONS), Expr::all(of))
+            }
+            Kept::Stored { tenant, segment, run_id } => {
+                let of = [
+                    formula!("{0} = {1}", Expr::column("tenant"), Expr::text(tenant.as_str())),
+                    formula!("{0} = {1}", Expr::column("segment_id"), Expr::text(segment.as_str())),
+                    formula!("{0} = {1}", Expr::column("run_id"), Expr::uuid(*run_id)),
+                ];
+                let billionths = formula!("CAST(round({0} * 1000000000) AS Nullable(Int64))", Expr::column("score"));
+                (Expr::column("subject_id"), billionths, from(MEMBERS), Expr::all(of))
+            }
+        };
+        Query { filter: Some(filter), ..Query::select(vec![(id, ID.to_owned()), (score, "score".to_owned())], source) }
     }
 }
 

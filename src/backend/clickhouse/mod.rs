@@ -13,6 +13,7 @@ mod load;
 mod members;
 mod number;
 mod offline;
+mod parts;
 mod predicate;
 mod reads;
 mod score;

@@ -5,7 +5,7 @@ use super::lets::Lets;
 use super::sql::{Expr, formula};
 
 /// A number as JSON writes it.
-const NUMBER: &str = "^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$";
+pub(super) const NUMBER: &str = "^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?$";
 
 /// Digits after the point with which a double enters a sum.
 pub(super) const SUM_SCALE: i8 = 9;

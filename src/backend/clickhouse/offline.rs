@@ -1,12 +1,13 @@
 //! What a batch would execute on a server that is not asked: the tables are taken to be those of a catalog, under the names that the
 //! configuration gives them or means.
 
-use super::sql::{Expr, Query, Source, TableName, formula};
+use super::backend::{times, unplanned};
+use super::members::RemoteMembers;
+use super::sql::{Expr, Query, Source, TableName};
 use super::statement::{self, compile};
-use super::time::Times;
-use crate::backend::tables::{TenantTables, default_table};
+use super::tables::of_tenant;
+use crate::backend::tables::{ServerTable, TenantTables};
 use crate::backend::{BackendError, TableRole};
-use crate::model::calendar::Calendar;
 use crate::model::catalog::{Catalog, Table};
 use crate::model::condition::Subject;
 use crate::model::id::TenantId;
@@ -30,41 +31,28 @@ pub struct Imagined<'a> {
 /// # Errors
 /// When the batch was not made for these tables.
 pub fn show_plan_offline(batch: &Batch, imagined: Imagined<'_>) -> Result<String, BackendError> {
-    let planning = |source| BackendError::Engine { operation: "planning", source };
-    let calendar = Calendar::new(batch.as_of, &batch.timezone).map_err(|error| planning(Box::new(error)))?;
     let Imagined { catalog, tables, .. } = imagined;
-    let (role, source) = match batch.subject {
-        Subject::User => (TableRole::Users, &tables.users),
-        Subject::Product => (TableRole::Products, &tables.products),
+    let role = TableRole::of(batch.subject);
+    let source = match batch.subject {
+        Subject::User => &tables.users,
+        Subject::Product => &tables.products,
     };
-    let subjects = catalog.subjects(batch.subject).zip(source.as_ref()).map(|(table, source)| {
-        let names = (source.table.as_deref(), source.database.as_deref(), source.tenant_column.as_deref());
-        rows(imagined, role, names, &table.table)
-    });
-    let events = catalog.events.as_ref().zip(tables.events.as_ref()).map(|(table, source)| {
-        let names = (source.table.as_deref(), source.database.as_deref(), source.tenant_column.as_deref());
-        rows(imagined, TableRole::Events, names, &table.table)
-    });
-    let given = batch.given.iter().map(|_| nobody()).collect();
+    let subjects = catalog.subjects(batch.subject).zip(source.as_ref());
+    let subjects = subjects.map(|(table, source)| rows(imagined, source.on_server(role), &table.table));
+    let events = catalog.events.as_ref().zip(tables.events.as_ref());
+    let events = events.map(|(table, source)| rows(imagined, source.on_server(), &table.table));
+    let nobody = RemoteMembers::nobody().ids(imagined.database);
+    let given = batch.given.iter().map(|_| nobody.clone()).collect();
     let tables = statement::Tables { catalog, subjects, events, given, subject_id: None };
-    let compiled = compile(batch, &tables, &Times::new(calendar)).map_err(|error| planning(Box::new(error)))?;
+    let compiled = compile(batch, &tables, &times(batch)?).map_err(unplanned)?;
     Ok(compiled.members.print().to_string())
 }
 
 /// The rows of a table; those of the tenant alone where a column tells.
-fn rows(imagined: Imagined<'_>, role: TableRole, names: (Option<&str>, Option<&str>, Option<&str>), table: &Table) -> Source {
-    let (name, database, tenant_column) = names;
-    let source = Source::Table(TableName {
-        database: database.unwrap_or(imagined.database).to_owned(),
-        table: name.map_or_else(|| default_table(imagined.tenant, role), str::to_owned),
-    });
-    let Some(tenant_column) = tenant_column else { return source };
+fn rows(imagined: Imagined<'_>, on_server: ServerTable<'_>, table: &Table) -> Source {
+    let source = Source::Table(TableName::of_tenant(imagined.tenant, on_server, imagined.database));
+    let Some(tenant_column) = on_server.tenant_column else { return source };
     let columns = table.columns.keys().filter(|column| *column != tenant_column);
     let columns = columns.map(|column| (Expr::column(column), column.clone())).collect();
-    let of_tenant = formula!("{0} = {1}", Expr::column(tenant_column), Expr::text(imagined.tenant.as_str()));
-    Source::Query(Box::new(Query { filter: Some(of_tenant), ..Query::select(columns, source) }))
-}
-
-fn nobody() -> Query {
-    Query { filter: Some(formula!("0")), ..Query::select(vec![(formula!("''"), "id".to_owned())], Source::One) }
+    Source::Query(Box::new(Query { filter: Some(of_tenant(tenant_column, imagined.tenant)), ..Query::select(columns, source) }))
 }

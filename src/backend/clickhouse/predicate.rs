@@ -5,8 +5,9 @@ use std::ops::Bound;
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::BigInt;
 
-use super::form::{DAY_MICROS, Form, Typed, integer_limits};
+use super::form::{Form, Typed, integer_limits};
 use super::sql::{Expr, formula};
+use crate::backend::DAY_MICROS;
 use crate::backend::bounds::{Range, digits_equal_to, integer_equal_to, nearest, ranges, unsigned_equal_to};
 use crate::check::Element;
 use crate::ir::{Aggregate, ElementsTest, Formula, NumberTest, Test, TextMatch, TextTest, Value};

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::form::{Form, Typed};
-use super::json::{self, Place};
+use jiff::Timestamp;
+
+use super::form::{Form, Typed, read_name};
+use super::json::{self, Document, Place};
 use super::lets::Lets;
 use super::number;
 use super::sql::{Expr, formula};
@@ -12,6 +14,7 @@ use crate::backend::ObservationKind;
 use crate::check::{ElementType, Reading};
 use crate::ir::Value;
 use crate::model::catalog::{Access, ColumnType, Table};
+use crate::model::window::Interval;
 
 /// Reads rows of one table.
 #[derive(Debug)]
@@ -97,6 +100,38 @@ impl<'a> Reads<'a> {
         self.lets.bind(format!("key {access}"), formula!("nullIf({0}, '')", text))
     }
 
+    /// A subject's key for those rows that have one, and whether they do, as a filter. A column of texts is taken as it stands, so that the
+    /// server can go by its order.
+    pub(super) fn present_key(&mut self, access: &Access) -> (Expr, Expr) {
+        if is_plain(access) && access.stored == ColumnType::Text {
+            let column = Expr::column(&access.column);
+            return (column.clone(), formula!("{0} != ''", column));
+        }
+        let key = self.key(access);
+        (key.clone(), formula!("isNotNull({0})", key))
+    }
+
+    /// A text; a column of texts as it stands.
+    pub(super) fn plain_text(&mut self, access: &Access) -> Expr {
+        if is_plain(access) && access.stored == ColumnType::Text {
+            return Expr::column(&access.column);
+        }
+        self.stored(access, Reading::Text).expr
+    }
+
+    /// Whether a column of instants lies in an interval, as a filter by which the server passes over what does not; `None` for what is no
+    /// such column.
+    pub(super) fn plain_window(&self, access: &Access, interval: Interval) -> Option<Expr> {
+        if !is_plain(access) || access.stored != ColumnType::Timestamp {
+            return None;
+        }
+        let column = Expr::column(&access.column);
+        let bound = |at: Timestamp| formula!("fromUnixTimestamp64Micro({0}, 'UTC')", Expr::number("Int64", at.as_microsecond()));
+        let from = interval.from.map(|from| formula!("{0} >= {1}", column, bound(from)));
+        let to = interval.to.map(|to| formula!("{0} < {1}", column, bound(to)));
+        Some(Expr::all(from.into_iter().chain(to)))
+    }
+
     /// What a number adds to a sum: digits, and how many of them stand after the point.
     pub(super) fn addend(&mut self, access: &Access) -> Option<(Expr, i8)> {
         let name = access.to_string();
@@ -121,7 +156,7 @@ impl<'a> Reads<'a> {
         if access.json.is_some() {
             return self.place(access).identity(&mut self.lets);
         }
-        let Some(reading) = natural(&access.stored) else {
+        let Some(reading) = Reading::natural(&access.stored) else {
             return Typed { expr: Form::Text.missing(), form: Form::Text };
         };
         let value = self.read(access, reading).value;
@@ -167,9 +202,8 @@ impl<'a> Reads<'a> {
     fn place(&mut self, access: &Access) -> Place {
         let source = Access { json: None, ..access.clone() };
         let (source, text) = (source.to_string(), field(self.table, access));
-        let document = json::document(&mut self.lets, &source, &text);
-        let invalid = json::is_invalid(&text, &document);
-        self.observations.entry(ObservationKind::InvalidJson { column: source }).or_insert(invalid);
+        let document = Document::new(&mut self.lets, &source, &text);
+        self.observations.entry(ObservationKind::InvalidJson { column: source }).or_insert(document.is_invalid.clone());
         Place::new(&mut self.lets, &access.to_string(), document, access.json.as_deref().unwrap_or_default())
     }
 
@@ -181,7 +215,7 @@ impl<'a> Reads<'a> {
             return Read { value, misfit: Some(misfit) };
         }
         let stored = field(self.table, access);
-        let reading = match (reading, natural(&access.stored)) {
+        let reading = match (reading, Reading::natural(&access.stored)) {
             (Reading::Stored, Some(natural)) => natural,
             (Reading::Stored, None) => {
                 let is_set = self.lets.bind(format!("{access} as set"), is_there(&access.stored, &stored));
@@ -248,18 +282,14 @@ impl<'a> Reads<'a> {
             (_, Reading::Date) => never(Form::Instant),
             (_, Reading::Stored) => never(Form::Text),
         };
-        let noun = match reading {
-            Reading::Text => "text",
-            Reading::Number => "number",
-            Reading::Boolean => "boolean",
-            Reading::Date => "instant",
-            Reading::Stored => "set",
-            Reading::Elements(_) => "elements",
-        };
-        let value = self.named(format!("{name} as {noun}"), expr, form);
+        let value = self.named(read_name(&name, reading), expr, form);
         let misfit = may_not_fit.then(|| formula!("(isNotNull({0}) AND {1})", stored, is_missing(&value)));
         Read { value, misfit }
     }
+}
+
+fn is_plain(access: &Access) -> bool {
+    access.fields.is_empty() && access.json.is_none()
 }
 
 /// Digits with more of them after the point.
@@ -351,18 +381,6 @@ fn elements(list: &Expr, of: &ColumnType, element: ElementType) -> (Expr, Form) 
         (_, ElementType::Text | ElementType::Any) => (map("arrayMap(e -> CAST(NULL AS Nullable(String)), {0})"), Form::Text),
         (_, ElementType::Number) => (map("arrayMap(e -> CAST(NULL AS Nullable(Int64)), {0})"), Form::Integer { unsigned: false }),
         (_, ElementType::Boolean) => (map("arrayMap(e -> CAST(NULL AS Nullable(UInt8)), {0})"), Form::Boolean),
-    }
-}
-
-/// What a column's values are read as when nothing else is asked for; `None` for what only is there or not.
-fn natural(column_type: &ColumnType) -> Option<Reading> {
-    match column_type {
-        ColumnType::Text => Some(Reading::Text),
-        ColumnType::Boolean => Some(Reading::Boolean),
-        ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => Some(Reading::Number),
-        ColumnType::Date | ColumnType::Timestamp => Some(Reading::Date),
-        ColumnType::List(_) => Some(Reading::Elements(ElementType::Any)),
-        ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => None,
     }
 }
 

@@ -1,10 +1,9 @@
 //! Sequences: events of a subject, equal in some properties, folded over in the order of their times. Events of one time are one, since times
 //! of a match ascend strictly. For every step the fold keeps the latest deadline that a match up to that step still has.
 
-use std::collections::BTreeMap;
-
-use super::events::{Asked, Grouped, ID, Rows};
+use super::events::{Asked, ID, Rows};
 use super::form::{Form, Typed};
+use super::parts::is_of;
 use super::predicate::{Unsuited, in_interval, logic, test};
 use super::sql::{Expr, Query, Source, formula};
 use crate::ir::EventStep;
@@ -12,8 +11,11 @@ use crate::model::window::Interval;
 use crate::plan::BatchSequence;
 
 /// The query of one sequence.
-pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Result<Grouped, Unsuited> {
-    let mut rows = Rows::new(asked);
+pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Result<(Query, Typed), Unsuited> {
+    let types: Option<Vec<_>> = of.steps.iter().chain(&of.absent).map(|step| step.event_type.as_deref()).collect();
+    let mut rows = Rows::new(asked, &|event_type| {
+        types.as_ref().map_or_else(|| Expr::all([]), |types| is_of(event_type, types.iter().copied().flatten()))
+    });
     let time = rows.time.clone();
     let step = |rows: &mut Rows<'_>, step: &EventStep<Interval>| {
         let of_type = step.event_type.as_ref().map(|types| rows.is_of_type(types));
@@ -52,7 +54,7 @@ pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Re
     columns.push((formula!("groupBitOr({0})", mask), "matched".to_owned()));
     columns.extend(same.iter().enumerate().map(|(number, value)| (value.clone(), same_column(number))));
     let group = [key.clone(), time.clone()].into_iter().chain(same.iter().cloned()).collect();
-    let moments = rows.query(hull, formula!("({0} > 0 AND {1})", mask, there), columns, group);
+    let moments = rows.query(hull, Some(formula!("({0} > 0 AND {1})", mask, there)), columns, group);
 
     // Those of one subject and one value of what must be the same.
     let id = Expr::column(ID);
@@ -66,14 +68,11 @@ pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Re
     let name = format!("feature {index}");
     let columns = vec![(id.clone(), ID.to_owned()), (formula!("max({0})", holds), name.clone())];
     let query = Query { group: vec![id], ..Query::select(columns, Source::Query(Box::new(each))) };
-    let value = Typed { expr: Expr::column(name), form: Form::Boolean };
-    Ok(Grouped { query, values: BTreeMap::from([(index, value)]), observations: Vec::new() })
+    Ok((query, Typed { expr: formula!("ifNull({0}, 0)", Expr::column(name)), form: Form::Boolean }))
 }
 
 /// Whether `events`, ascending, contain the steps.
 fn holds(of: &BatchSequence, as_of: i64) -> Expr {
-    let never = "toInt64(-9223372036854775808)";
-    let _ = never;
     let steps = Expr::number("UInt64", of.steps.len());
     // For each step the latest deadline of a match that ends with it; and the events that complete one, with their own deadlines.
     let folded = formula!(

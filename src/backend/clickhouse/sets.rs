@@ -5,11 +5,13 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::evaluations::Evaluations;
-use super::members::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
+use super::events::ID;
+use super::members::{EVALUATIONS, Kept, RemoteMembers};
+use super::sql::{Expr, Query, Source, formula};
 use super::tables::failure;
 use crate::backend::sets::{Sampled, Sets};
 use crate::backend::{BackendError, MemberSet as _};
-use crate::clickhouse::{Connection, Statement, Value, quoted};
+use crate::clickhouse::{Connection, quoted};
 use crate::model::scoring::Score;
 
 /// Looks into sets on a server.
@@ -27,47 +29,28 @@ impl RemoteSets {
         Self { connection, evaluations }
     }
 
-    /// Rows of `subject_id` and `score`, in billionths. Parameters bear the number, so that several sets fit into one statement.
-    fn rows(&self, members: &RemoteMembers, number: usize) -> Statement {
-        let database = quoted(self.connection.database());
-        match members.kept() {
-            Kept::Nobody => Statement::new("SELECT '' AS subject_id, CAST(NULL AS Nullable(Int64)) AS score WHERE 0"),
-            Kept::Evaluated { evaluation, output } => Statement::new(format!(
-                "SELECT subject_id, score FROM {database}.{EVALUATIONS} WHERE evaluation = {{evaluation_{number}:UUID}} AND output = \
-                 {{output_{number}:UInt32}}"
-            ))
-            .bind(&format!("evaluation_{number}"), "UUID", uuid(*evaluation))
-            .number(&format!("output_{number}"), "UInt32", output),
-            Kept::Stored { tenant, segment, run_id } => Statement::new(format!(
-                "SELECT subject_id, CAST(round(score * 1000000000) AS Nullable(Int64)) AS score FROM {database}.{MEMBERS} WHERE tenant = \
-                 {{tenant_{number}:String}} AND segment_id = {{segment_{number}:String}} AND run_id = {{run_{number}:UUID}}"
-            ))
-            .text(&format!("tenant_{number}"), tenant.as_str())
-            .text(&format!("segment_{number}"), segment.as_str())
-            .bind(&format!("run_{number}"), "UUID", uuid(*run_id)),
-        }
+    fn rows(&self, members: &RemoteMembers) -> Source {
+        Source::Query(Box::new(members.rows(self.connection.database())))
     }
 
-    /// Keeps those of the first set for which `membership` of the second holds: `IN` or `NOT IN`.
-    async fn keep(&self, one: &RemoteMembers, membership: &str, other: &RemoteMembers) -> Result<RemoteMembers, BackendError> {
+    /// Keeps those of the first set that are in the second, or that are not.
+    async fn keep(&self, one: &RemoteMembers, is_in: bool, other: &RemoteMembers) -> Result<RemoteMembers, BackendError> {
         let evaluation = Uuid::now_v7();
-        let kept = RemoteMembers::new(Kept::Evaluated { evaluation, output: 0 }, 0);
-        self.evaluations.note(&kept);
-        let (of_one, of_other) = (self.rows(one, 0), self.rows(other, 1));
-        let statement = Statement::new(format!(
-            "INSERT INTO {}.{EVALUATIONS} (evaluation, output, subject_id)\nSELECT {{evaluation:UUID}}, 0, subject_id FROM ({})\n\
-             WHERE subject_id {membership} (SELECT subject_id FROM ({}))",
-            quoted(self.connection.database()),
-            of_one.text,
-            of_other.text
-        ));
-        let statement = statement.with_parameters_of(&of_one).with_parameters_of(&of_other);
-        let statement = statement.bind("evaluation", "UUID", uuid(evaluation));
+        let kept = Kept::Evaluated { evaluation, output: 0 };
+        self.evaluations.note(&RemoteMembers::new(kept.clone(), 0));
+        let (id, others) = (Expr::column(ID), Expr::Rows(Box::new(other.ids(self.connection.database()))));
+        let chosen = if is_in { formula!("{0} IN {1}", id, others) } else { formula!("{0} NOT IN {1}", id, others) };
+        let chosen = Query { filter: Some(chosen), ..Query::select(vec![(id, ID.to_owned())], self.rows(one)) };
+        let insert = format!(
+            "INSERT INTO {}.{EVALUATIONS} (evaluation, output, subject_id)\nSELECT {{evaluation:UUID}}, 0, `id` FROM ",
+            quoted(self.connection.database())
+        );
+        let statement = chosen.print().within(&insert, "").uuid("evaluation", evaluation);
         self.connection.execute_once(statement).await.map_err(|error| failure("comparing members", error))?;
-        let rows = self.rows(&kept, 0);
-        let count = Statement::new(format!("SELECT count() FROM ({})", rows.text)).with_parameters_of(&rows);
+        let rows = self.rows(&RemoteMembers::new(kept.clone(), 0));
+        let count = Query::select(vec![(formula!("count()"), "count".to_owned())], rows).print();
         let (count,) = self.connection.row::<(u64,)>(count).await.map_err(|error| failure("counting members", error))?;
-        Ok(RemoteMembers::new(kept.kept().clone(), count))
+        Ok(RemoteMembers::new(kept, count))
     }
 }
 
@@ -79,10 +62,13 @@ impl Sets for RemoteSets {
         if members.count() == 0 || limit == Some(0) {
             return Ok(Vec::new());
         }
-        let rows = self.rows(members, 0);
-        let order = limit.map_or_else(String::new, |limit| format!("\nORDER BY xxh3(subject_id), subject_id LIMIT {limit}"));
-        let text = format!("SELECT subject_id, score FROM ({}){order}", rows.text);
-        let sample = self.connection.rows::<(String, Option<i64>)>(Statement::new(text).with_parameters_of(&rows)).await;
+        let columns = [ID, "score"].map(|column| (Expr::column(column), column.to_owned()));
+        let mut sample = Query::select(columns.into(), self.rows(members));
+        if let Some(limit) = limit {
+            sample.order = vec![(formula!("xxh3({0})", Expr::column(ID)), false), (Expr::column(ID), false)];
+            sample.limit = Some(limit as u64);
+        }
+        let sample = self.connection.rows::<(String, Option<i64>)>(sample.print()).await;
         let sample = sample.map_err(|error| failure("reading members", error))?.rows;
         let mut sample: Vec<Sampled> =
             sample.into_iter().map(|(id, billionths)| (id, billionths.and_then(Score::of_billionths))).collect();
@@ -91,11 +77,11 @@ impl Sets for RemoteSets {
     }
 
     async fn difference(&self, one: &RemoteMembers, other: &RemoteMembers) -> Result<RemoteMembers, BackendError> {
-        self.keep(one, "NOT IN", other).await
+        self.keep(one, false, other).await
     }
 
     async fn intersection(&self, one: &RemoteMembers, other: &RemoteMembers) -> Result<RemoteMembers, BackendError> {
-        self.keep(one, "IN", other).await
+        self.keep(one, true, other).await
     }
 
     /// One pass over the rows of all sets: each subject with the numbers of the sets that it is in.
@@ -106,17 +92,18 @@ impl Sets for RemoteSets {
                 *count = set.count();
             }
         }
-        let rows: Vec<Statement> = sets.iter().enumerate().map(|(number, set)| self.rows(set, number)).collect();
-        let texts =
-            rows.iter().enumerate().map(|(number, rows)| format!("SELECT {number} AS place, subject_id FROM ({})", rows.text));
-        let text = format!(
+        let placed = |(number, set): (usize, &RemoteMembers)| {
+            let place = (Expr::number("UInt32", number), "place".to_owned());
+            Query::select(vec![place, (Expr::column(ID), ID.to_owned())], self.rows(set))
+        };
+        let mut rows = sets.iter().enumerate().map(placed);
+        let Some(first) = rows.next() else { return Ok(shared) };
+        let pairs = Query { union: rows.collect(), ..first }.print().within(
             "SELECT one, other, count() FROM (\n    SELECT one, arrayJoin(places) AS other FROM (\n        SELECT places, arrayJoin(places) AS one \
-             FROM (\n            SELECT groupArray(place) AS places FROM (\n{}\n) GROUP BY subject_id\n        ) WHERE length(places) > 1\n    \
-             )\n) WHERE one <> other GROUP BY one, other",
-            texts.collect::<Vec<_>>().join("\nUNION ALL\n")
+             FROM (\n            SELECT groupArray(place) AS places FROM ",
+            " GROUP BY id\n        ) WHERE length(places) > 1\n    )\n) WHERE one <> other GROUP BY one, other",
         );
-        let statement = rows.iter().fold(Statement::new(text), |statement, rows| statement.with_parameters_of(rows));
-        let pairs = self.connection.rows::<(usize, usize, u64)>(statement).await;
+        let pairs = self.connection.rows::<(usize, usize, u64)>(pairs).await;
         for (one, other, count) in pairs.map_err(|error| failure("comparing members", error))?.rows {
             if let Some(place) = shared.get_mut(one).and_then(|row| row.get_mut(other)) {
                 *place = count;
@@ -124,8 +111,4 @@ impl Sets for RemoteSets {
         }
         Ok(shared)
     }
-}
-
-fn uuid(uuid: Uuid) -> Value {
-    Value::Text(uuid.to_string())
 }

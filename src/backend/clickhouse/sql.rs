@@ -4,7 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
+use uuid::Uuid;
+
+use crate::backend::tables::ServerTable;
 use crate::clickhouse::{Bound, Statement, Value, quoted};
+use crate::model::id::TenantId;
 
 /// An expression.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -86,6 +90,19 @@ pub(super) struct TableName {
     pub(super) table: String,
 }
 
+impl TableName {
+    /// The table of a tenant; in this database when the configuration names none.
+    pub(super) fn of_tenant(tenant: &TenantId, on_server: ServerTable<'_>, database: &str) -> Self {
+        let (database, table) = on_server.name(tenant, database);
+        Self { database, table }
+    }
+
+    /// The name as SQL has it.
+    pub(super) fn qualified(&self) -> String {
+        format!("{}.{}", quoted(&self.database), quoted(&self.table))
+    }
+}
+
 impl Expr {
     /// A column, or a name that the query gave.
     pub(super) fn column(name: impl Into<String>) -> Self {
@@ -95,6 +112,11 @@ impl Expr {
     /// A text that is bound.
     pub(super) fn text(value: &str) -> Self {
         Self::bound("String", Value::Text(value.to_owned()))
+    }
+
+    /// A UUID that is bound.
+    pub(super) fn uuid(value: Uuid) -> Self {
+        Self::bound("UUID", Value::Text(value.to_string()))
     }
 
     /// A list of texts that is bound.
@@ -304,9 +326,7 @@ impl Printer {
 
     fn source(&mut self, source: &Source, depth: usize) {
         match source {
-            Source::Table(name) => {
-                self.push(&format!("{}.{}", quoted(&name.database), quoted(&name.table)));
-            }
+            Source::Table(name) => self.push(&name.qualified()),
             Source::Query(query) => self.nested(query, depth),
             Source::One => self.push("system.one"),
             Source::Joined { first, others, by } => {

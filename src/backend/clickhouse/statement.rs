@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::events::{Asked, Grouped, ID, deduplicated, grouped};
+use super::events::{Asked, Grouped, ID, grouped};
 use super::form::{Form, Typed};
 use super::lets::Lets;
 use super::number;
@@ -13,7 +13,7 @@ use super::score;
 use super::sql::{Expr, Query, Source, formula};
 use super::time::Times;
 use crate::backend::{ObservationKind, TableRole};
-use crate::ir::{Aggregate, Degree, Formula, Test};
+use crate::ir::{Degree, Formula, Test};
 use crate::model::catalog::{Access, Catalog, Universe};
 use crate::model::condition::{RankOrder, TopShare};
 use crate::model::decimal::Decimal;
@@ -215,33 +215,15 @@ impl Compiler<'_> {
                 by_key.entry(key).or_default().push((index, feature));
             }
         }
-        for (key, features) in by_key {
-            let rows = if table.deduplicate { &deduplicated(table, rows, self.times, key) } else { rows };
+        for (number, (key, features)) in by_key.into_iter().enumerate() {
             let subject_id = self.tables.subject_id;
             let asked = Asked { batch: self.batch, table, rows, times: self.times, key, given: &self.tables.given, subject_id };
-            for Grouped { query, values, observations } in grouped(asked, &features)? {
-                self.observed.extend(observations.into_iter().map(|(kind, count)| (TableRole::Events, kind, count)));
-                for (index, value) in values {
-                    let value = self.of_none(index, value);
-                    self.values.insert(index, value);
-                }
-                self.sources.push(query);
-            }
+            let Grouped { queries, values, observations } = grouped(asked, &format!("events {number}"), &features)?;
+            self.sources.extend(queries);
+            self.values.extend(values);
+            self.observed.extend(observations.into_iter().map(|(kind, count)| (TableRole::Events, kind, count)));
         }
         Ok(())
-    }
-
-    /// What a measure is of no events, to which no row belongs: NULL stands for 0 where it is a count or a sum.
-    fn of_none(&self, index: usize, value: Typed) -> Typed {
-        let measure = match &self.batch.features[index] {
-            BatchFeature::Measure(measure) => measure,
-            BatchFeature::Signal(signal) => &signal.measure,
-            BatchFeature::Sequence(_) => return Typed { expr: formula!("ifNull({0}, 0)", value.expr), ..value },
-            BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => return value,
-        };
-        let counts =
-            matches!(measure.aggregate, Aggregate::Count | Aggregate::Active(_) | Aggregate::Sum(_) | Aggregate::CountDistinct(_));
-        if counts { Typed { expr: formula!("ifNull({0}, 0)", value.expr), ..value } } else { value }
     }
 
     /// The universe with everything beside it.
@@ -257,7 +239,7 @@ impl Compiler<'_> {
                 self.values.insert(index, Typed { expr: Expr::column(name), form: Form::Integer { unsigned: true } });
             } else if let Some(Typed { expr, form }) = self.values.get_mut(&index) {
                 columns.push((expr.clone(), name.clone()));
-                if let Some(companion) = form.companion().filter(|companion| matches!(companion, Expr::Column(_))) {
+                if let Some(companion) = form.companion().filter(|companion| !matches!(companion, Expr::Bound(_))) {
                     let beside = format!("beside {index}");
                     columns.push((companion.clone(), beside.clone()));
                     *companion = Expr::column(beside);
@@ -273,8 +255,7 @@ impl Compiler<'_> {
     }
 
     /// Whether each output holds over the joined rows, with what is named on the way.
-    fn told<'c>(&'c self, rows: &Query, lets: &'c mut Lets) -> Result<(Leaves<'c, 'c>, Vec<Option<Expr>>), Unsuited> {
-        debug_assert!(!rows.columns.is_empty(), "the id at least");
+    fn told<'c>(&'c self, lets: &'c mut Lets) -> Result<(Leaves<'c, 'c>, Vec<Option<Expr>>), Unsuited> {
         let mut leaves = Leaves { compiler: self, lets, outputs: Vec::new(), scores: BTreeMap::new() };
         let mut scores = Vec::new();
         for (index, output) in self.batch.outputs.iter().enumerate() {
@@ -289,7 +270,7 @@ impl Compiler<'_> {
     /// A row for each subject and output.
     fn outputs(&self, rows: Query) -> Result<Query, Unsuited> {
         let mut lets = Lets::new(rows.columns.iter().map(|(_, name)| name.clone()));
-        let (leaves, scores) = self.told(&rows, &mut lets)?;
+        let (leaves, scores) = self.told(&mut lets)?;
         // Everyone is in the last output.
         let mut pairs = vec![formula!("tuple({0}, 1, {1})", Expr::number("UInt32", UNIVERSE), no_score())];
         for (number, (.., count)) in (OBSERVED..).zip(&self.observed) {
@@ -314,7 +295,7 @@ impl Compiler<'_> {
     /// The row of one subject: the texts of its values, its tests, its outputs and its scores.
     fn inspected(&self, rows: Query, subject_id: &str) -> Result<Inspected, Unsuited> {
         let mut lets = Lets::new(rows.columns.iter().map(|(_, name)| name.clone()));
-        let (mut leaves, scores) = self.told(&rows, &mut lets)?;
+        let (mut leaves, scores) = self.told(&mut lets)?;
         let tests = (0..self.batch.tests.len()).map(|test| leaves.leaf(Leaf::Test(test))).collect::<Result<Vec<_>, _>>()?;
         let features = 0..self.batch.features.len();
         let values = features.map(|feature| self.value(feature)).collect::<Result<Vec<_>, _>>()?;

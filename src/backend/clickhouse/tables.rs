@@ -4,9 +4,9 @@ use indexmap::IndexMap;
 
 use super::sql::{Expr, Query, Source, TableName, formula};
 use crate::backend::mapping::{event_table, subject_table};
-use crate::backend::tables::{Declared, EventSource, SubjectSource, TenantTables, default_table};
+use crate::backend::tables::{Declared, ServerTable, TenantTables};
 use crate::backend::{BackendError, TableRole};
-use crate::clickhouse::{Connection, Error, ServerType, Statement, quoted};
+use crate::clickhouse::{Connection, Error, ServerType, Statement};
 use crate::model::catalog::{Catalog, ColumnType};
 use crate::model::condition::Subject;
 use crate::model::id::TenantId;
@@ -30,10 +30,7 @@ pub(super) struct Found {
 
 /// What the configuration says of a table.
 struct Asked<'a> {
-    role: TableRole,
-    table: Option<&'a str>,
-    database: Option<&'a str>,
-    tenant_column: Option<&'a str>,
+    on_server: ServerTable<'a>,
     declared: &'a IndexMap<String, Declared>,
     allow_empty: bool,
 }
@@ -44,17 +41,20 @@ impl Tables {
         let mut catalog = Catalog { timezone: tables.timezone.clone(), users: None, products: None, events: None };
         let (mut users, mut events, mut products) = (None, None, None);
         if let Some(source) = &tables.users {
-            let found = open(connection, tenant, &of_subjects(TableRole::Users, source)).await?;
+            let (on_server, declared) = (source.on_server(TableRole::Users), &source.columns);
+            let found = open(connection, tenant, &Asked { on_server, declared, allow_empty: source.allow_empty }).await?;
             catalog.users = Some(subject_table(TableRole::Users, source, &found.columns)?);
             users = Some(found);
         }
         if let Some(source) = &tables.events {
-            let found = open(connection, tenant, &of_events(source)).await?;
+            let (on_server, declared) = (source.on_server(), &source.columns);
+            let found = open(connection, tenant, &Asked { on_server, declared, allow_empty: source.allow_empty }).await?;
             catalog.events = Some(event_table(source, &found.columns)?);
             events = Some(found);
         }
         if let Some(source) = &tables.products {
-            let found = open(connection, tenant, &of_subjects(TableRole::Products, source)).await?;
+            let (on_server, declared) = (source.on_server(TableRole::Products), &source.columns);
+            let found = open(connection, tenant, &Asked { on_server, declared, allow_empty: source.allow_empty }).await?;
             catalog.products = Some(subject_table(TableRole::Products, source, &found.columns)?);
             products = Some(found);
         }
@@ -69,52 +69,22 @@ impl Tables {
     }
 }
 
-/// The table that the configuration names for a role, or the one that it means.
-pub(super) fn table_name(
-    connection: &Connection,
-    tenant: &TenantId,
-    role: TableRole,
-    table: Option<&str>,
-    database: Option<&str>,
-) -> TableName {
-    TableName {
-        database: database.unwrap_or(connection.database()).to_owned(),
-        table: table.map_or_else(|| default_table(tenant, role), str::to_owned),
-    }
-}
-
-fn of_subjects(role: TableRole, source: &SubjectSource) -> Asked<'_> {
-    Asked {
-        role,
-        table: source.table.as_deref(),
-        database: source.database.as_deref(),
-        tenant_column: source.tenant_column.as_deref(),
-        declared: &source.columns,
-        allow_empty: source.allow_empty,
-    }
-}
-
-fn of_events(source: &EventSource) -> Asked<'_> {
-    Asked {
-        role: TableRole::Events,
-        table: source.table.as_deref(),
-        database: source.database.as_deref(),
-        tenant_column: source.tenant_column.as_deref(),
-        declared: &source.columns,
-        allow_empty: source.allow_empty,
-    }
+/// The rows of a tenant in a table that a column tells them apart in.
+pub(super) fn of_tenant(column: &str, tenant: &TenantId) -> Expr {
+    formula!("{0} = {1}", Expr::column(column), Expr::text(tenant.as_str()))
 }
 
 async fn open(connection: &Connection, tenant: &TenantId, asked: &Asked<'_>) -> Result<Found, BackendError> {
-    let name = table_name(connection, tenant, asked.role, asked.table, asked.database);
+    let ServerTable { role, tenant_column, .. } = asked.on_server;
+    let name = TableName::of_tenant(tenant, asked.on_server, connection.database());
     let fault = |problem: &str, help: Option<&str>, source: Option<Error>| BackendError::Source {
-        table: asked.role,
+        table: role,
         location: format!("{}.{}", name.database, name.table),
         problem: problem.to_owned(),
         help: help.map(str::to_owned),
         source: source.map(|source| Box::new(source).into()),
     };
-    let mapping = |problem: String, help: Option<String>| BackendError::Mapping { table: asked.role, problem, help };
+    let mapping = |problem: String, help: Option<String>| BackendError::Mapping { table: role, problem, help };
     let columns = Statement::new(
         "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String} ORDER BY position",
     );
@@ -126,7 +96,7 @@ async fn open(connection: &Connection, tenant: &TenantId, asked: &Asked<'_>) -> 
     }
     let mut found = IndexMap::new();
     let mut selected = Vec::new();
-    let mut as_they_are = asked.tenant_column.is_none();
+    let mut as_they_are = tenant_column.is_none();
     for (column, type_name) in columns {
         let server_type: ServerType = type_name.parse().unwrap_or(ServerType::Other(type_name));
         let (stored, read) = read_as(&server_type, Expr::column(&column));
@@ -152,17 +122,17 @@ async fn open(connection: &Connection, tenant: &TenantId, asked: &Asked<'_>) -> 
         table
     } else {
         let mut rows = Query::select(selected, table);
-        if let Some(column) = asked.tenant_column {
+        if let Some(column) = tenant_column {
             if found.shift_remove(column).is_none() {
                 return Err(mapping(format!("`tenant_column` is `{column}`, and there is no such column"), None));
             }
             rows.columns.retain(|(_, name)| name != column);
-            rows.filter = Some(formula!("{0} = {1}", Expr::column(column), Expr::text(tenant.as_str())));
+            rows.filter = Some(of_tenant(column, tenant));
         }
         Source::Query(Box::new(rows))
     };
     if !asked.allow_empty {
-        let filter = asked.tenant_column.map(|column| formula!("{0} = {1}", Expr::column(column), Expr::text(tenant.as_str())));
+        let filter = tenant_column.map(|column| of_tenant(column, tenant));
         let any =
             Query { filter, limit: Some(1), ..Query::select(vec![(formula!("1"), "one".to_owned())], Source::Table(name.clone())) };
         let any = connection.rows::<(u8,)>(any.print()).await;
@@ -240,9 +210,4 @@ pub(super) fn failure(operation: &'static str, error: Error) -> BackendError {
         Error::Memory { .. } => BackendError::Memory { source: Box::new(error) },
         error => BackendError::Server { operation, help: error.help(), source: Box::new(error) },
     }
-}
-
-/// A table's name as SQL has it.
-pub(super) fn qualified(name: &TableName) -> String {
-    format!("{}.{}", quoted(&name.database), quoted(&name.table))
 }

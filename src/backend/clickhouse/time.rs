@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::form::DAY_MICROS;
 use super::lets::Lets;
 use super::sql::{Expr, formula};
+use crate::backend::DAY_MICROS;
 use crate::ir::DistinctUnit;
 use crate::model::calendar::Calendar;
 use crate::model::property::DatePart;

@@ -11,9 +11,10 @@ use datafusion::arrow::datatypes::i256;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{Expr, and, is_true, lit, not, or};
 
-use super::form::{DAY_MICROS, Form, Typed};
+use super::form::{Form, Typed};
 use super::number::{double_of_key, key_of_double, key_of_integer};
 use super::quotient::compare_quotient;
+use crate::backend::DAY_MICROS;
 use crate::backend::bounds::{Range, digits_equal_to, integer_equal_to, nearest, ranges};
 use crate::ir::NumberTest;
 use crate::model::decimal::Decimal;

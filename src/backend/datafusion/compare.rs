@@ -10,9 +10,10 @@ use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64T
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, is_true, lit};
 
-use super::form::{DAY_MICROS, Form, Typed, decimal_at};
+use super::form::{Form, Typed, decimal_at};
 use super::function::{Kernel, argument, call};
 use super::number;
+use crate::backend::DAY_MICROS;
 use crate::ir::Comparator;
 use crate::model::decimal::Decimal;
 

@@ -10,8 +10,9 @@ use datafusion::common::Result;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::form::{DAY_MICROS, instant_type};
+use super::form::instant_type;
 use super::function::{Kernel, argument, text_argument};
+use crate::backend::DAY_MICROS;
 use crate::ir::DistinctUnit;
 use crate::model::calendar::Calendar;
 use crate::model::property::DatePart;

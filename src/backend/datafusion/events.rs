@@ -553,18 +553,7 @@ fn is_of_type(event_type: Option<&Expr>, patterns: &[EventTypePattern]) -> Expr 
     let Some(event_type) = event_type else {
         return lit(false);
     };
-    let mut exact = Vec::new();
-    let mut tests = Vec::new();
-    for pattern in patterns {
-        match pattern {
-            EventTypePattern::Exact(name) => exact.push(name.clone()),
-            EventTypePattern::Prefix(start) => tests.push(TextMatch::StartsWith(start.clone())),
-        }
-    }
-    if !exact.is_empty() {
-        tests.push(TextMatch::OneOf(exact));
-    }
-    disjunction(tests.into_iter().map(|matches| text_test(event_type, &TextTest { matches, ignore_case: false })).collect())
+    disjunction(TextTest::of_event_types(patterns).iter().map(|test| text_test(event_type, test)).collect())
 }
 
 /// The form of a sum: DataFusion widens a DECIMAL by ten digits.

@@ -11,10 +11,7 @@ use datafusion::logical_expr::Expr;
 use jiff::Timestamp;
 
 use super::number;
-use crate::backend::{Datum, shown_quotient};
-
-/// Microseconds of a day of 24 hours.
-pub(super) const DAY_MICROS: i64 = 86_400_000_000;
+use crate::backend::{DAY_MICROS, Datum, shown_quotient};
 
 /// A value in a plan: its column, and how that stores it. A missing value is NULL in every form.
 #[derive(Debug, Clone)]

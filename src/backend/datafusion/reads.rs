@@ -336,7 +336,7 @@ fn json_column(source: &str) -> String {
 
 /// A value of a typed column.
 fn native(stored: &Expr, column_type: &ColumnType, wanted: Wanted, local: &Local) -> Result<Definition> {
-    let reading = match (wanted, natural(column_type)) {
+    let reading = match (wanted, Reading::natural(column_type)) {
         (Wanted::As(Reading::Stored) | Wanted::Identity, Some(reading)) => reading,
         (Wanted::As(Reading::Stored) | Wanted::Identity, None) => {
             let there = when(stored.clone().is_not_null(), text_literal("{}")).end()?;
@@ -453,17 +453,5 @@ fn unfit_form(reading: Reading) -> Form {
             ElementType::Boolean => Form::Boolean,
         })),
         Reading::Stored => Form::Stored,
-    }
-}
-
-/// What a column's values are read as when nothing else is asked for; `None` for what only is there or not.
-fn natural(column_type: &ColumnType) -> Option<Reading> {
-    match column_type {
-        ColumnType::Text => Some(Reading::Text),
-        ColumnType::Boolean => Some(Reading::Boolean),
-        ColumnType::Integer | ColumnType::Unsigned | ColumnType::Float | ColumnType::Decimal { .. } => Some(Reading::Number),
-        ColumnType::Date | ColumnType::Timestamp => Some(Reading::Date),
-        ColumnType::List(_) => Some(Reading::Elements(ElementType::Any)),
-        ColumnType::Json | ColumnType::Struct(_) | ColumnType::Map(_) | ColumnType::Other(_) => None,
     }
 }

@@ -8,9 +8,10 @@ use datafusion::arrow::datatypes::{DataType, Decimal128Type, Float64Type, Timest
 use datafusion::common::{Result, plan_err};
 use datafusion::logical_expr::{Expr, cast};
 
-use super::form::{DAY_MICROS, Form, Typed, decimal_at};
+use super::form::{Form, Typed, decimal_at};
 use super::function::{Kernel, argument, call};
 use super::number::double_of_key;
+use crate::backend::DAY_MICROS;
 use crate::ir::{Degree, Nearness, NumberTest, Scored, Test, nth_greatest, weighted_mean};
 use crate::model::decimal::Decimal;
 use crate::model::scoring::{Combination, Score};

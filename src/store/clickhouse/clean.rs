@@ -149,7 +149,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'state'
     /// Deletes the rows of a run that are of other segments than these.
     async fn delete_others(&self, run: Uuid, segments: &BTreeSet<String>) -> Result<(), LedgerError> {
         let text = format!("SELECT DISTINCT segment_id FROM {MEMBERS} WHERE run_id = {{run:UUID}}");
-        let of_run = |text: String| Statement::new(text).bind("run", "UUID", Value::Text(run.to_string()));
+        let of_run = |text: String| Statement::new(text).uuid("run", run);
         let found = self.server.rows::<(String,)>("look for replaced snapshots", of_run(text)).await?;
         let others: Vec<String> =
             found.into_iter().map(|(segment,)| segment).filter(|segment| !segments.contains(segment)).collect();

@@ -168,18 +168,14 @@ WHERE c.is_member"
         let text = format!(
             "SELECT segment_id, count() FROM {MEMBERS} WHERE tenant = {{tenant:String}} AND run_id = {{run:UUID}} GROUP BY segment_id"
         );
-        let statement = Statement::new(text).text("tenant", self.run.tenant.as_str()).bind(
-            "run",
-            "UUID",
-            Value::Text(self.run.run_id.to_string()),
-        );
+        let statement = Statement::new(text).text("tenant", self.run.tenant.as_str()).uuid("run", self.run.run_id);
         Ok(server.rows::<(String, u64)>("count the members", statement).await?.into_iter().collect())
     }
 
     fn bound(&self, text: String, positions: &[u32]) -> Statement {
         Statement::new(text)
             .text("tenant", self.run.tenant.as_str())
-            .bind("run", "UUID", Value::Text(self.run.run_id.to_string()))
+            .uuid("run", self.run.run_id)
             .number("batch", "UInt32", self.number)
             .bind("positions", "Array(UInt32)", Value::Integers(positions.iter().copied().map(i64::from).collect()))
     }
