@@ -3,7 +3,7 @@
 
 Usage: all_segments.py [WORK...] [--binary target/release/segmenta] [--users N] [--events N] [--products N] [--repeats N]
 
-Works: hundred, thousand, one, products, memory, writing, growth; all but growth when none is named. Every engine is a process of its
+Works: hundred, thousand, one, products, memory, writing, growth, server; all but the last two when none is named. Every engine is a process of its
 own; they take turns; the time of segmenta is that of its whole process. Members must agree, or the script fails.
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import one
 import products
 import project
+import server
 import workload as definitions
 from kinds import KINDS, MEMBERSHIPS_PER_USER, load
 from workload import TENANT
@@ -307,6 +308,46 @@ def sampled(number, low, high):
     return {"id": f"w{number:03}", "logic": "and", "conditions": conditions}
 
 
+def on_server(setting):
+    """The segments of `hundred` on a ClickHouse server: one after the other, and all at once."""
+    limit = "8GiB"
+    local = prepare(setting, "hundred")
+    work = prepare(setting, "hundred", folder=setting.data.parent / "server")
+    segments = sorted(file.stem for file in (work / "definitions").glob("*.json"))
+    one = Contestant(f"{SEGMENTA}, one by one", "100 processes into an empty store; inside are their evaluations")
+    batch = Contestant(f"{SEGMENTA}, all at once", "one process into an empty store; inside is its evaluation")
+    rows = {}
+    with server.Server(setting, work, limit) as served:
+        loaded = served.load()
+
+        def turn(contestant, commands):
+            def run():
+                served.empty()
+                before = len(served.queries())
+                runs = [served.segmenta("refresh", *command) for command in commands]
+                evaluations = [entry for entry in served.queries()[before:] if server.is_evaluation(entry)]
+                rows[contestant.name] = sum(entry["read_rows"] for entry in evaluations)
+                inside = sum(entry["query_duration_ms"] for entry in evaluations) / 1000
+                return sum(seconds for seconds, _ in runs), inside, max(peak for _, peak in runs)
+
+            return contestant, run
+
+        take_turns(setting, [turn(one, [[segment] for segment in segments]), turn(batch, [["--all"]])])
+        served.export(segments, work / "members")
+    refresh(setting, local, fresh=True)()
+    total, disagreements = agree(setting, members_of(local), work / "members")
+    result = Result("100 segments on a ClickHouse server", [one, batch], disagreements=disagreements)
+    result.ratios = [
+        ("evaluation, all at once / one by one", batch.inside / one.inside),
+        ("whole processes, all at once / one by one", batch.process / one.process),
+        ("rows read, all at once / events in the table", rows[batch.name] / setting.events),
+        ("rows read, one by one / events in the table", rows[one.name] / setting.events),
+    ]
+    result.facts = [f"{total:,} memberships, the same as on files", f"`memory_limit = {limit}`"]
+    result.facts += [f"`clickhouse load` took {loaded:.0f} s"] if loaded else []
+    return result
+
+
 def files_of(folder):
     """Bytes of the Parquet files of a folder."""
     return sum(file.stat().st_size for file in folder.glob("*.parquet"))
@@ -324,8 +365,9 @@ WORKS = {
     "memory": memory,
     "writing": writing,
     "growth": growth,
+    "server": on_server,
 }
-DEFAULT = tuple(name for name in WORKS if name != "growth")
+DEFAULT = tuple(name for name in WORKS if name not in ("growth", "server"))
 
 
 if sys.version_info < (3, 11):

@@ -10,6 +10,7 @@
 mod heads;
 mod mapping;
 mod members;
+mod profile;
 
 mod bounds;
 pub mod clickhouse;
@@ -278,8 +279,9 @@ pub struct TableProfile {
     pub table: TableRole,
     /// How many rows.
     pub rows: u64,
-    /// How many files.
-    pub files: usize,
+    /// How many files; none of a table on a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<usize>,
     /// In how many of the rows frequent values, and paths below JSON and map columns, were looked for.
     pub sampled_rows: u64,
     /// The earliest and latest time of the events, RFC 3339.

@@ -172,6 +172,15 @@ pub(crate) enum Command {
     /// Print the segments that a subject is in
     #[command(name = "segments-of", after_help = "Example:\n  segmenta segments-of u42")]
     SegmentsOf(SegmentsOfArguments),
+    /// Check that members, changes and history of the store agree with each other
+    #[command(
+        long_about = "Check that members, changes and history of the store agree with each other.\n\nThe laws are that changes, replayed \
+                      from the beginning, give the current members with the instants of their entries, and that counts follow from those \
+                      before them. In a store of files every file is compared with what was committed; on a ClickHouse server the server \
+                      compares. What is wrong is printed, and the exit code is 1.",
+        after_help = "Examples:\n  segmenta verify\n  segmenta verify --tenant demo --format json"
+    )]
+    Verify,
     /// End a segment: everyone leaves, with the reason `segment_deleted`
     #[command(after_help = "Example:\n  rm queries/old.json && segmenta delete old")]
     Delete(DeleteArguments),

@@ -64,9 +64,9 @@ impl Context<()> {
     }
 
     /// The same with the place on a server, of which nothing is asked yet.
-    pub(crate) fn open_server(self, server: &ServerConfig) -> Context<ClickHousePlace> {
-        let place = ClickHousePlace::new(server, Arc::clone(&self.clock), &user(), self.run);
-        self.at(place)
+    pub(crate) async fn open_server(self, server: &ServerConfig) -> Result<Context<ClickHousePlace>, CliError> {
+        let place = ClickHousePlace::open(server, Arc::clone(&self.clock), &user(), self.run).await.map_err(Error::from)?;
+        Ok(self.at(place))
     }
 
     fn at<P>(self, place: P) -> Context<P> {

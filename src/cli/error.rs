@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use datafusion::arrow::error::ArrowError;
 use datafusion::parquet::errors::ParquetError;
 
+use super::signals::Stop;
 use crate::diagnostic::Report;
 use crate::refresh::{Error, ErrorKind};
 
@@ -53,6 +54,15 @@ pub(crate) enum CliError {
         /// Of how many.
         of: usize,
     },
+    /// Records of the store break its laws; they were reported.
+    #[error("{faults} faults in the store")]
+    Unlawful {
+        /// How many.
+        faults: usize,
+    },
+    /// A signal ended the command.
+    #[error("stopped by a signal")]
+    Stopped(Stop),
     /// Definitions are invalid; they were reported.
     #[error("invalid definitions")]
     Invalid,
@@ -140,6 +150,8 @@ impl CliError {
             | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
+            | Self::Unlawful { .. }
+            | Self::Stopped(_)
             | Self::Invalid
             | Self::Runtime(_)
             | Self::Output(_)
@@ -162,10 +174,12 @@ impl CliError {
             | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
+            | Self::Unlawful { .. }
             | Self::Runtime(_)
             | Self::Output(_)
             | Self::Format(_)
             | Self::Parquet(_) => 1,
+            Self::Stopped(stop) => stop.exit_code(),
         })
     }
 
@@ -186,6 +200,8 @@ impl CliError {
             | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
+            | Self::Unlawful { .. }
+            | Self::Stopped(_)
             | Self::Invalid
             | Self::Untranslated { .. }
             | Self::Runtime(_)

@@ -9,6 +9,7 @@ mod foreign;
 mod observations;
 mod progress;
 mod render;
+mod signals;
 mod templates;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind as ArgumentErrorKind;
+use futures::StreamExt as _;
 use tracing_subscriber::EnvFilter;
 
 use args::{Arguments, Command, GlobalArguments, LogFormat};
@@ -89,7 +91,12 @@ fn with_runtime(global: &GlobalArguments, screen: Screen, command: Command) -> R
         builder.worker_threads(context.config.engine.threads);
     }
     let runtime = builder.build().map_err(CliError::Runtime)?;
-    let work = move || runtime.block_on(at_its_place(context, command));
+    let work = move || {
+        let done = runtime.block_on(at_its_place(context, command));
+        // What a command was stopped in the middle of is not waited for.
+        runtime.shutdown_background();
+        done
+    };
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work).map_err(CliError::Runtime)?;
     match thread.join() {
         Ok(result) => result,
@@ -104,13 +111,20 @@ async fn at_its_place(context: Context<()>, command: Command) -> Result<(), CliE
     }
     match context.config.server().cloned() {
         None => at(&context.open_local()?, command).await,
-        Some(server) => at(&context.open_server(&server), command).await,
+        Some(server) => at(&context.open_server(&server).await?, command).await,
     }
 }
 
-/// Does a command, and lets go of what it evaluated, whatever came of it.
+/// Does a command, and lets go of what it evaluated, whatever came of it. A signal ends it; what it asked of a server is stopped there.
 async fn at<P: ReadablePlace>(context: &Context<P>, command: Command) -> Result<(), CliError> {
-    let done = execute(context, command).await;
+    // The scheduler listens to signals itself: it stops after the runs in progress.
+    let is_scheduler = matches!(command, Command::Run(_));
+    let mut stops = std::pin::pin!(signals::signals().map_err(CliError::Runtime)?);
+    let done = tokio::select! {
+        done = execute(context, command) => done,
+        Some(stop) = stops.next(), if !is_scheduler => Err(CliError::Stopped(stop)),
+    };
+    context.place.stop().await;
     context.place.forget(context.run).await;
     done
 }
@@ -133,6 +147,7 @@ async fn execute<P: ReadablePlace>(context: &Context<P>, command: Command) -> Re
         Command::Changes(arguments) => commands::members::changes(context, &arguments).await,
         Command::History(arguments) => commands::history::execute(context, &arguments).await,
         Command::SegmentsOf(arguments) => commands::segments_of::execute(context, &arguments).await,
+        Command::Verify => commands::verify::execute(context).await,
         Command::Delete(arguments) => commands::delete::execute(context, &arguments).await,
         Command::Import(arguments) => commands::import::execute(context, &arguments).await,
         Command::Export(arguments) => commands::export::execute(context, &arguments).await,

@@ -1,8 +1,9 @@
 //! [`Connection`]: statements on their way to a server and back. A statement that may be sent twice is sent again when the connection
 //! breaks or the server is busy; each carries an id that names the run it belongs to; what runs when its caller gives up is stopped.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow_ipc::CompressionType;
@@ -47,12 +48,13 @@ const MEANING: &[(&str, &str)] = &[
     ("max_expanded_ast_elements", "10000000"),
     ("short_circuit_function_evaluation", "disable"),
     ("use_variant_as_common_type", "0"),
+    ("least_greatest_legacy_null_behavior", "0"),
     ("output_format_json_quote_64bit_integers", "0"),
     ("output_format_arrow_string_as_string", "1"),
     ("output_format_arrow_low_cardinality_as_dictionary", "0"),
 ];
 
-/// A way to a server, cheap to clone. All clones count their statements together.
+/// A way to a server, cheap to clone. All clones count their statements together, and know which are running.
 #[derive(Debug, Clone)]
 pub struct Connection {
     client: Client,
@@ -60,6 +62,7 @@ pub struct Connection {
     /// What the ids of its queries begin with.
     name: String,
     sent: Arc<AtomicU64>,
+    running: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// What a statement took, as the server tells it.
@@ -119,7 +122,13 @@ impl Connection {
                 client.set_setting(name, value);
             }
         }
-        Self { client, settings: Arc::new(settings), name: format!("segmenta-{run}"), sent: Arc::default() }
+        Self {
+            client,
+            settings: Arc::new(settings),
+            name: format!("segmenta-{run}"),
+            sent: Arc::default(),
+            running: Arc::default(),
+        }
     }
 
     /// The same server, for the queries of another run. The statements are counted on, so that no id is used twice.
@@ -283,14 +292,12 @@ impl Connection {
         Ok(rows)
     }
 
-    /// Stops whatever runs of this connection's queries on the server.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn stop_all(&self) -> Result<(), Error> {
-        let statement = Statement::new("KILL QUERY WHERE startsWith(query_id, {name:String}) ASYNC").text("name", &self.name);
-        let killer = self.client.query_raw(&statement.text).param("name", &self.name);
-        killer.execute().await.map_err(|error| Error::of(error, &self.settings.url, &self.settings.user, "KILL QUERY"))
+    /// Stops the statements that are running, and waits until the server knows.
+    pub async fn stop(&self) {
+        let running: Vec<String> = self.running.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+        if !running.is_empty() {
+            kill(&self.client, &running).await;
+        }
     }
 
     fn next_id(&self) -> String {
@@ -365,13 +372,24 @@ impl Connection {
     }
 
     fn guard(&self, query_id: &str) -> Running {
-        Running { client: self.client.clone(), query_id: query_id.to_owned(), done: false }
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(query_id.to_owned());
+        Running { client: self.client.clone(), running: Arc::clone(&self.running), query_id: query_id.to_owned(), done: false }
+    }
+}
+
+/// Tells the server to stop statements. One that is over already is fine.
+async fn kill(client: &Client, query_ids: &[String]) {
+    let killed = client.query_raw("KILL QUERY WHERE query_id IN {ids:Array(String)} ASYNC").param("ids", query_ids).execute().await;
+    if let Err(error) = killed {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, ?query_ids, "what nobody waits for any more could not be stopped on the server");
     }
 }
 
 /// A query that runs; it is stopped when nobody waits for it any more.
 struct Running {
     client: Client,
+    running: Arc<Mutex<BTreeSet<String>>>,
     query_id: String,
     done: bool,
 }
@@ -379,7 +397,12 @@ struct Running {
 impl Running {
     fn done(&mut self) {
         self.done = true;
+        forget(&self.running, &self.query_id);
     }
+}
+
+fn forget(running: &Mutex<BTreeSet<String>>, query_id: &str) {
+    running.lock().unwrap_or_else(PoisonError::into_inner).remove(query_id);
 }
 
 impl Drop for Running {
@@ -387,18 +410,11 @@ impl Drop for Running {
         if self.done {
             return;
         }
-        let (client, query_id) = (self.client.clone(), self.query_id.clone());
+        let (client, running, query_id) = (self.client.clone(), Arc::clone(&self.running), self.query_id.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let stopped =
-                    client.query_raw("KILL QUERY WHERE query_id = {id:String} ASYNC").param("id", &query_id).execute().await;
-                if let Err(error) = stopped {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        query_id,
-                        "a query that nobody waits for could not be stopped"
-                    );
-                }
+                kill(&client, std::slice::from_ref(&query_id)).await;
+                forget(&running, &query_id);
             });
         }
     }

@@ -345,7 +345,8 @@ impl FileConfig {
             return Err(place.error(Some(span), "there is no tenant", Some("Add a `[[tenants]]` table.".to_owned())));
         }
         let backend = self.engine.backend(place)?;
-        let clickhouse = self.clickhouse.map(|section| section.resolve(place)).transpose()?;
+        let store = self.store.map(|store| place.resolve_location(&store.url));
+        let clickhouse = self.clickhouse.map(|section| section.resolve(store.as_deref(), place)).transpose()?;
         let placed = tenants.iter().zip(tables).map(|(tenant, spans)| Placed { tenant: &tenant.id, tables: &tenant.tables, spans });
         let placed: Vec<Placed<'_>> = placed.collect();
         let store = match (backend, &clickhouse) {
@@ -360,8 +361,7 @@ impl FileConfig {
             (BackendKind::DataFusion, _) => {
                 refuse_without_source(&placed, place)?;
                 let help = || "Add `[store]` with a `url`: a folder, or the URL of an object store.".to_owned();
-                let store = self.store.ok_or_else(|| place.error(None, "missing field `store`", Some(help())))?;
-                place.resolve_location(&store.url)
+                store.ok_or_else(|| place.error(None, "missing field `store`", Some(help())))?
             }
         };
         Ok(Config {

@@ -1,5 +1,6 @@
 //! Puts the tables of a tenant onto a ClickHouse server: read by the embedded reader from their files, written as they are read.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::backend::{BackendError, TableRole};
 use crate::clickhouse::{Connection, Settings};
 use crate::clock::Clock;
 use crate::model::catalog::Access;
-use crate::store::clickhouse::{Replication, make_database};
+use crate::store::clickhouse::{Layout, Replication, make_database};
 
 /// A database that every server has: what makes a database cannot be in it.
 pub const SYSTEM: &str = "system";
@@ -57,7 +58,11 @@ pub async fn load(
     let sources = with_sources(&tenant.tables);
     refuse_unloadable(tenant, &sources)?;
     connection.check().await.map_err(|source| failed(refused("connecting", source)))?;
-    make_database(&connection, &server.layout()).await.map_err(|source| failed(refused("making the database", source)))?;
+    let databases = sources.on_server().map(|table| table.name(&tenant.id, &server.settings.database).0);
+    for database in databases.chain([server.settings.database.clone()]).collect::<BTreeSet<_>>() {
+        let layout = Layout { database, ..server.layout() };
+        make_database(&connection, &layout).await.map_err(|source| failed(refused("making a database", source)))?;
+    }
     let tables = Tables::open(&sources, &config.folder, &config.engine).await.map_err(failed)?;
     let mut new = Vec::new();
     for on_server in sources.on_server() {

@@ -46,6 +46,9 @@ pub trait Place: Send + Sync {
 
     /// Lets go of what was evaluated for a run or a command and is needed no more. What cannot be let go of is logged, and does no harm.
     async fn forget(&self, _run: Uuid) {}
+
+    /// Stops what is still being done elsewhere on behalf of this process, and lets go of all that it evaluated.
+    async fn stop(&self) {}
 }
 
 /// A place that commands look into.

@@ -8,15 +8,15 @@ use uuid::Uuid;
 
 use super::config::{ServerConfig, TenantConfig};
 use super::place::{Place, ReadablePlace};
+use crate::backend::BackendError;
 use crate::backend::clickhouse::{ClickHouseBackend, Evaluations, RemoteMembers, RemoteSets};
-use crate::backend::{Backend, BackendError, Evaluation, Inspection, TableProfile, TableRole};
 use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
 use crate::model::catalog::Catalog;
 use crate::model::id::TenantId;
-use crate::plan::Batch;
 use crate::store::LedgerError;
 use crate::store::clickhouse::{ClickHouseLedger, Holder};
+use crate::store::object::{self, PublicFiles};
 
 /// Evaluates and keeps members on a ClickHouse server.
 pub struct ClickHousePlace {
@@ -27,13 +27,18 @@ pub struct ClickHousePlace {
 }
 
 impl ClickHousePlace {
-    /// The place on a server, used on behalf of `user`. Nothing is sent yet. `run` stands in the ids of the queries that belong to no
+    /// The place on a server, used on behalf of `user`. Nothing is sent to it yet. `run` stands in the ids of the queries that belong to no
     /// other run.
-    #[must_use]
-    pub fn new(config: &ServerConfig, clock: SharedClock, user: &str, run: Uuid) -> Self {
+    ///
+    /// # Errors
+    /// When there cannot be files at the place that is configured for them.
+    pub async fn open(config: &ServerConfig, clock: SharedClock, user: &str, run: Uuid) -> Result<Self, LedgerError> {
         let connection = Connection::new(config.settings.clone(), run);
-        let ledger = ClickHouseLedger::new(&connection, clock, Holder::current(user));
-        Self { connection, ledger, evaluations: Mutex::default() }
+        let mut ledger = ClickHouseLedger::new(&connection, clock, Holder::current(user));
+        if let Some(location) = &config.files {
+            ledger = ledger.with_files(PublicFiles::open(object::Place::open(location)?).await?);
+        }
+        Ok(Self { connection, ledger, evaluations: Mutex::default() })
     }
 
     fn evaluations_of(&self, run: Uuid) -> Evaluations {
@@ -44,14 +49,12 @@ impl ClickHousePlace {
 #[async_trait]
 impl Place for ClickHousePlace {
     type Members = RemoteMembers;
-    type Backend = ServerBackend;
+    type Backend = ClickHouseBackend;
     type Ledger = ClickHouseLedger;
 
-    async fn open(&self, tenant: &TenantConfig, run: Uuid) -> Result<ServerBackend, BackendError> {
+    async fn open(&self, tenant: &TenantConfig, run: Uuid) -> Result<ClickHouseBackend, BackendError> {
         let connection = self.connection.for_run(run);
-        let database = connection.database().to_owned();
-        let backend = ClickHouseBackend::open(connection, &tenant.id, &tenant.tables).await?;
-        Ok(ServerBackend { backend, database, evaluations: self.evaluations_of(run) })
+        ClickHouseBackend::open(connection, &tenant.id, &tenant.tables, self.evaluations_of(run)).await
     }
 
     fn ledger(&self) -> &ClickHouseLedger {
@@ -70,6 +73,14 @@ impl Place for ClickHousePlace {
             tracing::warn!(error, %run, "what a run evaluated could not be deleted; the server does so after a day");
         }
     }
+
+    async fn stop(&self) {
+        self.connection.stop().await;
+        let runs: Vec<Uuid> = self.evaluations.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for run in runs {
+            self.forget(run).await;
+        }
+    }
 }
 
 #[async_trait]
@@ -82,46 +93,5 @@ impl ReadablePlace for ClickHousePlace {
 
     async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {
         self.ledger.kept_catalog(tenant).await
-    }
-}
-
-/// The backend of the server, which notes what it evaluates.
-#[derive(Debug)]
-pub struct ServerBackend {
-    backend: ClickHouseBackend,
-    database: String,
-    evaluations: Evaluations,
-}
-
-#[async_trait]
-impl Backend for ServerBackend {
-    type Members = RemoteMembers;
-
-    fn catalog(&self) -> &Catalog {
-        self.backend.catalog()
-    }
-
-    async fn evaluate(&self, batch: &Batch, given: &[RemoteMembers]) -> Result<Evaluation<RemoteMembers>, BackendError> {
-        let evaluation = self.backend.evaluate(batch, given).await?;
-        self.evaluations.note(&evaluation.universe);
-        Ok(evaluation)
-    }
-
-    async fn inspect(&self, batch: &Batch, given: &[RemoteMembers], subject_id: &str) -> Result<Inspection, BackendError> {
-        self.backend.inspect(batch, given, subject_id).await
-    }
-
-    async fn show_plan(&self, batch: &Batch) -> Result<String, BackendError> {
-        self.backend.show_plan(batch).await
-    }
-
-    async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
-        Err(BackendError::Source {
-            table,
-            location: self.database.clone(),
-            problem: "is on a ClickHouse server, where tables cannot be looked into yet".to_owned(),
-            help: Some("Look at their files, with `source` and `backend = \"datafusion\"`, or ask the server itself.".to_owned()),
-            source: None,
-        })
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::evaluations::Evaluations;
 use super::inspect::Row;
 use super::members::{EVALUATIONS, Kept, RemoteMembers};
 use super::predicate::Unsuited;
+use super::profile::profile;
 use super::sql::{Query, TableName};
 use super::statement::{self, Compiled, OBSERVED, UNIVERSE, compile};
 use super::tables::{Tables, failure};
@@ -159,13 +161,9 @@ impl Backend for ClickHouseBackend {
     }
 
     async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
-        Err(BackendError::Source {
-            table,
-            location: self.connection.database().to_owned(),
-            problem: "is on a ClickHouse server, where tables cannot be looked into yet".to_owned(),
-            help: Some("Look at their files, with `source` and `backend = \"datafusion\"`, or ask the server itself.".to_owned()),
-            source: None,
-        })
+        let zone = &self.tables.catalog.timezone;
+        // No definition is asked about: the instant does not matter.
+        profile(&self.connection, &self.tables, &clock(Timestamp::UNIX_EPOCH, zone)?, table).await
     }
 }
 
@@ -188,7 +186,12 @@ fn observed(
 
 /// The local clock of a batch.
 pub(super) fn times(batch: &Batch) -> Result<Times, BackendError> {
-    let calendar = Calendar::new(batch.as_of, &batch.timezone);
+    clock(batch.as_of, &batch.timezone)
+}
+
+/// The local clock of a timezone at an instant.
+fn clock(at: Timestamp, timezone: &str) -> Result<Times, BackendError> {
+    let calendar = Calendar::new(at, timezone);
     let calendar =
         calendar.map_err(|error| BackendError::Engine { operation: "looking up the timezone", source: Box::new(error) })?;
     Ok(Times::new(calendar))

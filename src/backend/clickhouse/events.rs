@@ -276,13 +276,14 @@ struct Function {
     /// Its name where several parts have them.
     apart: &'static str,
     /// The value of what it gives for several parts.
-    together: fn(Vec<Expr>) -> Expr,
+    together: fn(&[Expr]) -> Expr,
 }
 
 const COUNT: Function = Function { whole: "countIf", apart: "countIf", together: plus };
 const SUM: Function = Function { whole: "sumIf", apart: "sumIf", together: plus };
-const LEAST: Function = Function { whole: "minOrNullIf", apart: "minOrNullIf", together: |of| Expr::Call("least", of) };
-const GREATEST: Function = Function { whole: "maxOrNullIf", apart: "maxOrNullIf", together: |of| Expr::Call("greatest", of) };
+const LEAST: Function = Function { whole: "minOrNullIf", apart: "minOrNullIf", together: |of| Expr::Call("least", of.to_vec()) };
+const GREATEST: Function =
+    Function { whole: "maxOrNullIf", apart: "maxOrNullIf", together: |of| Expr::Call("greatest", of.to_vec()) };
 const DISTINCT: Function = Function { whole: "uniqExactIf", apart: "groupUniqArrayIf", together: distinct };
 const VALUE_OF_LEAST: Function = with_states("argMinOrDefaultIf", "argMinOrDefaultIfState");
 const VALUE_OF_GREATEST: Function = with_states("argMaxOrDefaultIf", "argMaxOrDefaultIfState");
@@ -293,15 +294,15 @@ const VALUES: Function = with_states("groupUniqArrayIf", "groupUniqArrayIfState"
 
 /// A function of which the states of several parts are put together.
 const fn with_states(whole: &'static str, apart: &'static str) -> Function {
-    Function { whole, apart, together: |of| formula!("finalizeAggregation({0})", Expr::sum(of)) }
+    Function { whole, apart, together: |of| formula!("finalizeAggregation({0})", Expr::sum(of.to_vec())) }
 }
 
-fn plus(of: Vec<Expr>) -> Expr {
+fn plus(of: &[Expr]) -> Expr {
     Expr::sum(of.iter().map(|number| formula!("ifNull({0}, 0)", number)))
 }
 
-fn distinct(of: Vec<Expr>) -> Expr {
-    formula!("length(arrayDistinct({0}))", Expr::Call("arrayConcat", of))
+fn distinct(of: &[Expr]) -> Expr {
+    formula!("length(arrayDistinct({0}))", Expr::Call("arrayConcat", of.to_vec()))
 }
 
 /// What a measure takes of the events of a subject: aggregates, and the value that follows from them.
@@ -323,7 +324,7 @@ impl Tallies {
     fn value(self) -> Typed {
         let together = |(function, mut columns): (Function, Vec<Expr>)| match columns.len() {
             1 => columns.remove(0),
-            _ => (function.together)(columns),
+            _ => (function.together)(&columns),
         };
         let aggregates: Vec<Expr> = self.columns.into_iter().map(together).collect();
         (self.value)(&aggregates)

@@ -15,6 +15,7 @@ mod number;
 mod offline;
 mod parts;
 mod predicate;
+mod profile;
 mod reads;
 mod score;
 mod sequence;

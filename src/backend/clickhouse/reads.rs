@@ -48,6 +48,11 @@ impl<'a> Reads<'a> {
         self.lets
     }
 
+    /// What was named so far.
+    pub(super) fn lets_so_far(&self) -> &Lets {
+        &self.lets
+    }
+
     /// A value.
     pub(super) fn value(&mut self, value: &Value) -> Option<Typed> {
         let (name, times) = (shown(value), self.times);
@@ -330,7 +335,7 @@ fn is_missing(value: &Typed) -> Expr {
 }
 
 /// Whether a struct or map is there: the server has none that is missing, but for those without any value.
-fn is_there(stored_as: &ColumnType, stored: &Expr) -> Expr {
+pub(super) fn is_there(stored_as: &ColumnType, stored: &Expr) -> Expr {
     match stored_as {
         ColumnType::Map(_) => formula!("notEmpty({0})", stored),
         ColumnType::Struct(fields) => Expr::any(

@@ -42,7 +42,7 @@ mod collect;
 mod backend;
 
 pub use backend::DataFusionBackend;
-pub use profile::{SAMPLE_FILES, SAMPLE_ROWS, profile};
+pub use profile::{SAMPLE_FILES, profile};
 pub use rows::Rows;
 pub use session::session;
 pub use tables::{MemoryTables, Tables};

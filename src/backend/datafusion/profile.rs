@@ -4,10 +4,6 @@
 //! looked for in at most [`SAMPLE_ROWS`] rows: the first ones of up to [`SAMPLE_FILES`] files, evenly spread. Memory is bounded
 //! whatever the table holds, and the same files give the same profile.
 
-mod paths;
-mod tally;
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray};
@@ -22,26 +18,17 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::DataFrame;
 use futures::TryStreamExt;
-use jiff::Timestamp;
 use serde_json::Value;
 
-use self::paths::Sample;
-use self::tally::Tally;
 use super::source::{Zones, count_to_micros, text_to_micros, times};
 use super::tables::Tables;
+use crate::backend::profile::{Counts, EVENT_TYPES, SAMPLE_ROWS, Sample, Tally, instant, properties};
 use crate::backend::tables::EpochUnit;
-use crate::backend::{BackendError, PropertyProfile, TableProfile, TableRole};
-use crate::model::catalog::{Access, ColumnType, Table};
-use crate::model::property::PropertyPath;
-
-/// Rows of the sample.
-pub const SAMPLE_ROWS: usize = 100_000;
+use crate::backend::{BackendError, TableProfile, TableRole};
+use crate::model::catalog::{Access, Table};
 
 /// Files that the sample is spread over.
 pub const SAMPLE_FILES: usize = 50;
-
-/// Event types that are counted; in a table with more, the first of them.
-const EVENT_TYPES: usize = 10_000;
 
 /// What a table holds.
 ///
@@ -51,13 +38,8 @@ pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, 
     let opened = tables.opened(table)?;
     let (columns, time, event_type) = parts(tables, table)?;
     let read = |failure| tables.failure("looking at a table", failure);
-    let mut pass = Pass {
-        rows: 0,
-        present: BTreeMap::new(),
-        times: None,
-        event_types: Tally::new(EVENT_TYPES),
-        zones: Arc::clone(&opened.zones),
-    };
+    let mut pass =
+        Pass { counts: Counts::default(), times: None, event_types: Tally::new(EVENT_TYPES), zones: Arc::clone(&opened.zones) };
     let plan = tables.scan(table)?.build().map_err(read)?;
     let frame = DataFrame::new(tables.session().state(), plan);
     let mut batches = frame.execute_stream().await.map_err(read)?;
@@ -78,20 +60,15 @@ pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, 
             sample.add(&batch, columns).map_err(|error| read(error.into()))?;
         }
     }
-    let properties = columns.columns.iter().flat_map(|(name, stored)| {
-        let mut found = Vec::new();
-        describe(std::slice::from_ref(name), stored, &pass, &sample, &mut found);
-        found
-    });
     Ok(TableProfile {
         table,
-        rows: pass.rows,
-        files,
+        rows: pass.counts.rows,
+        files: Some(files),
         sampled_rows: sample.rows(),
         time_range: pass.times.and_then(|(first, last)| Some((instant(first)?, instant(last)?))),
         event_types: pass.event_types.most_frequent(EVENT_TYPES),
         more_event_types: pass.event_types.distinct() >= EVENT_TYPES,
-        properties: properties.collect(),
+        properties: properties(columns, &pass.counts, &sample),
         crowded: sample.crowded(),
     })
 }
@@ -118,9 +95,7 @@ async fn in_order(tables: &Tables, plan: LogicalPlan) -> Result<Vec<RecordBatch>
 
 /// What is counted over all rows.
 struct Pass {
-    rows: u64,
-    /// Rows with a value, by the path of a column or of a field in a struct.
-    present: BTreeMap<Vec<String>, u64>,
+    counts: Counts,
     times: Option<(i64, i64)>,
     event_types: Tally,
     zones: Arc<Zones>,
@@ -134,7 +109,7 @@ impl Pass {
         time: Option<&Access>,
         event_type: Option<&Access>,
     ) -> Result<(), ArrowError> {
-        self.rows += count(batch.num_rows());
+        self.counts.rows += batch.num_rows() as u64;
         for name in table.columns.keys() {
             if let Some(column) = batch.column_by_name(name) {
                 self.count_present(&mut vec![name.clone()], column, None);
@@ -157,7 +132,7 @@ impl Pass {
     fn count_present(&mut self, path: &mut Vec<String>, values: &ArrayRef, above: Option<&NullBuffer>) {
         let nulls = NullBuffer::union(above, values.logical_nulls().as_ref());
         let present = values.len() - nulls.as_ref().map_or(0, NullBuffer::null_count);
-        *self.present.entry(path.clone()).or_default() += count(present);
+        *self.counts.present.entry(path.clone()).or_default() += present as u64;
         let Some(fields) = values.as_struct_opt() else { return };
         for (field, column) in fields.fields().iter().zip(fields.columns()) {
             path.push(field.name().clone());
@@ -214,34 +189,4 @@ fn json_values(values: &ArrayRef, keys: &[String]) -> impl Iterator<Item = Value
         }
         Some(value)
     })
-}
-
-/// The property at a path, and those below it.
-fn describe(path: &[String], stored: &ColumnType, pass: &Pass, sample: &Sample, found: &mut Vec<PropertyProfile>) {
-    if let ColumnType::Struct(fields) = stored {
-        for (name, field) in fields {
-            let path: Vec<String> = path.iter().cloned().chain([name.clone()]).collect();
-            describe(&path, field, pass, sample, found);
-        }
-        return;
-    }
-    let missing = pass.rows - pass.present.get(path).copied().unwrap_or(0);
-    let top = sample.top(path);
-    let looked_at = pass.rows;
-    found.push(PropertyProfile { property: written(path), type_name: stored.to_string(), missing, looked_at, top });
-    for (below, type_name, missing, top) in sample.below(path) {
-        found.push(PropertyProfile { property: written(below), type_name, missing, looked_at: sample.rows(), top });
-    }
-}
-
-fn written(path: &[String]) -> String {
-    PropertyPath::from_keys(path.to_vec()).map(|path| path.to_string()).unwrap_or_default()
-}
-
-fn instant(micros: i64) -> Option<String> {
-    Timestamp::from_microsecond(micros).ok().map(|at| at.to_string())
-}
-
-fn count(rows: usize) -> u64 {
-    u64::try_from(rows).unwrap_or(u64::MAX)
 }

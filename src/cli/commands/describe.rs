@@ -81,9 +81,11 @@ fn rows_of(profile: &TableProfile) -> Vec<Row> {
 }
 
 fn text_of(profile: &TableProfile) -> String {
-    let files = if profile.files == 1 { "file" } else { "files" };
-    let mut text = format!("{}: {} rows in {} {files}", profile.table, profile.rows, profile.files);
+    let mut text = format!("{}: {} rows", profile.table, profile.rows);
     // Writing to a text does not fail.
+    if let Some(files) = profile.files {
+        write!(text, " in {files} {}", if files == 1 { "file" } else { "files" }).ok();
+    }
     if let Some((first, last)) = &profile.time_range {
         write!(text, ", from {first} to {last}").ok();
     }

@@ -21,6 +21,7 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod segments_of;
 pub(crate) mod validate;
+pub(crate) mod verify;
 
 /// A part of a whole, from 0 to 1; `None` of an empty whole.
 pub(crate) fn share(part: u64, whole: u64) -> Option<f64> {

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{ConfigError, Place, Scalar, parse_wait, size};
 use crate::backend::TableRole;
-use crate::backend::tables::{TenantTables, default_table};
+use crate::backend::tables::TenantTables;
 use crate::clickhouse::{Secret, Settings};
 use crate::model::id::TenantId;
 use crate::store::clickhouse::{Layout, Replication};
@@ -31,6 +31,8 @@ pub struct ServerConfig {
     pub cluster: Option<String>,
     /// How tables are kept.
     pub replication: Replication,
+    /// Where the public files are written too; nowhere when absent.
+    pub files: Option<String>,
 }
 
 impl ServerConfig {
@@ -73,6 +75,7 @@ pub(super) struct ServerSection {
     cluster: Option<String>,
     #[serde(default)]
     replicated: bool,
+    publish_parquet: Option<Spanned<bool>>,
 }
 
 fn default_word() -> String {
@@ -129,7 +132,16 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>,
 }
 
 impl ServerSection {
-    pub(super) fn resolve(self, place: &Place<'_>) -> Result<ServerConfig, ConfigError> {
+    /// `store` is the place of files, when there is one.
+    pub(super) fn resolve(self, store: Option<&str>, place: &Place<'_>) -> Result<ServerConfig, ConfigError> {
+        let files = match (&self.publish_parquet, store) {
+            (Some(publish), None) if *publish.get_ref() => {
+                let help = "Add `[store]` with a `url`: a folder, or the URL of an object store.".to_owned();
+                return Err(place.error(Some(publish.span()), "`publish_parquet` needs a place for the files", Some(help)));
+            }
+            (Some(publish), Some(store)) if *publish.get_ref() => Some(store.to_owned()),
+            _ => None,
+        };
         let url = plain_url(&self.url, place)?;
         let usual = Settings::new(url, self.database);
         let retries = match self.retries {
@@ -153,7 +165,7 @@ impl ServerSection {
             ..usual
         };
         let replication = if self.replicated { Replication::Replicated } else { Replication::None };
-        Ok(ServerConfig { settings, cluster: self.cluster, replication })
+        Ok(ServerConfig { settings, cluster: self.cluster, replication, files })
     }
 }
 
@@ -211,16 +223,14 @@ pub(super) fn refuse_without_source(placed: &[Placed<'_>], place: &Place<'_>) ->
 pub(super) fn refuse_shared(placed: &[Placed<'_>], server: &ServerConfig, place: &Place<'_>) -> Result<(), ConfigError> {
     let mut readers: BTreeMap<(String, String), (&TenantId, bool)> = BTreeMap::new();
     for Placed { tenant, tables, spans } in placed {
-        for (role, asked) in asked(tables) {
-            let Asked { table, database, is_filtered } = asked;
-            let database = database.unwrap_or(&server.settings.database).to_owned();
-            let table = table.map_or_else(|| default_table(tenant, role), str::to_owned);
-            let shown = format!("{database}.{table}");
+        for on_server in tables.on_server() {
+            let (database, table) = on_server.name(tenant, &server.settings.database);
+            let (shown, is_filtered) = (format!("{database}.{table}"), on_server.tenant_column.is_some());
             match readers.get(&(database.clone(), table.clone())) {
                 Some((other, is_other_filtered)) if other != tenant && !(is_filtered && *is_other_filtered) => {
                     let problem = format!("tenants `{other}` and `{tenant}` would both read all of `{shown}`");
                     let help = "Name the column that says whose a row is in both, with `tenant_column`, or give each a table.";
-                    return Err(place.error(spans.get(&role).cloned(), problem, Some(help.to_owned())));
+                    return Err(place.error(spans.get(&on_server.role).cloned(), problem, Some(help.to_owned())));
                 }
                 Some(_) => {}
                 None => {
@@ -230,27 +240,6 @@ pub(super) fn refuse_shared(placed: &[Placed<'_>], server: &ServerConfig, place:
         }
     }
     Ok(())
-}
-
-/// Which table of the server a section names.
-struct Asked<'a> {
-    table: Option<&'a str>,
-    database: Option<&'a str>,
-    is_filtered: bool,
-}
-
-fn asked(tables: &TenantTables) -> Vec<(TableRole, Asked<'_>)> {
-    let subjects = [(TableRole::Users, &tables.users), (TableRole::Products, &tables.products)];
-    let subjects = subjects.into_iter().filter_map(|(role, source)| {
-        let source = source.as_ref()?;
-        let (table, database) = (source.table.as_deref(), source.database.as_deref());
-        Some((role, Asked { table, database, is_filtered: source.tenant_column.is_some() }))
-    });
-    let events = tables.events.iter().map(|source| {
-        let (table, database) = (source.table.as_deref(), source.database.as_deref());
-        (TableRole::Events, Asked { table, database, is_filtered: source.tenant_column.is_some() })
-    });
-    subjects.chain(events).collect()
 }
 
 #[cfg(test)]

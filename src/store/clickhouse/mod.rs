@@ -21,6 +21,7 @@ mod ddl;
 mod init;
 mod lease;
 mod log;
+mod publish;
 mod read;
 mod server;
 mod staged;
@@ -33,6 +34,7 @@ use async_trait::async_trait;
 
 use self::lease::Leases;
 use self::server::Server;
+use super::object::PublicFiles;
 use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
@@ -50,6 +52,8 @@ pub struct ClickHouseLedger {
     server: Server,
     leases: Leases,
     options: Options,
+    /// The files that are written too, where that is wanted.
+    files: Option<PublicFiles>,
 }
 
 /// What can be set of a ledger.
@@ -102,7 +106,23 @@ impl ClickHouseLedger {
     pub fn with_options(connection: &Connection, clock: SharedClock, holder: Holder, options: Options) -> Self {
         let server = Server::new(connection, clock, options.times);
         let leases = Leases { server: server.clone(), holder, timing: options.leases };
-        Self { server, leases, options }
+        Self { server, leases, options, files: None }
+    }
+
+    /// The same with files for other tools, which follow every commit.
+    #[must_use]
+    pub fn with_files(self, files: PublicFiles) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// Brings the files up to the last commit. That they could not be written makes no commit undone.
+    async fn publish(&self, server: &Server, tenant: &TenantId) {
+        let Some(files) = &self.files else { return };
+        if let Err(error) = publish::publish(server, files, tenant).await {
+            let error = &error as &dyn std::error::Error;
+            let location = files.location();
+            tracing::warn!(error, %tenant, location, "the files could not be written; the next run of the tenant does so");
+        }
     }
 
     /// Fails unless a write lease is the newest of its tenant.
@@ -139,7 +159,7 @@ impl Ledger for ClickHouseLedger {
             Some((run_id, count)) => {
                 RemoteMembers::new(Kept::Stored { tenant: tenant.clone(), segment: segment.clone(), run_id }, count)
             }
-            None => RemoteMembers::new(Kept::Nobody, 0),
+            None => RemoteMembers::nobody(),
         })
     }
 

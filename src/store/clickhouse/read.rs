@@ -54,6 +54,21 @@ pub(super) async fn changes(server: &Server, tenant: &TenantId, filter: &ReadFil
         conditions += " AND changes.subject_id = {subject:String}";
         statement = statement.text("subject", subject);
     }
+    changes_where(server, tenant, &conditions, statement).await
+}
+
+/// The changes of a commit.
+pub(super) async fn changes_of(server: &Server, tenant: &TenantId, number: u64) -> Result<RowStream, LedgerError> {
+    let (conditions, statement) = of_commit(number);
+    changes_where(server, tenant, conditions, statement).await
+}
+
+async fn changes_where(
+    server: &Server,
+    tenant: &TenantId,
+    conditions: &str,
+    mut statement: Statement,
+) -> Result<RowStream, LedgerError> {
     statement.text = format!(
         "SELECT tenant, segment_id, subject_id, change, at, reason, score, definition_hash, toString(changes.run_id)
 FROM {CHANGES} AS changes
@@ -65,7 +80,22 @@ ORDER BY commit_number, position, subject_id",
 }
 
 pub(super) async fn history(server: &Server, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
-    let (conditions, mut statement) = selected(filter, "history.as_of");
+    let (conditions, statement) = selected(filter, "history.as_of");
+    history_where(server, tenant, &conditions, statement).await
+}
+
+/// The history rows of a commit.
+pub(super) async fn history_of(server: &Server, tenant: &TenantId, number: u64) -> Result<RowStream, LedgerError> {
+    let (conditions, statement) = of_commit(number);
+    history_where(server, tenant, conditions, statement).await
+}
+
+async fn history_where(
+    server: &Server,
+    tenant: &TenantId,
+    conditions: &str,
+    mut statement: Statement,
+) -> Result<RowStream, LedgerError> {
     statement.text = format!(
         "SELECT tenant, segment_id, toString(history.run_id), kind, as_of, evaluation_date, status, member_count, added_count,
     removed_count, duration_ms, definition_hash, error
@@ -75,6 +105,11 @@ ORDER BY commit_number, position",
         is_committed("history")
     );
     server.stream("read the history", statement.text("tenant", tenant.as_str()), history_schema()).await
+}
+
+/// The rows of a commit alone, with its number bound.
+fn of_commit(number: u64) -> (&'static str, Statement) {
+    (" AND commit_number = {number:UInt64}", Statement::default().number("number", "UInt64", number))
 }
 
 /// What a filter says of the segment and the instant of a row, with its values bound.

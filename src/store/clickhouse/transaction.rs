@@ -436,6 +436,8 @@ impl Transaction for ClickHouseTransaction {
             segments: &self.segments,
             jobs: &self.jobs,
         };
-        commit.done(&self.server).await
+        commit.done(&self.server).await?;
+        self.ledger.publish(&self.server, &self.run.tenant).await;
+        Ok(())
     }
 }

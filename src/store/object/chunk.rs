@@ -262,7 +262,7 @@ fn file_writer(schema: &SchemaRef) -> Result<(SerializedFileWriter<Vec<u8>>, Arr
     ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties()))?.into_serialized_writer()
 }
 
-fn properties() -> WriterProperties {
+pub(super) fn properties() -> WriterProperties {
     WriterProperties::builder()
         .set_created_by("segmenta".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))

@@ -33,6 +33,11 @@ pub(super) fn catalog(tenant: &TenantId) -> Path {
     Path::from(format!("state/{tenant}/catalog.json"))
 }
 
+/// How far the public files of a tenant have come whose ledger is kept elsewhere.
+pub(super) fn reached(tenant: &TenantId) -> Path {
+    Path::from(format!("state/{tenant}/published"))
+}
+
 /// The record of one commit.
 pub(super) fn commit(number: u64) -> Path {
     Path::from(format!("log/commits/{number:012}.json"))

@@ -30,6 +30,7 @@ mod lease;
 mod log;
 mod packing;
 mod place;
+mod public;
 mod publish;
 mod read;
 mod record;
@@ -54,6 +55,7 @@ use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
 pub use self::place::Place;
+pub use self::public::{PublicCommit, PublicFiles};
 pub use self::transaction::ObjectTransaction;
 pub use super::holder::{Holder, LeaseTiming};
 

@@ -3,8 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use libtest_mimic::Trial;
 use segmenta::clickhouse::{Connection, Settings, Statement, quoted};
 use serde_json::Value;
@@ -19,11 +26,12 @@ use crate::clickhouse::{Server, trial};
 type Test = fn(&'static Server);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 5] = [
         ("every command does what it does on files", every_command_does_what_it_does_on_files),
         ("tables are loaded once, or replaced", tables_are_loaded_once_or_replaced),
         ("what is wrong is told with what to do", what_is_wrong_is_told_with_what_to_do),
         ("nothing that was evaluated stays", nothing_that_was_evaluated_stays),
+        ("public files follow what is committed", public_files_follow_what_is_committed),
     ];
     let on_server = |(name, test): (&str, fn(&'static Server))| {
         trial(format!("command_line::clickhouse::{name}"), move |server| {
@@ -31,7 +39,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         })
     };
-    let alone: [(&str, fn()); 1] = [("statements are shown without a server", statements_are_shown_without_a_server)];
+    let alone: [(&str, fn()); 2] = [
+        ("statements are shown without a server", statements_are_shown_without_a_server),
+        ("a signal stops what runs on the server", a_signal_stops_what_runs_on_the_server),
+    ];
     tests.into_iter().map(on_server).chain(super::named("command_line::clickhouse::", alone)).collect()
 }
 
@@ -137,7 +148,7 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         assert!(selection == "--due" || files.len() > 100, "{} segments", files.len());
         assert_eq!(remote, files);
     }
-    let same: [&[&str]; 15] = [
+    let same: [&[&str]; 17] = [
         &["preview", "vip-customers", "--breakdown", "--sample", "5"],
         &["preview", "high-value", "--sample", "all"],
         &["preview", "bestsellers", "--sample", "3"],
@@ -152,12 +163,26 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         &["explain", "bestsellers", "--subject", "p0001"],
         &["evaluate", "--subject", "u000001"],
         &["validate", "--offline"],
+        &["validate", "--data"],
+        &["verify"],
         &["list"],
     ];
     for arguments in same {
         let arguments: Vec<&str> = arguments.iter().chain(&["--format", "json"]).copied().collect();
         let [files, remote] = shop.both(&arguments).map(|answer| without_runs(answer.json()));
         assert_eq!(remote, files, "{arguments:?}");
+    }
+    for table in ["users", "events", "products"] {
+        let [files, remote] = shop.both(&["describe", table, "--format", "json"]).map(|answer| answer.json()[0].clone());
+        for counted in ["rows", "time_range", "event_types"] {
+            assert_eq!(remote[counted], files[counted], "{table}");
+        }
+        let is_sample_whole = files["sampled_rows"] == files["rows"];
+        let told = |profile: &Value| -> Vec<Value> { profile["properties"].as_array().unwrap().iter().map(known).collect() };
+        if is_sample_whole {
+            assert_eq!(told(&remote), told(&files), "{table}");
+        }
+        assert_eq!(is_sample_whole, table != "events");
     }
     let columns = |answer: &Answer| answer.stdout.lines().map(|line| line.split(',').take(6).collect()).collect::<Vec<String>>();
     let [files, remote] = shop.both(&["changes", "vip-customers", "--format", "csv"]);
@@ -182,6 +207,14 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
     assert_eq!(remote, files);
     assert!(shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'win-back'").is_empty());
     assert!(!shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'vip-customers'").is_empty());
+}
+
+/// What is told of a property on files and on the server: a list or map that is missing is an empty one there.
+fn known(property: &Value) -> Value {
+    let mut property = property.clone();
+    let is_container = ["list", "map"].iter().any(|kind| property["type"].as_str().unwrap().starts_with(kind));
+    property.as_object_mut().unwrap().retain(|name, _| !is_container || name != "missing");
+    property
 }
 
 /// The same without the ids of runs, which differ, and what takes its time.
@@ -257,9 +290,11 @@ fn what_is_wrong_is_told_with_what_to_do(server: &'static Server) {
         &["a table that tenants share", "help: Leave out `tenant_column"],
     );
     shop.configure(&[]);
-    for arguments in [&["describe", "users"][..], &["validate", "--data"]] {
-        told(shop.run(arguments).exits(1), &["cannot be looked into yet", "help: Look at their files"]);
-    }
+    shop.configure(&[("retries = 0", "retries = 0\npublish_parquet = true")]);
+    shop.run(&["--config", "files.toml", "refresh", "--all"]).ok();
+    told(shop.run(&["refresh", "--all"]).exits(1), &["a store of files is kept there", "name another folder"]);
+    shop.configure(&[("retries = 0", "retries = 0\npublish_parquet = true"), ("[store]\nurl = ", "# ")]);
+    told(shop.run(&["list"]).exits(1), &["`publish_parquet` needs a place", "help: Add `[store]`"]);
     shop.configure(&[("[clickhouse]", "[clickhouse]\nsettings = { no_such_setting = 1 }")]);
     told(shop.run(&["list"]).exits(1), &["no_such_setting"]);
 }
@@ -282,6 +317,111 @@ fn nothing_that_was_evaluated_stays(server: &'static Server) {
     if server.is_engine {
         let log = shop.runtime.block_on(log(&shop.settings.url));
         assert!(log.contains(&format!("\"segmenta-{run}-")), "no query of the run {run}");
+    }
+}
+
+fn public_files_follow_what_is_committed(server: &'static Server) {
+    let shop = Shop::ready(server, "all");
+    let published = [("retries = 0", "retries = 0\npublish_parquet = true"), ("url = \"./out\"", "url = \"./public\"")];
+    let names = |folder: &str| -> BTreeMap<String, PathBuf> {
+        let root = shop.folder.path().join(folder);
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.join("memberships"), root.join("changes"), root.join("history")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                // The names of changes and history end with the run.
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                let known = if name.starts_with("memberships") { name.len() } else { name.find('-').unwrap() + 19 };
+                found.insert(name.chars().take(known).collect(), path);
+            }
+        }
+        found
+    };
+    let compare = || {
+        let (expected, found) = (names("out"), names("public"));
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+        for (name, path) in &expected {
+            assert_eq!(rows_of(&found[name]), rows_of(path), "{name}");
+        }
+        expected.len()
+    };
+    // The first run goes by without files, so that the second has to write what is missing of both.
+    shop.both(&["refresh", "--all"]);
+    shop.configure(&published);
+    fs::remove_file(shop.folder.path().join("segments/win-back.json")).unwrap();
+    fs::remove_file(shop.folder.path().join("segments/needs-attention.json")).unwrap();
+    shop.both(&["refresh", "vip-customers", "--as-of", "2026-01-20T00:00:00Z"]);
+    let count = compare();
+    assert!(count > 100, "{count} files");
+    shop.both(&["delete", "win-back"]);
+    assert!(compare() > count);
+    assert!(!names("public").contains_key("memberships/demo/win-back.parquet"));
+}
+
+/// The rows of a file without the ids of runs, which differ, and what takes its time.
+fn rows_of(path: &Path) -> String {
+    let file = fs::File::open(path).unwrap();
+    let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let batches = batches.map(|batch| {
+        let batch = batch.unwrap();
+        let schema = batch.schema();
+        let is_kept = |name: &str| name != "run_id" && name != "duration_ms";
+        let kept = schema.fields().iter().enumerate().filter(|(_, field)| is_kept(field.name()));
+        batch.project(&kept.map(|(place, _)| place).collect::<Vec<_>>()).unwrap()
+    });
+    pretty_format_batches(&batches.collect::<Vec<_>>()).unwrap().to_string()
+}
+
+/// A server that answers nothing but that a query is stopped.
+fn a_signal_stops_what_runs_on_the_server() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, requests) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let asked = asked.clone();
+                std::thread::spawn(move || answer_stops(stream.unwrap(), &asked));
+            }
+        });
+        let folder = TempDir::new().unwrap();
+        Answer::of(Command::new(PROGRAM).current_dir(folder.path()).args(["init"])).ok();
+        let config = fs::read_to_string(folder.path().join("scheduler.toml")).unwrap();
+        let config = config.replacen("[engine]", "[engine]\nbackend = \"clickhouse\"", 1);
+        fs::write(folder.path().join("scheduler.toml"), format!("{config}\n[clickhouse]\nurl = \"{url}\"\n")).unwrap();
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(folder.path()).args(["list"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let program = command.spawn().unwrap();
+        let query = requests.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(query.contains("SELECT"), "{query}");
+        assert!(Command::new("kill").args([signal, &program.id().to_string()]).status().unwrap().success());
+        let stop = requests.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(stop.contains("KILL QUERY") && stop.contains("segmenta-"), "{stop}");
+        let output = program.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("stopped by a signal"));
+    }
+}
+
+/// Sends what is asked; answers only where a query is to be stopped.
+fn answer_stops(mut stream: TcpStream, asked: &mpsc::Sender<String>) {
+    let (mut request, mut part) = (Vec::new(), [0; 8192]);
+    while let Ok(read @ 1..) = stream.read(&mut part) {
+        request.extend_from_slice(&part[..read]);
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if text.contains("KILL QUERY") && text.contains("segmenta-") {
+            asked.send(text).ok();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+            request.clear();
+        } else if text.contains("SELECT") {
+            asked.send(text).ok();
+            request.clear();
+        }
     }
 }
 

@@ -29,7 +29,7 @@ const SHOWN_CHARACTERS: usize = 80;
 
 /// What was seen in some rows.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
+pub(in crate::backend) struct Sample {
     rows: u64,
     properties: BTreeMap<Vec<String>, Seen>,
     /// Paths below each column.
@@ -51,17 +51,17 @@ impl Seen {
 
 impl Sample {
     /// How many rows were looked at.
-    pub(super) fn rows(&self) -> u64 {
+    pub(in crate::backend) fn rows(&self) -> u64 {
         self.rows
     }
 
     /// The frequent values of a property; none when no value occurs twice in many.
-    pub(super) fn top(&self, path: &[String]) -> Vec<(String, u64)> {
+    pub(in crate::backend) fn top(&self, path: &[String]) -> Vec<(String, u64)> {
         self.properties.get(path).map(frequent).unwrap_or_default()
     }
 
     /// What stands below a JSON or map column: each path with its types, the sampled rows without it, and its frequent values.
-    pub(super) fn below(&self, path: &[String]) -> impl Iterator<Item = (&[String], String, u64, Vec<(String, u64)>)> {
+    pub(in crate::backend) fn below(&self, path: &[String]) -> impl Iterator<Item = (&[String], String, u64, Vec<(String, u64)>)> {
         let below = self.properties.iter().filter(move |(found, _)| found.len() > path.len() && found.starts_with(path));
         below.map(|(found, seen)| {
             let types: Vec<_> = seen.types.most_frequent(COUNTED).into_iter().map(|(name, _)| name).collect();
@@ -70,11 +70,11 @@ impl Sample {
     }
 
     /// Columns below which there may be more paths than are kept.
-    pub(super) fn crowded(&self) -> Vec<String> {
+    pub(in crate::backend) fn crowded(&self) -> Vec<String> {
         self.below.iter().filter(|(_, paths)| **paths >= PATHS).map(|(column, _)| column.clone()).collect()
     }
 
-    pub(super) fn add(&mut self, batch: &RecordBatch, table: &Table) -> Result<(), ArrowError> {
+    pub(in crate::backend) fn add(&mut self, batch: &RecordBatch, table: &Table) -> Result<(), ArrowError> {
         self.rows += count(batch.num_rows());
         for (name, stored) in &table.columns {
             if let Some(column) = batch.column_by_name(name) {

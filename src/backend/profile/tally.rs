@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 /// How often each of a bounded number of texts occurs.
 #[derive(Debug, Clone)]
-pub(super) struct Tally {
+pub(in crate::backend) struct Tally {
     counts: BTreeMap<String, u64>,
     most: usize,
 }
 
 impl Tally {
     /// Counts the first `most` distinct texts; further ones are passed over.
-    pub(super) fn new(most: usize) -> Self {
+    pub(in crate::backend) fn new(most: usize) -> Self {
         Self { counts: BTreeMap::new(), most }
     }
 
-    pub(super) fn add(&mut self, text: &str) {
+    pub(in crate::backend) fn add(&mut self, text: &str) {
         if let Some(count) = self.counts.get_mut(text) {
             *count += 1;
         } else if self.counts.len() < self.most {
@@ -23,12 +23,12 @@ impl Tally {
         }
     }
 
-    pub(super) fn distinct(&self) -> usize {
+    pub(in crate::backend) fn distinct(&self) -> usize {
         self.counts.len()
     }
 
     /// The most frequent texts, most frequent first; of equals the least first.
-    pub(super) fn most_frequent(&self, many: usize) -> Vec<(String, u64)> {
+    pub(in crate::backend) fn most_frequent(&self, many: usize) -> Vec<(String, u64)> {
         let mut counts: Vec<_> = self.counts.iter().map(|(text, count)| (text.clone(), *count)).collect();
         counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
         counts.truncate(many);

@@ -1,0 +1,85 @@
+//! Copies what is committed into public files, for those who read Parquet. What a run could not copy, the next one does: the files know how
+//! far they have come.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use uuid::Uuid;
+
+use super::ddl::{HISTORY, LOG};
+use super::log::{self, damaged};
+use super::read::{self, is_committed};
+use super::server::Server;
+use crate::clickhouse::Statement;
+use crate::model::id::{SegmentId, TenantId};
+use crate::store::LedgerError;
+use crate::store::object::{PublicCommit, PublicFiles};
+
+/// Brings the files of a tenant up to the last commit. Nobody else writes to the tenant meanwhile.
+pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &TenantId) -> Result<(), LedgerError> {
+    let reached = files.reached(tenant).await?;
+    let base = log::read(server, tenant).await?;
+    for commit in commits_after(server, tenant, reached).await? {
+        files.put_changes(tenant, commit, read::changes_of(server, tenant, commit.number).await?).await?;
+        files.put_history(tenant, commit, read::history_of(server, tenant, commit.number).await?).await?;
+    }
+    let (rewritten, touched) = written_after(server, tenant, reached).await?;
+    for (segment, entry) in &base.segments {
+        match entry.snapshot {
+            Some(run) if rewritten.contains(&run) => {
+                files.put_members(tenant, segment, read::members(server, tenant, segment).await?).await?;
+            }
+            Some(_) => {}
+            None if touched.contains(segment) => files.delete_members(tenant, segment).await?,
+            None => {}
+        }
+    }
+    for gone in touched.iter().filter(|segment| !base.segments.contains_key(*segment)) {
+        files.delete_members(tenant, gone).await?;
+    }
+    if base.commit_number > reached {
+        files.set_reached(tenant, base.commit_number).await?;
+    }
+    Ok(())
+}
+
+/// The commits after a number that have history rows, with the local day of each.
+async fn commits_after(server: &Server, tenant: &TenantId, reached: u64) -> Result<Vec<PublicCommit>, LedgerError> {
+    let text = format!(
+        "SELECT history.commit_number, toString(history.run_id), toString(max(history.evaluation_date))
+FROM {HISTORY} AS history
+WHERE history.tenant = {{tenant:String}} AND history.commit_number > {{reached:UInt64}} AND {}
+GROUP BY history.commit_number, history.run_id
+ORDER BY history.commit_number",
+        is_committed("history")
+    );
+    let found = server.rows::<(u64, Uuid, String)>("read the history", after(text, tenant, reached)).await?;
+    let commit = |(number, run_id, day): (u64, Uuid, String)| {
+        let date: Date = day.parse().map_err(|error| damaged(&format!("run {run_id}"), &error))?;
+        Ok(PublicCommit { number, run_id, date })
+    };
+    found.into_iter().map(commit).collect()
+}
+
+/// The runs of the commits after a number, and the segments whose state they changed.
+async fn written_after(
+    server: &Server,
+    tenant: &TenantId,
+    reached: u64,
+) -> Result<(BTreeSet<Uuid>, BTreeSet<SegmentId>), LedgerError> {
+    let text = format!(
+        "SELECT toString(log.run_id), log.segment_id FROM {LOG} AS log
+WHERE log.tenant = {{tenant:String}} AND log.kind = 'state' AND log.commit_number > {{reached:UInt64}} AND {}",
+        is_committed("log")
+    );
+    let (mut runs, mut segments) = (BTreeSet::new(), BTreeSet::new());
+    for (run, name) in server.rows::<(Uuid, String)>("read the log", after(text, tenant, reached)).await? {
+        runs.insert(run);
+        segments.insert(name.parse().map_err(|_| damaged(&name, &"it is no segment"))?);
+    }
+    Ok((runs, segments))
+}
+
+fn after(text: String, tenant: &TenantId, reached: u64) -> Statement {
+    Statement::new(text).text("tenant", tenant.as_str()).number("reached", "UInt64", reached)
+}
