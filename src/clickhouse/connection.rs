@@ -1,7 +1,7 @@
 //! [`Connection`]: statements on their way to a server and back. A statement that may be sent twice is sent again when the connection
 //! breaks or the server is busy; each carries an id that names the run it belongs to; what runs when its caller gives up is stopped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::error::{Error, Remedy};
+use super::form;
 use super::settings::Settings;
 use super::statement::{Statement, Value, quoted};
 
@@ -58,6 +59,10 @@ const MEANING: &[(&str, &str)] = &[
 #[derive(Debug, Clone)]
 pub struct Connection {
     client: Client,
+    /// What sends statements that are too long for it.
+    http: reqwest::Client,
+    /// What is set for every query.
+    set: BTreeMap<String, String>,
     settings: Arc<Settings>,
     /// What the ids of its queries begin with.
     name: String,
@@ -109,8 +114,10 @@ impl Connection {
             .with_compression(compression)
             .with_product_info("segmenta", env!("CARGO_PKG_VERSION"));
         let own = settings.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let mut set = BTreeMap::new();
         for (name, value) in own.chain(MEANING.iter().copied()) {
             client.set_setting(name, value);
+            set.insert(name.to_owned(), value.to_owned());
         }
         let limits = [
             ("max_execution_time", settings.query_timeout.map(|limit| limit.as_secs().max(1).to_string())),
@@ -119,11 +126,14 @@ impl Connection {
         ];
         for (name, value) in limits {
             if let Some(value) = value {
-                client.set_setting(name, value);
+                client.set_setting(name, &value);
+                set.insert(name.to_owned(), value);
             }
         }
         Self {
             client,
+            http: reqwest::Client::new(),
+            set,
             settings: Arc::new(settings),
             name: format!("segmenta-{run}"),
             sent: Arc::default(),
@@ -143,6 +153,7 @@ impl Connection {
         let mut with = self.clone();
         for (name, value) in settings {
             with.client.set_setting(*name, *value);
+            with.set.insert((*name).to_owned(), (*value).to_owned());
         }
         with
     }
@@ -347,6 +358,10 @@ impl Connection {
         let mut guard = self.guard(&query_id);
         let fail = |error| Error::of(error, &self.settings.url, &self.settings.user, &query_id);
         let answer = async {
+            if form::is_long(statement) {
+                let in_url = self.in_url(&query_id);
+                return form::send(&self.http, &self.settings, &in_url, statement).await.map_err(fail);
+            }
             let query = self.query(statement, &query_id).with_setting("wait_end_of_query", "1");
             let mut cursor: BytesCursor = query.fetch_bytes("JSONCompactEachRow").map_err(fail)?;
             let bytes = cursor.collect().await.map_err(fail)?.to_vec();
@@ -369,6 +384,18 @@ impl Connection {
         };
         guard.done();
         found
+    }
+
+    /// What stands in the URL of a statement that the client does not send.
+    fn in_url(&self, query_id: &str) -> Vec<(String, String)> {
+        let own = [
+            ("database", self.settings.database.as_str()),
+            ("default_format", "JSONCompactEachRow"),
+            ("query_id", query_id),
+            ("wait_end_of_query", "1"),
+        ];
+        let set = self.set.iter().map(|(name, value)| (name.clone(), value.clone()));
+        own.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().chain(set).collect()
     }
 
     fn guard(&self, query_id: &str) -> Running {

@@ -148,7 +148,10 @@ impl Error {
         match self {
             Self::Unreachable { source, .. } => {
                 let connects = source.downcast_ref::<hyper_util::client::legacy::Error>();
-                if connects.is_some_and(hyper_util::client::legacy::Error::is_connect) {
+                let long = source.downcast_ref::<reqwest::Error>();
+                if connects.is_some_and(hyper_util::client::legacy::Error::is_connect)
+                    || long.is_some_and(reqwest::Error::is_connect)
+                {
                     Remedy::NotStarted
                 } else {
                     Remedy::Unclear

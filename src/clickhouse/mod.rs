@@ -3,12 +3,14 @@
 
 mod connection;
 mod error;
+mod form;
 mod settings;
 mod statement;
 mod types;
 
 pub use connection::{Answer, Connection, Effort};
 pub use error::Error;
+pub(crate) use form::{FIELD, pieces};
 pub use settings::{Secret, Settings};
 pub use statement::{Bound, Statement, Value, quoted};
 pub use types::{InvalidType, ServerType};

@@ -105,11 +105,22 @@ def code_of(text):
     return int(found[1]) if found else 1002
 
 
+# What a server takes in one field of a form, unless the profile of a user says otherwise.
+LONGEST_FIELD = 128 * 1024
+
+
 def form(content_type, body):
-    """The parts of a form by their names."""
+    """The parts of a form by their names; those of one name are put together, as a server does with `query`."""
     header = f"Content-Type: {content_type}\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(header + body)
-    return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in message.iter_parts()}
+    parts = {}
+    for part in message.iter_parts():
+        value = part.get_payload(decode=True)
+        if len(value) > LONGEST_FIELD:
+            raise ValueError("Code: 1000. DB::Exception: HTML Form Exception: Field value too long. (POCO_EXCEPTION)")
+        name = part.get_param("name", header="content-disposition")
+        parts[name] = parts.get(name, b"") + value
+    return parts
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -141,7 +152,10 @@ class Handler(BaseHTTPRequestHandler):
         options = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         content_type = self.headers.get("Content-Type", "")
         if content_type.startswith("multipart/form-data"):
-            options |= {name: value.decode() for name, value in form(content_type, body).items()}
+            try:
+                options |= {name: value.decode() for name, value in form(content_type, body).items()}
+            except ValueError as error:
+                return self.answer(400, str(error).encode(), {"X-ClickHouse-Exception-Code": "1000"})
             body = b""
         given = (
             self.headers.get("X-ClickHouse-User", options.get("user", "default")),

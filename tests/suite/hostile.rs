@@ -2,8 +2,11 @@
 //! data is as it was.
 
 use libtest_mimic::{Failed, Trial};
+use segmenta::clickhouse::{Connection, Statement};
 use serde_json::{Value as Json, json};
+use uuid::Uuid;
 
+use crate::clickhouse::{Server, trial};
 use crate::differential::complaint_of;
 use crate::evaluators::Evaluator;
 use crate::scenario::Scenario;
@@ -94,7 +97,33 @@ pub(crate) fn trials() -> Vec<Trial> {
         let name = format!("hostile::names_of_columns_are_quoted::{}", evaluator.name());
         evaluator.trial(name, move || columns(evaluator))
     };
-    [Evaluator::DataFusion, Evaluator::ClickHouse].into_iter().flat_map(|evaluator| [of(evaluator), names(evaluator)]).collect()
+    let long = trial("hostile::long_statements_bind_texts_too", long_statements);
+    let both = [Evaluator::DataFusion, Evaluator::ClickHouse].into_iter().flat_map(|evaluator| [of(evaluator), names(evaluator)]);
+    both.chain([long]).collect()
+}
+
+/// What is too long for one field of a form says and means what a short statement does.
+fn long_statements(server: &'static Server) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let connection = Connection::new(server.settings().clone(), Uuid::nil());
+    for length in [0, 1_000_000] {
+        let space = " ".repeat(length);
+        let statement = Statement::new(format!("SELECT {{text:String}},{space} {{list:Array(String)}}, {{number:UInt8}}"));
+        for text in CORPUS {
+            let statement = statement.clone().text("text", *text).texts("list", [*text, "", text]).number("number", "UInt8", 7);
+            let row = runtime.block_on(connection.row::<(String, Vec<String>, u8)>(statement))?;
+            let expected = ((*text).to_owned(), [*text, "", *text].map(str::to_owned).to_vec(), 7);
+            if row != expected {
+                return Err(format!("{row:?} came back for {expected:?} in a statement of {length} bytes").into());
+            }
+        }
+        let wrong = runtime.block_on(connection.execute(Statement::new(format!("SELECT{space} no_such_column"))));
+        let code = wrong.err().and_then(|error| error.code());
+        if code != Some(47) {
+            return Err(format!("the error of a statement of {length} bytes is {code:?}").into());
+        }
+    }
+    Ok(())
 }
 
 /// Every text as a value, a part of one, an element, a key, a type of events, a salt.

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use uuid::Uuid;
 
 use crate::backend::tables::ServerTable;
-use crate::clickhouse::{Bound, Statement, Value, quoted};
+use crate::clickhouse::{Bound, FIELD, Statement, Value, pieces, quoted};
 use crate::model::id::TenantId;
 
 /// An expression.
@@ -399,8 +399,60 @@ impl Printer {
         self.push(rest);
     }
 
-    /// Equal values are one parameter.
+    /// A value; one that is longer than what can be sent at a time in parts that are put together.
     fn bound(&mut self, bound: &Bound) {
+        let data_type = &bound.data_type;
+        let part = |value: Value| Bound { data_type: data_type.clone(), value };
+        match &bound.value {
+            Value::Text(text) if text.len() > FIELD / 2 => {
+                let parts: Vec<Bound> = pieces(text).map(|piece| part(Value::Text(piece.to_owned()))).collect();
+                self.together("concat", &parts);
+            }
+            Value::Texts(texts) if texts.iter().map(|text| text.len() + 4).sum::<usize>() > FIELD / 2 => self.texts(texts),
+            Value::Integers(integers) if integers.len() > FIELD / 22 => {
+                let parts: Vec<Bound> = integers.chunks(FIELD / 22).map(|chunk| part(Value::Integers(chunk.to_vec()))).collect();
+                self.together("arrayConcat", &parts);
+            }
+            _ => self.parameter(bound),
+        }
+    }
+
+    /// A long list: lists of what can be sent at a time, and of what cannot each by itself.
+    fn texts(&mut self, texts: &[String]) {
+        self.push("arrayConcat(");
+        let mut rest = texts;
+        while let Some(first) = rest.first() {
+            if rest.len() < texts.len() {
+                self.push(", ");
+            }
+            if first.len() + 4 > FIELD / 2 {
+                self.push("[");
+                self.bound(&Bound { data_type: "String".to_owned(), value: Value::Text(first.clone()) });
+                self.push("]");
+                rest = &rest[1..];
+                continue;
+            }
+            let mut size = 0;
+            let fits = rest.iter().take_while(|text| {
+                size += text.len() + 4;
+                size <= FIELD / 2
+            });
+            let (chunk, after) = rest.split_at(fits.count());
+            self.parameter(&Bound { data_type: "Array(String)".to_owned(), value: Value::Texts(chunk.to_vec()) });
+            rest = after;
+        }
+        self.push(")");
+    }
+
+    fn together(&mut self, function: &str, parts: &[Bound]) {
+        self.push(function);
+        self.push("(");
+        self.list(parts, ", ", |printer, part| printer.parameter(part));
+        self.push(")");
+    }
+
+    /// Equal values are one parameter.
+    fn parameter(&mut self, bound: &Bound) {
         let next = self.known.len() + 1;
         let number = *self.known.entry(bound.clone()).or_insert_with(|| {
             self.statement.parameters.push((format!("p{next}"), bound.clone()));
@@ -433,5 +485,37 @@ mod tests {
         assert_eq!(parameters[0].1.value, Value::Text(hostile.to_owned()));
         assert_eq!(parameters[1].1.value, Value::Texts(vec![hostile.to_owned(), "b".to_owned()]));
         assert_eq!(parameters.len(), 2);
+    }
+
+    #[test]
+    fn what_is_too_long_is_put_together() {
+        let long = "ä".repeat(FIELD);
+        let many: Vec<String> = (0..20_000).map(|number| format!("value number {number}")).collect();
+        let many = many.iter().map(String::as_str).chain([long.as_str(), "last"]);
+        let integers = Expr::integers(0..10_000);
+        let of = [Expr::text(&long), Expr::texts(many.clone()), integers];
+        let query = Query::select(of.into_iter().map(|expr| (expr, "x".to_owned())).collect(), Source::One);
+        let Statement { text, parameters } = query.print();
+        assert!(text.contains("concat({p1:String}, {p2:String}") && text.contains("arrayConcat({p"), "{text}");
+        let (mut texts, mut numbers, mut whole) = (Vec::new(), Vec::<i64>::new(), String::new());
+        for (name, bound) in &parameters {
+            assert!(text.contains(&format!("{{{name}:{}}}", bound.data_type)));
+            match &bound.value {
+                Value::Text(piece) => {
+                    assert!(piece.len() <= FIELD);
+                    whole += piece;
+                }
+                Value::Texts(chunk) => {
+                    assert!(chunk.iter().map(|text| text.len() + 4).sum::<usize>() <= FIELD);
+                    texts.extend(chunk.iter().map(String::as_str));
+                }
+                Value::Integers(chunk) => numbers.extend(chunk),
+                Value::Number(_) => {}
+            }
+        }
+        // Pieces of the long text are parameters once, wherever it stands.
+        assert_eq!(whole, long);
+        assert_eq!(texts, many.filter(|text| *text != long).collect::<Vec<_>>());
+        assert_eq!(numbers, (0..10_000).collect::<Vec<_>>());
     }
 }
