@@ -13,6 +13,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use datafusion::arrow::array::StringArray;
 use jiff::Timestamp;
 use roaring::RoaringBitmap;
+use segmenta::backend::clickhouse::{Imagined, show_plan_offline};
 use segmenta::backend::datafusion::{DataFusionBackend, Tables};
 use segmenta::backend::tables::EngineSettings;
 use segmenta::backend::{Backend, LocalMembers, SortedIds};
@@ -118,6 +119,11 @@ fn planning(criterion: &mut Criterion) {
     let segments = checked(&many(), tables.catalog());
     criterion.bench_function(&format!("plan {SEGMENTS} segments"), |bencher| {
         bencher.iter(|| batch(&requests(black_box(&segments), Subject::User), &BTreeMap::new()));
+    });
+    let batch = batch(&requests(&segments, Subject::User), &BTreeMap::new());
+    let imagined = Imagined { tenant: &tenant.id, tables: &tenant.tables, catalog: tables.catalog(), database: "default" };
+    criterion.bench_function(&format!("compile {SEGMENTS} segments to SQL"), |bencher| {
+        bencher.iter(|| show_plan_offline(black_box(&batch), imagined).unwrap());
     });
 }
 

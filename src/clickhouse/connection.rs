@@ -59,8 +59,6 @@ const MEANING: &[(&str, &str)] = &[
 #[derive(Debug, Clone)]
 pub struct Connection {
     client: Client,
-    /// What sends statements that are too long for it.
-    http: reqwest::Client,
     /// What is set for every query.
     set: BTreeMap<String, String>,
     settings: Arc<Settings>,
@@ -132,7 +130,6 @@ impl Connection {
         }
         Self {
             client,
-            http: reqwest::Client::new(),
             set,
             settings: Arc::new(settings),
             name: format!("segmenta-{run}"),
@@ -360,7 +357,7 @@ impl Connection {
         let answer = async {
             if form::is_long(statement) {
                 let in_url = self.in_url(&query_id);
-                return form::send(&self.http, &self.settings, &in_url, statement).await.map_err(fail);
+                return form::send(&self.settings, &in_url, statement).await.map_err(fail);
             }
             let query = self.query(statement, &query_id).with_setting("wait_end_of_query", "1");
             let mut cursor: BytesCursor = query.fetch_bytes("JSONCompactEachRow").map_err(fail)?;
