@@ -28,7 +28,7 @@ use crate::check::Reading;
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::scoring::Score;
-use crate::plan::Batch;
+use crate::plan::{Batch, Leaf};
 
 use tables::Declared;
 
@@ -98,6 +98,30 @@ pub struct Effort {
     pub passes: usize,
     /// The stages, in the order in which they begin. What several threads did is added up.
     pub stages: Vec<Stage>,
+    /// What a server read, where one evaluated.
+    pub server: Option<ServerRead>,
+}
+
+impl Effort {
+    /// What a batch asks for, before anything is known of how it was done.
+    fn of(batch: &Batch) -> Self {
+        let mut tests = 0;
+        for output in &batch.outputs {
+            output.formula.for_each_leaf(&mut |leaf| tests += usize::from(!matches!(leaf, Leaf::Output(_) | Leaf::Given(_))));
+        }
+        Self { tests, features: batch.features.len(), ..Self::default() }
+    }
+}
+
+/// What a server read for an evaluation, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerRead {
+    /// Rows of all tables.
+    pub rows: u64,
+    /// Their bytes, uncompressed.
+    pub bytes: u64,
+    /// How long that took with everything else.
+    pub time: Duration,
 }
 
 /// A stage of an evaluation.

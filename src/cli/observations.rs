@@ -1,7 +1,7 @@
 //! Tells people what was left out of the tables or did not fit.
 
 use super::render::Screen;
-use crate::backend::{Effort, Observation, ObservationKind, Scan, Stage, TableRole};
+use crate::backend::{Effort, Observation, ObservationKind, Scan, ServerRead, Stage, TableRole};
 use crate::check::Reading;
 use crate::model::condition::Subject;
 
@@ -15,13 +15,16 @@ pub(crate) fn note_all(screen: Screen, subject: Subject, observations: &[Observa
 
 /// Tells those who want to know what an evaluation shared, and where its time went.
 pub(crate) fn detail_effort(screen: Screen, subject: Subject, effort: &Effort) {
-    let Effort { tests, features, measures, passes, stages } = effort;
+    let Effort { tests, features, measures, passes, stages, server } = effort;
     let subject = subject.keyword();
     screen.detail(&format!("{subject}s: {tests} tests of {features} distinct features, told from {measures} measures of events"));
     if *passes > 1 {
         screen.detail(&format!(
             "{subject}s: the events were read {passes} times, since memory does not suffice for all {subject}s at once"
         ));
+    }
+    if let Some(ServerRead { rows, bytes, time }) = server {
+        screen.detail(&format!("{subject}s: the server read {rows} rows, {bytes} bytes, in {} ms", time.as_millis()));
     }
     for Stage { name, time } in stages {
         screen.detail(&format!("{subject}s: {name}: {} ms", time.as_millis()));

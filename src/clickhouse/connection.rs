@@ -79,6 +79,8 @@ pub struct Effort {
     pub written: u64,
     /// Bytes of the answer, as they came.
     pub received: u64,
+    /// How long the server took.
+    pub elapsed: Duration,
 }
 
 /// Rows, and what they took.
@@ -368,6 +370,7 @@ impl Connection {
                 bytes: summary.and_then(|summary| summary.read_bytes()).unwrap_or(0),
                 written: summary.and_then(|summary| summary.written_rows()).unwrap_or(0),
                 received: cursor.received_bytes(),
+                elapsed: Duration::from_nanos(summary.and_then(|summary| summary.elapsed_ns()).unwrap_or(0)),
             };
             Ok((bytes, effort))
         };

@@ -2,6 +2,7 @@
 //! puts fields of the name `query` together: the client sends the text as one field, which is enough for short statements only.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
@@ -113,13 +114,20 @@ struct Summary {
     read_rows: String,
     read_bytes: String,
     written_rows: String,
+    elapsed_ns: String,
 }
 
 fn effort(headers: &HeaderMap) -> Effort {
     let summary = headers.get("X-ClickHouse-Summary").and_then(|summary| serde_json::from_slice(summary.as_bytes()).ok());
-    let Summary { read_rows, read_bytes, written_rows } = summary.unwrap_or_default();
+    let Summary { read_rows, read_bytes, written_rows, elapsed_ns } = summary.unwrap_or_default();
     let number = |digits: &str| digits.parse().unwrap_or(0);
-    Effort { rows: number(&read_rows), bytes: number(&read_bytes), written: number(&written_rows), received: 0 }
+    Effort {
+        rows: number(&read_rows),
+        bytes: number(&read_bytes),
+        written: number(&written_rows),
+        received: 0,
+        elapsed: Duration::from_nanos(number(&elapsed_ns)),
+    }
 }
 
 #[cfg(test)]

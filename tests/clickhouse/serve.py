@@ -168,7 +168,8 @@ class Handler(BaseHTTPRequestHandler):
             found, entry = self.engine.run(options.get("query", ""), options, body)
         except Exception as error:
             return self.answer(500, str(error).encode(), {"X-ClickHouse-Exception-Code": str(code_of(str(error)))})
-        summary = {"read_rows": str(entry["read_rows"]), "result_bytes": str(entry["result_bytes"])}
+        elapsed = str(entry["query_duration_ms"] * 1_000_000)
+        summary = {"read_rows": str(entry["read_rows"]), "result_bytes": str(entry["result_bytes"]), "elapsed_ns": elapsed}
         self.answer(200, found, {"X-ClickHouse-Summary": json.dumps(summary), "X-ClickHouse-Query-Id": entry["query_id"]})
 
     def answer(self, status, body, headers=None):

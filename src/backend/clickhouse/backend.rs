@@ -17,14 +17,14 @@ use super::tables::{Tables, failure};
 use super::time::Times;
 use crate::backend::tables::TenantTables;
 use crate::backend::{
-    Backend, BackendError, Effort, Evaluation, Inspection, Observation, ObservationKind, Scan, TableProfile, TableRole,
+    Backend, BackendError, Effort, Evaluation, Inspection, Observation, ObservationKind, ServerRead, TableProfile, TableRole,
 };
-use crate::clickhouse::{Connection, Statement};
+use crate::clickhouse::{self, Connection, Statement};
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::TenantId;
-use crate::plan::Batch;
+use crate::plan::{Batch, BatchFeature};
 
 /// Evaluates batches where the tables are, on a server. Members stay there.
 #[derive(Debug)]
@@ -142,8 +142,9 @@ impl Backend for ClickHouseBackend {
             universe: members(UNIVERSE),
             outputs,
             observations: observed(keyless, batch.subject, compiled.observations, &counts),
-            scans: vec![Scan { table: TableRole::Events, passes: 1, rows: effort.rows, columns: 0, bytes: effort.bytes }],
-            effort: Effort { features: batch.features.len(), ..Effort::default() },
+            // The server does not say which table it read how often.
+            scans: Vec::new(),
+            effort: effort_of(batch, effort),
         })
     }
 
@@ -164,6 +165,17 @@ impl Backend for ClickHouseBackend {
         let zone = &self.tables.catalog.timezone;
         // No definition is asked about: the instant does not matter.
         profile(&self.connection, &self.tables, &clock(Timestamp::UNIX_EPOCH, zone)?, table).await
+    }
+}
+
+/// What a batch asked for and the server says that it took.
+fn effort_of(batch: &Batch, took: clickhouse::Effort) -> Effort {
+    let is_of_events = |feature: &&BatchFeature| !matches!(feature, BatchFeature::Attribute(_) | BatchFeature::Hash { .. });
+    let clickhouse::Effort { rows, bytes, elapsed, .. } = took;
+    Effort {
+        measures: batch.features.iter().filter(is_of_events).count(),
+        server: Some(ServerRead { rows, bytes, time: elapsed }),
+        ..Effort::of(batch)
     }
 }
 

@@ -22,7 +22,7 @@ use super::outputs::{Found, Outputs};
 use super::tables::Tables;
 use crate::backend::{Effort, Evaluation, LocalMembers, Observation, ObservationKind, Scan, SortedIds, Stage, TableRole};
 use crate::model::scoring::Score;
-use crate::plan::{Batch, Leaf};
+use crate::plan::Batch;
 
 /// Executes the plan and collects the members of its outputs.
 pub(super) async fn members(
@@ -70,11 +70,7 @@ pub(super) async fn members(
 
 /// What an executed plan shared, and where its time went.
 fn effort(batch: &Batch, plan: &Arc<dyn ExecutionPlan>) -> Effort {
-    let mut tests = 0;
-    for output in &batch.outputs {
-        output.formula.for_each_leaf(&mut |leaf| tests += usize::from(!matches!(leaf, Leaf::Output(_) | Leaf::Given(_))));
-    }
-    let mut effort = Effort { tests, features: batch.features.len(), ..Effort::default() };
+    let mut effort = Effort::of(batch);
     let visited = plan.apply(|node| {
         let Some(subjects) = node.downcast_ref::<SubjectsExec>() else { return Ok(TreeNodeRecursion::Continue) };
         effort.measures = subjects.measures();

@@ -311,6 +311,9 @@ fn nothing_that_was_evaluated_stays(server: &'static Server) {
         shop.run(arguments).ok();
         assert!(shop.ask("SELECT DISTINCT toString(evaluation) FROM segmenta_evaluations").is_empty(), "{arguments:?}");
     }
+    let effort = shop.run(&["preview", "vip-customers", "-v"]).ok().stderr;
+    let read = effort.lines().find_map(|line| line.strip_prefix("users: the server read ")?.split(' ').next()?.parse::<u64>().ok());
+    assert!(read.is_some_and(|rows| rows > 0), "{effort}");
     // The queries of a run are named after it.
     let run = shop.run(&["history", "vip-customers", "--format", "json"]).ok().json()[0]["run_id"].as_str().unwrap().to_owned();
     let run = run.parse::<Uuid>().unwrap();
