@@ -55,7 +55,7 @@ pub(crate) enum CliError {
         of: usize,
     },
     /// Records of the store break its laws; they were reported.
-    #[error("{faults} faults in the store")]
+    #[error("the store breaks its laws in {faults} place{}", if *faults == 1 { "" } else { "s" })]
     Unlawful {
         /// How many.
         faults: usize,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use project::{Answer, BIG, BUYERS, NO_ORDERS, Project, UNCHANGED_IN_FRANCE};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 23] = [
+    let trials: [(&str, fn()); 24] = [
         ("help and version answer, wrong usage is told", help_and_version_answer_and_wrong_usage_is_told),
         ("a refresh commits and tells what it did", a_refresh_commits_and_tells_what_it_did),
         ("members come in every format", members_come_in_every_format),
@@ -34,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("changes and history tell what happened", changes_and_history_tell_what_happened),
         ("a list shows the state of every segment", a_list_shows_the_state_of_every_segment),
         ("a segment ends unless others refer to it", a_segment_ends_unless_others_refer_to_it),
+        ("what breaks the laws of the store is told", what_breaks_the_laws_of_the_store_is_told),
         ("tables are described and plans shown", tables_are_described_and_plans_shown),
         ("schema, completions and data are made without a project", what_needs_no_project),
         ("the scheduler works until a signal and is the only one", the_scheduler_works_until_a_signal),
@@ -577,4 +578,21 @@ fn the_demo_works() {
     assert!(rows.iter().all(|row| row["status"] == "ok"), "{report}");
     let partly = rows.iter().filter(|row| row["share"].as_f64().is_some_and(|share| share > 0.0 && share < 1.0)).count();
     assert!(partly * 10 >= rows.len() * 9, "only {partly} of {} segments tell anyone apart", rows.len());
+}
+
+fn what_breaks_the_laws_of_the_store_is_told() {
+    let project = Project::refreshed();
+    let sound = project.run(&["verify"]).ok().stdout;
+    assert!(sound.starts_with("the records of ") && sound.ends_with("segments of 1 tenant are in order\n"), "{sound}");
+    assert_eq!(project.run(&["verify", "--format", "json"]).ok().json(), serde_json::json!([]));
+    let public = std::fs::read_dir(project.path("out/memberships/shop")).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(&public).unwrap();
+    std::fs::write(&public, "not what was committed").unwrap();
+    let damaged = project.run(&["verify", "--format", "json"]).exits(1);
+    let faults = damaged.json();
+    assert_eq!(faults.as_array().unwrap().len(), 1, "{faults}");
+    assert_eq!(faults[0]["tenant"], "shop");
+    let name = public.file_name().unwrap().to_str().unwrap();
+    assert!(faults[0]["fault"].as_str().unwrap().contains(name), "{faults}");
+    assert!(damaged.stderr.contains("the store breaks its laws in 1 place"), "{}", damaged.stderr);
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::progress::Bar;
-use crate::cli::render::{Column, Listing};
+use crate::cli::render::{Column, Document, Listing};
 use crate::refresh::Error;
 use crate::refresh::place::ReadablePlace;
 use crate::store::Ledger as _;
@@ -31,16 +31,13 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>) -> Result<()
     }
     drop(bar);
     let faults = rows.len();
-    if faults > 0 || !context.screen.is_for_people() {
-        let columns = vec![("tenant", Column::Text), ("fault", Column::Text)];
-        CliError::unless_unread(context.screen.listing(&Listing { columns, rows }))?;
-    }
-    if faults > 0 {
-        return Err(CliError::Unlawful { faults });
-    }
-    if context.screen.is_for_people() {
-        let of = if tenants.len() == 1 { "1 tenant".to_owned() } else { format!("{} tenants", tenants.len()) };
-        context.screen.text(&format!("the records of {segments} segments of {of} are in order\n"))?;
-    }
-    Ok(())
+    let json = serde_json::to_value(&rows).map_err(std::io::Error::from)?;
+    let listing = Listing { columns: vec![("tenant", Column::Text), ("fault", Column::Text)], rows };
+    let of = if tenants.len() == 1 { "1 tenant".to_owned() } else { format!("{} tenants", tenants.len()) };
+    let text = match faults {
+        0 => format!("the records of {segments} segments of {of} are in order\n"),
+        _ => listing.text(),
+    };
+    CliError::unless_unread(context.screen.document(&Document { text, json, rows: listing.batch()? }))?;
+    if faults > 0 { Err(CliError::Unlawful { faults }) } else { Ok(()) }
 }
