@@ -318,6 +318,12 @@ impl Access {
         let json = if stored == ColumnType::Json { Some(Vec::new()) } else { None };
         Self { column: name.into(), fields: Vec::new(), json, stored }
     }
+
+    /// The column, where the value is all that stands there.
+    #[must_use]
+    pub fn plain_column(&self) -> Option<&str> {
+        (self.fields.is_empty() && self.json.is_none()).then_some(self.column.as_str())
+    }
 }
 
 impl fmt::Display for Access {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::config::{Config, ServerConfig, TenantConfig};
 use super::error::Error;
-use crate::backend::clickhouse::{NewTable, order_of_events, order_of_subjects};
+use crate::backend::clickhouse::{NewTable, order_of};
 use crate::backend::datafusion::Tables;
 use crate::backend::tables::{ServerTable, TenantTables};
 use crate::backend::{BackendError, TableRole};
@@ -139,20 +139,16 @@ async fn new_table(
     on_server: ServerTable<'_>,
 ) -> Result<NewTable, BackendError> {
     let (catalog, role) = (tables.catalog(), on_server.role);
-    let order = match role {
-        TableRole::Users => catalog.users.as_ref().map(order_of_subjects),
-        TableRole::Products => catalog.products.as_ref().map(order_of_subjects),
-        TableRole::Events => catalog.events.as_ref().map(order_of_events),
-    };
-    let order = order.unwrap_or_default();
+    let order = order_of(catalog, role);
     let complete = tables.complete(role, &order).await?;
     let table = NewTable::new(&tenant.id, on_server, &server.settings.database, tables.columns(role)?, order);
     let mut table = table.with_complete(&complete).on_cluster(server.cluster.as_deref());
     if let (TableRole::Events, Some(events)) = (role, &catalog.events) {
-        if let Some(event_type) = events.event_type.as_ref().and_then(column) {
+        if let Some(event_type) = events.event_type.as_ref().and_then(Access::plain_column) {
             table = table.with_repetitive(event_type);
         }
-        if let Some(timestamp) = column(&events.timestamp).filter(|column| complete.iter().any(|complete| complete == column)) {
+        if let Some(timestamp) = events.timestamp.plain_column().filter(|column| complete.iter().any(|complete| complete == column))
+        {
             table = table.by_months_of(timestamp);
         }
     }
@@ -160,9 +156,4 @@ async fn new_table(
         Replication::None => table,
         Replication::Replicated => table.replicated(),
     })
-}
-
-/// The column of a property that is one.
-fn column(access: &Access) -> Option<&str> {
-    (access.fields.is_empty() && access.json.is_none()).then_some(access.column.as_str())
 }

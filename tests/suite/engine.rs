@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::StringArray;
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use segmenta::backend::clickhouse::{ClickHouseBackend, EVALUATIONS, Evaluations, Kept, NewTable, RemoteMembers, order_of_events};
+use segmenta::backend::clickhouse::{ClickHouseBackend, EVALUATIONS, Evaluations, Kept, NewTable, RemoteMembers, order_of};
 use segmenta::backend::datafusion::{DataFusionBackend, MemoryTables, Tables};
 use segmenta::backend::tables::{Declared, EngineSettings, EventSource, ServerTable, SubjectSource, TenantTables};
 use segmenta::backend::{Backend, BackendError, Inspection, LocalMembers, MemberSet as _, SortedIds, TableRole};
@@ -180,7 +180,7 @@ impl Engine {
             for ddl in ddl(&layout).into_iter().filter(|ddl| ddl.starts_with(&create) && ddl.contains(EVALUATIONS)) {
                 connection.execute(Statement::new(ddl)).await.map_err(|error| with_causes(&error))?;
             }
-            let order = scenario.catalog.events.as_ref().map(order_of_events).unwrap_or_default();
+            let order = order_of(&scenario.catalog, TableRole::Events);
             let roles = [
                 (TableRole::Users, batches.users, Vec::new()),
                 (TableRole::Events, batches.events, order),

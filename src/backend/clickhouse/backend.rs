@@ -60,7 +60,7 @@ impl ClickHouseBackend {
     fn compiled_tables<'a>(&'a self, batch: &Batch, given: &[RemoteMembers], subject_id: Option<&'a str>) -> statement::Tables<'a> {
         statement::Tables {
             catalog: &self.tables.catalog,
-            subjects: self.tables.subjects(batch.subject).map(|found| found.rows.clone()),
+            subjects: self.tables.of(TableRole::of(batch.subject)).map(|found| found.rows.clone()),
             events: self.tables.events.as_ref().map(|found| found.rows.clone()),
             given: given.iter().map(|members| members.ids(self.connection.database())).collect(),
             subject_id: subject_id.filter(|_| batch.rankings.is_empty()),

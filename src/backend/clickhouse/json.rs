@@ -87,8 +87,7 @@ impl Place {
     /// What a function gives where the value is of a kind. Every branch is computed for every row: elsewhere there is no document to look
     /// into.
     fn at(&self, function: &'static str, kind: &'static str) -> Expr {
-        let document =
-            Expr::Formula("if({0} = {1}, {2}, '')", vec![self.kind.clone(), Expr::text(kind), self.document.text.clone()]);
+        let document = formula!("if({0} = {1}, {2}, '')", self.kind, Expr::text(kind), self.document.text);
         at(function, &document, &self.keys)
     }
 

@@ -13,10 +13,10 @@ use futures::stream::BoxStream;
 
 use super::sql::TableName;
 use super::tables::failure;
-use crate::backend::BackendError;
 use crate::backend::tables::ServerTable;
+use crate::backend::{BackendError, TableRole};
 use crate::clickhouse::{Connection, Statement, quoted};
-use crate::model::catalog::{Access, EventTable, SubjectTable};
+use crate::model::catalog::{Access, Catalog};
 use crate::model::id::TenantId;
 
 /// A table that is made.
@@ -185,26 +185,25 @@ impl From<crate::clickhouse::Error> for BackendError {
     }
 }
 
-/// The columns by which events are ordered: a batch reads the events of one type at a time, and groups them by subject.
+/// The columns by which a table is ordered: events by their type first, since a batch reads those of one type at a time and groups them by
+/// subject; subjects by their key, by which a batch joins what it finds.
 #[must_use]
-pub fn order_of_events(events: &EventTable) -> Vec<String> {
-    let parts = [&events.event_type, &events.user_key, &events.product_key].into_iter().flatten().chain([&events.timestamp]);
-    plain_columns(parts)
-}
-
-/// The column by which subjects are ordered: a batch joins what it finds by key, and looks for one subject by key.
-#[must_use]
-pub fn order_of_subjects(subjects: &SubjectTable) -> Vec<String> {
-    plain_columns([&subjects.key])
-}
-
-/// The columns of properties that are columns, each once.
-fn plain_columns<'a>(parts: impl IntoIterator<Item = &'a Access>) -> Vec<String> {
-    let plain = |access: &&Access| access.fields.is_empty() && access.json.is_none();
+pub fn order_of(catalog: &Catalog, role: TableRole) -> Vec<String> {
+    let mut parts: Vec<&Access> = Vec::new();
+    match role {
+        TableRole::Users => parts.extend(catalog.users.as_ref().map(|users| &users.key)),
+        TableRole::Products => parts.extend(catalog.products.as_ref().map(|products| &products.key)),
+        TableRole::Events => {
+            if let Some(events) = &catalog.events {
+                parts.extend([&events.event_type, &events.user_key, &events.product_key].into_iter().flatten());
+                parts.push(&events.timestamp);
+            }
+        }
+    }
     let mut columns: Vec<String> = Vec::new();
-    for access in parts.into_iter().filter(plain) {
-        if !columns.contains(&access.column) {
-            columns.push(access.column.clone());
+    for column in parts.into_iter().filter_map(Access::plain_column) {
+        if columns.iter().all(|known| known != column) {
+            columns.push(column.to_owned());
         }
     }
     columns

@@ -27,7 +27,7 @@ mod time;
 
 pub use backend::ClickHouseBackend;
 pub use evaluations::Evaluations;
-pub use load::{NewTable, order_of_events, order_of_subjects};
+pub use load::{NewTable, order_of};
 pub use members::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
 pub use offline::{Imagined, show_plan_offline};
 pub use sets::RemoteSets;

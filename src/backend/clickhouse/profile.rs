@@ -9,12 +9,12 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::TryStreamExt as _;
 
-use super::load::{order_of_events, order_of_subjects};
+use super::load::order_of;
 use super::reads::{Reads, is_there};
 use super::sql::{Expr, Query, Source, formula};
 use super::tables::{Tables, failure};
 use super::time::Times;
-use crate::backend::profile::{Counts, EVENT_TYPES, SAMPLE_ROWS, Sample, instant, properties};
+use crate::backend::profile::{Counts, EVENT_TYPES, SAMPLE_ROWS, Sample, absent, instant, parts, properties};
 use crate::backend::{BackendError, TableProfile, TableRole};
 use crate::check::Reading;
 use crate::clickhouse::Connection;
@@ -29,8 +29,9 @@ pub(super) async fn profile(
     times: &Times,
     role: TableRole,
 ) -> Result<TableProfile, BackendError> {
-    let (table, rows, time, event_type) = parts(tables, role)?;
-    let telling = telling(tables, role);
+    let (table, time, event_type) = parts(&tables.catalog, role)?;
+    let rows = &tables.of(role).ok_or_else(|| absent(role))?.rows;
+    let telling = order_of(&tables.catalog, role);
     let failed = |error| failure(OPERATION, error);
     let counting = Counting::new(table, times, time);
     let row = connection.row::<(u64, Vec<u64>, Option<i64>, Option<i64>)>(counting.query(rows).print()).await;
@@ -58,43 +59,6 @@ pub(super) async fn profile(
         properties: properties(table, &counts, &sample),
         crowded: sample.crowded(),
     })
-}
-
-type Parts<'a> = (&'a Table, &'a Source, Option<&'a Access>, Option<&'a Access>);
-
-/// A table, its rows, and what says when and what its events are.
-fn parts(tables: &Tables, role: TableRole) -> Result<Parts<'_>, BackendError> {
-    let catalog = &tables.catalog;
-    let found = match role {
-        TableRole::Users => {
-            catalog.users.as_ref().zip(tables.users.as_ref()).map(|(users, found)| (&users.table, found, None, None))
-        }
-        TableRole::Products => {
-            catalog.products.as_ref().zip(tables.products.as_ref()).map(|(products, found)| (&products.table, found, None, None))
-        }
-        TableRole::Events => catalog
-            .events
-            .as_ref()
-            .zip(tables.events.as_ref())
-            .map(|(events, found)| (&events.table, found, Some(&events.timestamp), events.event_type.as_ref())),
-    };
-    let (table, found, time, event_type) = found.ok_or_else(|| BackendError::Mapping {
-        table: role,
-        problem: "the tenant has no such table".to_owned(),
-        help: None,
-    })?;
-    Ok((table, &found.rows, time, event_type))
-}
-
-/// Columns by which rows differ.
-fn telling(tables: &Tables, role: TableRole) -> Vec<String> {
-    let catalog = &tables.catalog;
-    let found = match role {
-        TableRole::Users => catalog.users.as_ref().map(order_of_subjects),
-        TableRole::Products => catalog.products.as_ref().map(order_of_subjects),
-        TableRole::Events => catalog.events.as_ref().map(order_of_events),
-    };
-    found.unwrap_or_default()
 }
 
 /// What is counted over all rows.

@@ -108,8 +108,7 @@ impl<'a> Reads<'a> {
     /// A subject's key for those rows that have one, and whether they do, as a filter. A column of texts is taken as it stands, so that the
     /// server can go by its order.
     pub(super) fn present_key(&mut self, access: &Access) -> (Expr, Expr) {
-        if is_plain(access) && access.stored == ColumnType::Text {
-            let column = Expr::column(&access.column);
+        if let Some(column) = column_of(access, &ColumnType::Text) {
             return (column.clone(), formula!("{0} != ''", column));
         }
         let key = self.key(access);
@@ -118,19 +117,13 @@ impl<'a> Reads<'a> {
 
     /// A text; a column of texts as it stands.
     pub(super) fn plain_text(&mut self, access: &Access) -> Expr {
-        if is_plain(access) && access.stored == ColumnType::Text {
-            return Expr::column(&access.column);
-        }
-        self.stored(access, Reading::Text).expr
+        column_of(access, &ColumnType::Text).unwrap_or_else(|| self.stored(access, Reading::Text).expr)
     }
 
     /// Whether a column of instants lies in an interval, as a filter by which the server passes over what does not; `None` for what is no
     /// such column.
     pub(super) fn plain_window(&self, access: &Access, interval: Interval) -> Option<Expr> {
-        if !is_plain(access) || access.stored != ColumnType::Timestamp {
-            return None;
-        }
-        let column = Expr::column(&access.column);
+        let column = column_of(access, &ColumnType::Timestamp)?;
         let bound = |at: Timestamp| formula!("fromUnixTimestamp64Micro({0}, 'UTC')", Expr::number("Int64", at.as_microsecond()));
         let from = interval.from.map(|from| formula!("{0} >= {1}", column, bound(from)));
         let to = interval.to.map(|to| formula!("{0} < {1}", column, bound(to)));
@@ -293,8 +286,9 @@ impl<'a> Reads<'a> {
     }
 }
 
-fn is_plain(access: &Access) -> bool {
-    access.fields.is_empty() && access.json.is_none()
+/// The column of a property that is one of this type.
+fn column_of(access: &Access, stored: &ColumnType) -> Option<Expr> {
+    access.plain_column().filter(|_| access.stored == *stored).map(Expr::column)
 }
 
 /// Digits with more of them after the point.

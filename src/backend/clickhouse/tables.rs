@@ -8,7 +8,6 @@ use crate::backend::tables::{Declared, ServerTable, TenantTables};
 use crate::backend::{BackendError, TableRole};
 use crate::clickhouse::{Connection, Error, ServerType, Statement};
 use crate::model::catalog::{Catalog, ColumnType};
-use crate::model::condition::Subject;
 use crate::model::id::TenantId;
 
 /// The tables of one tenant, as they were found.
@@ -61,10 +60,11 @@ impl Tables {
         Ok(Self { catalog, users, events, products })
     }
 
-    pub(super) fn subjects(&self, subject: Subject) -> Option<&Found> {
-        match subject {
-            Subject::User => self.users.as_ref(),
-            Subject::Product => self.products.as_ref(),
+    pub(super) fn of(&self, role: TableRole) -> Option<&Found> {
+        match role {
+            TableRole::Users => self.users.as_ref(),
+            TableRole::Events => self.events.as_ref(),
+            TableRole::Products => self.products.as_ref(),
         }
     }
 }

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::source::{Zones, count_to_micros, text_to_micros, times};
 use super::tables::Tables;
-use crate::backend::profile::{Counts, EVENT_TYPES, SAMPLE_ROWS, Sample, Tally, instant, properties};
+use crate::backend::profile::{Counts, EVENT_TYPES, SAMPLE_ROWS, Sample, Tally, instant, parts, properties};
 use crate::backend::tables::EpochUnit;
 use crate::backend::{BackendError, TableProfile, TableRole};
 use crate::model::catalog::{Access, Table};
@@ -36,7 +36,7 @@ pub const SAMPLE_FILES: usize = 50;
 /// When there is no such table, or it cannot be read.
 pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, BackendError> {
     let opened = tables.opened(table)?;
-    let (columns, time, event_type) = parts(tables, table)?;
+    let (columns, time, event_type) = parts(tables.catalog(), table)?;
     let read = |failure| tables.failure("looking at a table", failure);
     let mut pass =
         Pass { counts: Counts::default(), times: None, event_types: Tally::new(EVENT_TYPES), zones: Arc::clone(&opened.zones) };
@@ -71,19 +71,6 @@ pub async fn profile(tables: &Tables, table: TableRole) -> Result<TableProfile, 
         properties: properties(columns, &pass.counts, &sample),
         crowded: sample.crowded(),
     })
-}
-
-/// The columns of a table, and what says when and what its events are.
-fn parts(tables: &Tables, table: TableRole) -> Result<(&Table, Option<&Access>, Option<&Access>), BackendError> {
-    let catalog = tables.catalog();
-    let found = match table {
-        TableRole::Users => catalog.users.as_ref().map(|users| (&users.table, None, None)),
-        TableRole::Products => catalog.products.as_ref().map(|products| (&products.table, None, None)),
-        TableRole::Events => {
-            catalog.events.as_ref().map(|events| (&events.table, Some(&events.timestamp), events.event_type.as_ref()))
-        }
-    };
-    found.ok_or_else(|| BackendError::Mapping { table, problem: "the tenant has no such table".to_owned(), help: None })
 }
 
 /// The rows of a plan on one thread, so that a limit takes the first ones.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::PropertyProfile;
-use crate::model::catalog::{ColumnType, Table};
+use super::{BackendError, PropertyProfile, TableRole};
+use crate::model::catalog::{Access, Catalog, ColumnType, Table};
 use crate::model::property::PropertyPath;
 
 pub(super) use self::paths::Sample;
@@ -26,6 +26,29 @@ pub(super) struct Counts {
     pub(super) rows: u64,
     /// Rows with a value, by the path of a column or of a field in a struct.
     pub(super) present: BTreeMap<Vec<String>, u64>,
+}
+
+/// The columns of a table, and what says when and what its events are.
+pub(super) type Parts<'a> = (&'a Table, Option<&'a Access>, Option<&'a Access>);
+
+/// The parts of a table.
+///
+/// # Errors
+/// When the tenant has none.
+pub(super) fn parts(catalog: &Catalog, role: TableRole) -> Result<Parts<'_>, BackendError> {
+    let found = match role {
+        TableRole::Users => catalog.users.as_ref().map(|users| (&users.table, None, None)),
+        TableRole::Products => catalog.products.as_ref().map(|products| (&products.table, None, None)),
+        TableRole::Events => {
+            catalog.events.as_ref().map(|events| (&events.table, Some(&events.timestamp), events.event_type.as_ref()))
+        }
+    };
+    found.ok_or_else(|| absent(role))
+}
+
+/// That a tenant has no such table.
+pub(super) fn absent(table: TableRole) -> BackendError {
+    BackendError::Mapping { table, problem: "the tenant has no such table".to_owned(), help: None }
 }
 
 /// The properties of a table in the order of its columns, and what was found below those.
