@@ -96,7 +96,8 @@ fn requests(segments: &[CheckedSegment], subject: Subject) -> Vec<Request> {
 }
 
 fn batch(requests: &[Request], references: &BTreeMap<segmenta::model::id::SegmentId, plan::Reference>) -> Batch {
-    plan::plan(Subject::User, requests, references, &Calendar::new(as_of(), "UTC").unwrap(), "UTC").unwrap()
+    plan::plan(Subject::User, requests, references, &plan::Overridden::new(), &Calendar::new(as_of(), "UTC").unwrap(), "UTC")
+        .unwrap()
 }
 
 fn language(criterion: &mut Criterion) {
@@ -167,8 +168,14 @@ fn staged(name: &str, members: LocalMembers, universe: LocalMembers) -> StagedSe
         kind: Kind::Dynamic,
         status: Status::Active,
     };
-    let outcome = Outcome::Members { members, universe };
-    StagedSegment { segment: name.parse().unwrap(), definition: Some(definition), outcome, duration: Duration::ZERO }
+    let outcome = Outcome::evaluated(members, universe);
+    StagedSegment {
+        segment: name.parse().unwrap(),
+        definition: Some(definition),
+        outcome,
+        duration: Duration::ZERO,
+        max_change: None,
+    }
 }
 
 async fn commit(ledger: &ObjectLedger, segments: Vec<StagedSegment<LocalMembers>>) {

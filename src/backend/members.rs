@@ -45,6 +45,12 @@ impl SortedIds {
         Ok(Self::proven(ids))
     }
 
+    /// No ids.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::proven(StringArray::from(Vec::<&str>::new()))
+    }
+
     /// Ids that are known to ascend strictly.
     fn proven(array: StringArray) -> Self {
         Self { array, heads: OnceLock::new() }

@@ -1,5 +1,7 @@
 //! What may stand on the command line, as near the flags as can be.
 
+mod overrides;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::clock::floor_to_micros;
 use crate::model::id::SegmentId;
 use crate::refresh::config::parse_wait;
 use crate::syntax::dialect::Dialect;
+
+pub(crate) use overrides::{OverrideArguments, OverrideCommand, OverrideEditArguments, OverrideListArguments};
 
 /// Who is in which segment, since when, and why.
 #[derive(Debug, Parser)]
@@ -172,6 +176,13 @@ pub(crate) enum Command {
     /// Print the segments that a subject is in
     #[command(name = "segments-of", after_help = "Example:\n  segmenta segments-of u42")]
     SegmentsOf(SegmentsOfArguments),
+    /// Decide by hand who is in a segment and who is not
+    #[command(
+        long_about = "Decide by hand who is in a segment and who is not.\n\nWhat people decide wins over the rule, for static and dynamic \
+                      segments alike, until it is cleared; refreshes keep it. An edit takes effect at once. Subjects that are not in the \
+                      universe are refused, and nothing is changed then, unless `--skip-unknown` or `--keep-unknown` is given."
+    )]
+    Override(OverrideArguments),
     /// Check that members, changes and history of the store agree with each other
     #[command(
         long_about = "Check that members, changes and history of the store agree with each other.\n\nThe laws are that changes, replayed \
@@ -497,6 +508,9 @@ pub(crate) struct RefreshArguments {
     /// Compute from all data, using nothing that earlier runs kept, which is what this version always does
     #[arg(long)]
     pub(crate) full: bool,
+    /// Take over results of which more changes than `max_change` allows; alone, those that are held
+    #[arg(long)]
+    pub(crate) accept: bool,
     /// Go on with the last valid forms of invalid definitions
     #[arg(long)]
     pub(crate) skip_invalid: bool,

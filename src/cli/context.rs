@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::args::GlobalArguments;
@@ -101,14 +102,19 @@ impl<P> Context<P> {
     }
 
     /// The instant to evaluate at: the one asked for, that of a tenant whose clock stands still, or now.
-    pub(crate) fn as_of(&self, tenant: &TenantConfig, asked: Option<jiff::Timestamp>) -> jiff::Timestamp {
+    pub(crate) fn as_of(&self, tenant: &TenantConfig, asked: Option<Timestamp>) -> Timestamp {
         asked.or(tenant.as_of).unwrap_or_else(|| self.clock.now())
     }
 }
 
 impl<P: ReadablePlace> Context<P> {
-    /// Opens a tenant with the segments that are named, by id or by file.
-    pub(crate) async fn open_named(&self, tenant: &TenantConfig, names: &[String]) -> Result<Named<P::Backend>, CliError> {
+    /// Opens a tenant, for what is evaluated at an instant, with the segments that are named, by id or by file.
+    pub(crate) async fn open_named(
+        &self,
+        tenant: &TenantConfig,
+        names: &[String],
+        as_of: Timestamp,
+    ) -> Result<Named<P::Backend>, CliError> {
         let names: Vec<Name<'_>> = names.iter().map(|name| Name::of(name)).collect::<Result<_, _>>()?;
         let mut files = match read_definitions(&tenant.definitions) {
             Ok(files) => files,
@@ -123,7 +129,7 @@ impl<P: ReadablePlace> Context<P> {
                 Name::File(path) => ids.push(put_first(&mut files, read_definition(path)?)?),
             }
         }
-        self.open_files(tenant, &files, ids).await
+        self.open_files(tenant, &files, ids, as_of).await
     }
 
     /// Opens a tenant with a segment that an expression on the command line defines.
@@ -132,6 +138,7 @@ impl<P: ReadablePlace> Context<P> {
         tenant: &TenantConfig,
         text: &str,
         subject: Subject,
+        as_of: Timestamp,
     ) -> Result<Named<P::Backend>, CliError> {
         // Without any definition an expression refers to none.
         let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
@@ -139,14 +146,19 @@ impl<P: ReadablePlace> Context<P> {
         let id = free_id("where", &taken)?;
         let file = DefinitionFile { source: Source::new(EXPRESSION, text), language: Language::Expression { id, subject } };
         let id = put_first(&mut files, file)?;
-        self.open_files(tenant, &files, vec![id]).await
+        self.open_files(tenant, &files, vec![id], as_of).await
     }
 
     /// Opens a tenant with a draft in the place of the segment that it defines.
-    pub(crate) async fn open_draft(&self, tenant: &TenantConfig, draft: DefinitionFile) -> Result<Named<P::Backend>, CliError> {
+    pub(crate) async fn open_draft(
+        &self,
+        tenant: &TenantConfig,
+        draft: DefinitionFile,
+        as_of: Timestamp,
+    ) -> Result<Named<P::Backend>, CliError> {
         let mut files = read_definitions(&tenant.definitions).unwrap_or_default();
         let id = put_first(&mut files, draft)?;
-        self.open_files(tenant, &files, vec![id]).await
+        self.open_files(tenant, &files, vec![id], as_of).await
     }
 
     async fn open_files(
@@ -154,8 +166,9 @@ impl<P: ReadablePlace> Context<P> {
         tenant: &TenantConfig,
         files: &[DefinitionFile],
         ids: Vec<SegmentId>,
+        as_of: Timestamp,
     ) -> Result<Named<P::Backend>, CliError> {
-        let opened = Opened::open(&self.place, tenant, files, self.run).await?;
+        let opened = Opened::open(&self.place, tenant, files, as_of, self.run).await?;
         for id in &ids {
             refuse_unready(&opened, tenant, id)?;
         }
@@ -201,12 +214,12 @@ pub(crate) fn free_id(word: &str, taken: &BTreeSet<SegmentId>) -> Result<Segment
 }
 
 /// A tenant that is open, and the segments that were named; each of them is ready.
-pub(crate) struct Named<B> {
+pub(crate) struct Named<B: Backend> {
     pub(crate) opened: Opened<B>,
     pub(crate) ids: Vec<SegmentId>,
 }
 
-impl<B> Named<B> {
+impl<B: Backend> Named<B> {
     /// The segments that were named, each once.
     pub(crate) fn ready(&self) -> impl Iterator<Item = &ReadySegment> {
         let distinct: BTreeSet<&SegmentId> = self.ids.iter().collect();
@@ -218,7 +231,7 @@ impl<B> Named<B> {
 }
 
 /// The only segment that was named.
-pub(crate) fn only_ready<'a, B>(named: &'a Named<B>, tenant: &TenantConfig) -> Result<&'a ReadySegment, CliError> {
+pub(crate) fn only_ready<'a, B: Backend>(named: &'a Named<B>, tenant: &TenantConfig) -> Result<&'a ReadySegment, CliError> {
     named.ready().next().ok_or_else(|| CliError::Usage { problem: format!("name a segment of tenant `{}`", tenant.id), help: None })
 }
 
@@ -251,7 +264,7 @@ pub(crate) fn put_first(files: &mut Vec<DefinitionFile>, file: DefinitionFile) -
 }
 
 /// Refuses a segment that cannot be evaluated as its definition stands.
-pub(crate) fn refuse_unready<B>(opened: &Opened<B>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
+pub(crate) fn refuse_unready<B: Backend>(opened: &Opened<B>, tenant: &TenantConfig, id: &SegmentId) -> Result<(), Error> {
     let definitions = &opened.definitions;
     if let Some(invalid) = definitions.invalid.iter().find(|file| file.segment.as_ref() == Some(id)) {
         let is_of_file = |name: &str| name == invalid.file;

@@ -25,6 +25,14 @@ pub(crate) enum CliError {
     /// The work could not be done.
     #[error(transparent)]
     Work(Box<Error>),
+    /// Subjects of a file are not what they should be.
+    #[error("{error}; {places}")]
+    Subjects {
+        /// Where they stand in the file.
+        places: String,
+        /// What is wrong with them.
+        error: Box<Error>,
+    },
     /// A file that was named cannot be read.
     #[error("cannot read `{path}`")]
     Read {
@@ -52,6 +60,14 @@ pub(crate) enum CliError {
         /// How many.
         failed: usize,
         /// Of how many.
+        of: usize,
+    },
+    /// The work was done, and the results of some segments are held; they were reported.
+    #[error("the results of {held} of {of} segments are held")]
+    SegmentsHeld {
+        /// Of how many.
+        held: usize,
+        /// Of how many that were computed.
         of: usize,
     },
     /// Records of the store break its laws; they were reported.
@@ -146,10 +162,12 @@ impl CliError {
                 _ => None,
             },
             Self::Usage { .. }
+            | Self::Subjects { .. }
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
+            | Self::SegmentsHeld { .. }
             | Self::Unlawful { .. }
             | Self::Stopped(_)
             | Self::Invalid
@@ -170,10 +188,12 @@ impl CliError {
                 ErrorKind::Definition => 3,
                 ErrorKind::Request | ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Internal => 1,
             },
-            Self::Read { .. }
+            Self::Subjects { .. }
+            | Self::Read { .. }
             | Self::Write { .. }
             | Self::Generate(_)
             | Self::SegmentsFailed { .. }
+            | Self::SegmentsHeld { .. }
             | Self::Unlawful { .. }
             | Self::Runtime(_)
             | Self::Output(_)
@@ -196,6 +216,10 @@ impl CliError {
         let help = match self {
             Self::Usage { help, .. } => help.clone(),
             Self::Work(error) => error.help(),
+            Self::Subjects { error, .. } => error.help(),
+            Self::SegmentsHeld { .. } => {
+                Some("Look at them with `segmenta preview`; `segmenta refresh --accept` takes them over.".to_owned())
+            }
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Generate(_)

@@ -10,6 +10,7 @@ mod observations;
 mod progress;
 mod render;
 mod signals;
+mod subjects;
 mod templates;
 
 use std::ffi::OsString;
@@ -147,6 +148,7 @@ async fn execute<P: ReadablePlace>(context: &Context<P>, command: Command) -> Re
         Command::Changes(arguments) => commands::members::changes(context, &arguments).await,
         Command::History(arguments) => commands::history::execute(context, &arguments).await,
         Command::SegmentsOf(arguments) => commands::segments_of::execute(context, &arguments).await,
+        Command::Override(arguments) => commands::overrides::execute(context, &arguments).await,
         Command::Verify => commands::verify::execute(context).await,
         Command::Delete(arguments) => commands::delete::execute(context, &arguments).await,
         Command::Import(arguments) => commands::import::execute(context, &arguments).await,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Logic, Subject};
+use super::guard::MaxChange;
 use super::id::SegmentId;
 use super::schedule::Schedule;
 use super::scoring::Scoring;
@@ -27,6 +28,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// How long its members count as fresh; absent = the refresh interval.
     pub cache_ttl: Option<Duration>,
+    /// How much one run may change; absent = the tenant's.
+    pub max_change: Option<MaxChange>,
     /// Free labels.
     pub tags: Vec<String>,
     /// An emoji or a name of one; carried, never read.

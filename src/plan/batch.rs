@@ -1,11 +1,14 @@
 //! The types of a batch.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use crate::ir::{Aggregate, Comparison, EventStep, Formula, Ranking, RowTest, Scored, Test, Value};
 use crate::model::catalog::Access;
 use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::id::SegmentId;
+use crate::model::manual::{Override, Verdict};
 use crate::model::path::DocPath;
 use crate::model::window::{Duration, Interval};
 
@@ -30,9 +33,8 @@ pub struct Batch {
     pub scores: Vec<Scored<Leaf>>,
     /// The distinct comparisons of two features.
     pub comparisons: Vec<BatchComparison>,
-    /// Segments whose members are handed in: those of the same subject whose stored members are referred to, and those of users whose
-    /// events are counted.
-    pub given: Vec<SegmentId>,
+    /// Sets that are handed in.
+    pub given: Vec<Given>,
     /// What is asked for.
     pub outputs: Vec<Output>,
 }
@@ -45,6 +47,32 @@ impl Batch {
     }
 }
 
+/// A set of subjects that a batch is handed, rather than evaluating it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Given {
+    /// The members of a segment: of one of the same subject as they are stored, of one of users whose events are counted as they were
+    /// evaluated or are stored.
+    Members(SegmentId),
+    /// Those of whom people decided so by hand for a segment.
+    Overridden(SegmentId, Override),
+}
+
+/// As it stands in plans.
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Members(segment) => write!(f, "stored members of `{segment}`"),
+            Self::Overridden(segment, Override { verdict, origin }) => {
+                let how = match verdict {
+                    Verdict::Add => "added to",
+                    Verdict::Remove => "removed from",
+                };
+                write!(f, "those {how} `{segment}`, {}", origin.keyword())
+            }
+        }
+    }
+}
+
 /// A set of subjects that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -52,20 +80,15 @@ pub struct Output {
     pub name: OutputName,
     /// Who is in it.
     pub formula: Formula<Leaf>,
-}
-
-impl Output {
-    /// The index in [`Batch::scores`] of the score by which subjects are in it, when it is one that decides.
-    #[must_use]
-    pub fn score(&self) -> Option<usize> {
-        if let Formula::Leaf(Leaf::Score(index)) = &self.formula { Some(*index) } else { None }
-    }
+    /// The index in [`Batch::scores`] of the score that its members have, when there is one. It decides who is in it, but for those of
+    /// whom people decide.
+    pub score: Option<usize>,
 }
 
 /// What an output is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutputName {
-    /// The members by a segment's rule.
+    /// The members of a segment: by its rule, but for those of whom people decided by hand.
     Segment(SegmentId),
     /// The subjects for which a node of a segment's definition holds.
     Node(SegmentId, DocPath),
@@ -86,7 +109,7 @@ pub enum Leaf {
     Output(usize),
     /// The comparison with this index in [`Batch::comparisons`] holds.
     Compare(usize),
-    /// The subject is a member of the segment with this index in [`Batch::given`].
+    /// The subject is in the set with this index in [`Batch::given`].
     Given(usize),
 }
 
@@ -154,7 +177,7 @@ pub struct BatchSequence {
 /// A measure over the events of the members of a user segment that name the product.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchSignal {
-    /// Index of the segment in [`Batch::given`].
+    /// Index of the members of the segment in [`Batch::given`].
     pub members: usize,
     /// What holds the id of the product, read as text.
     pub product: Access,

@@ -1,9 +1,9 @@
 //! Joins requests into a [`Batch`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::batch::{
-    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Leaf, Output,
+    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Given, Leaf, Output,
     OutputName,
 };
 use crate::ir::{
@@ -13,6 +13,7 @@ use crate::ir::{
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
+use crate::model::manual::{Override, Verdict};
 use crate::model::window::Interval;
 
 /// A set of subjects that someone wants.
@@ -33,6 +34,9 @@ pub enum Reference {
     Stored,
 }
 
+/// Of whom people decided by hand: for each segment the decisions that there are.
+pub type Overridden = BTreeMap<SegmentId, BTreeSet<Override>>;
+
 /// Why requests cannot be joined. `check` finds both before; a plan never guesses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -45,7 +49,8 @@ pub enum PlanError {
 }
 
 /// Joins requests for one kind of subject. The outputs of the batch begin with what the requests refer to, in the order of the
-/// references, and hold every request once; segments that are only referred to are outputs too.
+/// references, and hold every request once; segments that are only referred to are outputs too. Whoever was added to a segment or removed
+/// from it by hand is in it, or is not, wherever its members are asked for.
 ///
 /// # Errors
 /// [`PlanError`] when references lead nowhere or in a circle.
@@ -53,12 +58,14 @@ pub fn plan(
     subject: Subject,
     requests: &[Request],
     references: &BTreeMap<SegmentId, Reference>,
+    overridden: &Overridden,
     calendar: &Calendar,
     timezone: &str,
 ) -> Result<Batch, PlanError> {
     let mut planner = Planner {
         calendar,
         references,
+        overridden,
         requested: requests
             .iter()
             .filter_map(|request| match &request.name {
@@ -93,7 +100,8 @@ pub fn plan(
             }
             OutputName::Node(..) | OutputName::Degree(..) => {
                 let formula = planner.formula(&request.formula)?;
-                planner.batch.outputs.push(Output { name: request.name.clone(), formula });
+                let score = score_of(&formula);
+                planner.batch.outputs.push(Output { name: request.name.clone(), formula, score });
             }
         }
     }
@@ -103,6 +111,7 @@ pub fn plan(
 struct Planner<'a> {
     calendar: &'a Calendar,
     references: &'a BTreeMap<SegmentId, Reference>,
+    overridden: &'a Overridden,
     requested: HashMap<&'a SegmentId, &'a Formula<SubjectTest>>,
     batch: Batch,
     features: HashMap<BatchFeature, usize>,
@@ -129,10 +138,29 @@ impl Planner<'_> {
         self.open.push(id.clone());
         let formula = self.formula(formula)?;
         self.open.pop();
+        let score = score_of(&formula);
+        let formula = self.decided(id, formula);
         let leaf = Leaf::Output(self.batch.outputs.len());
-        self.batch.outputs.push(Output { name: OutputName::Segment(id.clone()), formula });
+        self.batch.outputs.push(Output { name: OutputName::Segment(id.clone()), formula, score });
         self.segments.insert(id.clone(), leaf);
         Ok(leaf)
+    }
+
+    /// The members of a segment by its formula, and by what people decided: those who were added, without those who were removed.
+    fn decided(&mut self, id: &SegmentId, formula: Formula<Leaf>) -> Formula<Leaf> {
+        let overridden = self.overridden;
+        let mut sets = |verdict| {
+            let decisions = overridden.get(id).into_iter().flatten().filter(|decision| decision.verdict == verdict);
+            let given = decisions.map(|decision| self.given(Given::Overridden(id.clone(), *decision)));
+            given.map(|given| Formula::Leaf(Leaf::Given(given))).collect::<Vec<_>>()
+        };
+        let (added, removed) = (sets(Verdict::Add), sets(Verdict::Remove));
+        let with_added = if added.is_empty() { formula } else { Formula::Any(std::iter::once(formula).chain(added).collect()) };
+        if removed.is_empty() {
+            return with_added;
+        }
+        let kept = removed.into_iter().map(|removed| Formula::Not(Box::new(removed)));
+        Formula::All(std::iter::once(with_added).chain(kept).collect())
     }
 
     fn formula(&mut self, formula: &Formula<SubjectTest>) -> Result<Formula<Leaf>, PlanError> {
@@ -185,7 +213,7 @@ impl Planner<'_> {
     fn reference(&mut self, id: &SegmentId) -> Result<Leaf, PlanError> {
         match self.references.get(id) {
             Some(Reference::Evaluated(formula)) => self.segment(id, formula),
-            Some(Reference::Stored) => Ok(Leaf::Given(self.given(id))),
+            Some(Reference::Stored) => Ok(Leaf::Given(self.given(Given::Members(id.clone())))),
             None => match self.requested.get(id) {
                 Some(formula) => self.segment(id, formula),
                 None => Err(PlanError::UnknownReference(id.clone())),
@@ -193,11 +221,11 @@ impl Planner<'_> {
         }
     }
 
-    /// The index of a segment whose members are handed in.
-    fn given(&mut self, id: &SegmentId) -> usize {
+    /// The index of a set that is handed in.
+    fn given(&mut self, set: Given) -> usize {
         let given = &mut self.batch.given;
-        given.iter().position(|known| known == id).unwrap_or_else(|| {
-            given.push(id.clone());
+        given.iter().position(|known| *known == set).unwrap_or_else(|| {
+            given.push(set);
             given.len() - 1
         })
     }
@@ -244,9 +272,14 @@ impl Planner<'_> {
         if !self.references.contains_key(&signal.segment) {
             return Err(PlanError::UnknownReference(signal.segment.clone()));
         }
-        let members = self.given(&signal.segment);
+        let members = self.given(Given::Members(signal.segment.clone()));
         Ok(BatchSignal { members, product: signal.product.clone(), measure: bind_measure(&signal.measure, self.calendar) })
     }
+}
+
+/// The score that the members by a formula have: that which decides.
+fn score_of(formula: &Formula<Leaf>) -> Option<usize> {
+    if let Formula::Leaf(Leaf::Score(index)) = formula { Some(*index) } else { None }
 }
 
 /// The index of a value in `list`, where it is put when it is new.
@@ -351,7 +384,7 @@ mod tests {
     #[test]
     fn a_feature_that_two_segments_ask_for_is_planned_once() {
         let requests = [request("a", orders_at_least(1)), request("b", orders_at_least(2)), request("c", orders_at_least(1))];
-        let batch = plan(Subject::User, &requests, &BTreeMap::new(), &calendar(), "UTC").unwrap();
+        let batch = plan(Subject::User, &requests, &BTreeMap::new(), &Overridden::new(), &calendar(), "UTC").unwrap();
         assert_eq!((batch.features.len(), batch.tests.len(), batch.outputs.len()), (1, 2, 3));
     }
 
@@ -360,10 +393,10 @@ mod tests {
         let references = BTreeMap::from([(id("c"), Reference::Evaluated(orders_at_least(1))), (id("s"), Reference::Stored)]);
         let both = Formula::All(vec![member("b"), member("c"), member("s")]);
         let requests = [request("a", both), request("b", orders_at_least(2))];
-        let batch = plan(Subject::User, &requests, &references, &calendar(), "UTC").unwrap();
+        let batch = plan(Subject::User, &requests, &references, &Overridden::new(), &calendar(), "UTC").unwrap();
         let names: Vec<_> = batch.outputs.iter().map(|output| output.name.clone()).collect();
         assert_eq!(names, ["b", "c", "a"].map(|name| OutputName::Segment(id(name))));
-        assert_eq!(batch.given, [id("s")]);
+        assert_eq!(batch.given, [Given::Members(id("s"))]);
         let expected = [Leaf::Output(0), Leaf::Output(1), Leaf::Given(0)].map(Formula::Leaf);
         assert_eq!(batch.outputs[2].formula, Formula::All(expected.to_vec()));
     }
@@ -375,7 +408,7 @@ mod tests {
             [request("a", member("p")), request("p", orders_at_least(1))],
             [request("p", orders_at_least(1)), request("a", member("p"))],
         ] {
-            let batch = plan(Subject::User, &requests, &references, &calendar(), "UTC").unwrap();
+            let batch = plan(Subject::User, &requests, &references, &Overridden::new(), &calendar(), "UTC").unwrap();
             let formula = |name: &str| {
                 let wanted = OutputName::Segment(id(name));
                 batch.outputs.iter().find(|output| output.name == wanted).map(|output| output.formula.clone())
@@ -386,11 +419,32 @@ mod tests {
     }
 
     #[test]
+    fn what_people_decided_holds_wherever_a_segment_is_asked_for() {
+        let decisions = |verdict| Override::ALL.into_iter().filter(move |decision| decision.verdict == verdict);
+        let overridden = Overridden::from([
+            (id("b"), decisions(Verdict::Add).chain(decisions(Verdict::Remove).take(1)).collect()),
+            (id("s"), decisions(Verdict::Add).take(1).collect()),
+        ]);
+        let references = BTreeMap::from([(id("b"), Reference::Evaluated(orders_at_least(1))), (id("s"), Reference::Stored)]);
+        let requests = [request("a", member("b")), request("s", member("s"))];
+        let batch = plan(Subject::User, &requests, &references, &overridden, &calendar(), "UTC").unwrap();
+        let set = |segment: &str, number: usize| Given::Overridden(id(segment), Override::ALL[number]);
+        assert_eq!(batch.given, [set("b", 0), set("b", 1), set("b", 2), Given::Members(id("s")), set("s", 0)]);
+        let given = |index| Formula::Leaf(Leaf::Given(index));
+        let with_added = Formula::Any(vec![Formula::Leaf(Leaf::Test(0)), given(0), given(1)]);
+        let formulas: Vec<_> = batch.outputs.into_iter().map(|output| output.formula).collect();
+        let without_removed = Formula::All(vec![with_added, Formula::Not(Box::new(given(2)))]);
+        let stored = Formula::Any(vec![given(3), given(4)]);
+        assert_eq!(formulas, [without_removed, Formula::Leaf(Leaf::Output(0)), stored]);
+    }
+
+    #[test]
     fn circles_and_unknown_segments_are_refused() {
         let requests = [request("a", member("b")), request("b", member("a"))];
-        let error = plan(Subject::User, &requests, &BTreeMap::new(), &calendar(), "UTC").unwrap_err();
+        let error = plan(Subject::User, &requests, &BTreeMap::new(), &Overridden::new(), &calendar(), "UTC").unwrap_err();
         assert_eq!(error, PlanError::Cycle("a -> b -> a".to_owned()));
-        let error = plan(Subject::User, &[request("a", member("x"))], &BTreeMap::new(), &calendar(), "UTC").unwrap_err();
+        let error = plan(Subject::User, &[request("a", member("x"))], &BTreeMap::new(), &Overridden::new(), &calendar(), "UTC")
+            .unwrap_err();
         assert_eq!(error, PlanError::UnknownReference(id("x")));
     }
 
@@ -412,7 +466,9 @@ mod tests {
     fn attributes_are_features_too() {
         let access = Access::column("age", ColumnType::Integer);
         let test = SubjectTest::Feature(Feature::Attribute(Value::Stored(access, Reading::Number)), Test::IsSet);
-        let batch = plan(Subject::User, &[request("a", Formula::Leaf(test))], &BTreeMap::new(), &calendar(), "UTC").unwrap();
+        let batch =
+            plan(Subject::User, &[request("a", Formula::Leaf(test))], &BTreeMap::new(), &Overridden::new(), &calendar(), "UTC")
+                .unwrap();
         assert_eq!(batch.outputs[0].formula, Formula::Leaf(Leaf::Test(0)));
     }
 }

@@ -23,6 +23,7 @@ use crate::check::Limits;
 use crate::clock::floor_to_micros;
 use crate::diagnostic::nearest;
 use crate::model::calendar::time_zone;
+use crate::model::guard::MaxChange;
 use crate::model::id::TenantId;
 use crate::model::window::{Duration, Unit};
 use crate::syntax::dialect;
@@ -111,6 +112,8 @@ pub struct TenantConfig {
     pub definitions: Vec<PathBuf>,
     /// The instant at which the tenant's clock stands still, for demonstrations and tests.
     pub as_of: Option<Timestamp>,
+    /// How much of a segment one run may change that does not say so itself; `None` = any part.
+    pub max_change: Option<MaxChange>,
     /// How large its definitions may be.
     pub limits: Limits,
     /// Where its tables are.
@@ -315,6 +318,8 @@ struct TenantSection {
     timezone: Spanned<String>,
     definitions: Spanned<Vec<String>>,
     as_of: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "max_change")]
+    max_change: Option<MaxChange>,
     users: Option<Spanned<SubjectSource>>,
     events: Option<Spanned<EventSource>>,
     products: Option<Spanned<SubjectSource>>,
@@ -436,7 +441,8 @@ impl TenantSection {
             events: self.events.map(Spanned::into_inner),
             products: self.products.map(Spanned::into_inner),
         };
-        Ok(TenantConfig { id: self.id.into_inner(), timezone, definitions, as_of, limits, tables, dialects: self.dialects })
+        let (id, max_change, dialects) = (self.id.into_inner(), self.max_change, self.dialects);
+        Ok(TenantConfig { id, timezone, definitions, as_of, max_change, limits, tables, dialects })
     }
 }
 
@@ -459,6 +465,12 @@ pub fn parse_cron(text: &str) -> Result<Cron, String> {
 fn cron<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cron>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_cron(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// The part of a segment that one run may change, such as `50%`.
+fn max_change<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxChange>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 /// A positive number of bytes, such as `8GiB`, `500MB` or a plain integer.
@@ -588,6 +600,7 @@ mod tests {
             timezone = "Europe/Berlin"
             definitions = ["a/", "/b/*.json"]
             as_of = "2026-01-01T00:00:00.1234567Z"
+            max_change = "50%"
             users = { source = "users.parquet", key = "id" }
             events = { source = ["a/", "b/"], timestamp = "at" }
             products = { source = "products.parquet", key = "id" }
@@ -606,6 +619,7 @@ mod tests {
         let tenant = &config.tenants[0];
         assert_eq!(tenant.definitions, [Path::new("place/a/"), Path::new("/b/*.json")]);
         assert_eq!(tenant.as_of, Some("2026-01-01T00:00:00.123456Z".parse().unwrap()));
+        assert_eq!(tenant.max_change, "50%".parse().ok());
         assert!(tenant.tables.users.is_some() && tenant.tables.events.is_some() && tenant.tables.products.is_some());
         let dialects = &tenant.dialects;
         assert!(
@@ -641,6 +655,8 @@ mod tests {
         let users = "Say where the users are: a path, glob or URL, or a list of them.";
         assert_refused(&with("[tenants.users]\nkey = \"id\""), "place/scheduler.toml:6", "missing field `source`", Some(users));
         assert_refused(&engine("memory_limit = \"8 bananas\""), "place/scheduler.toml:7", "not a size", None);
+        assert_refused(&with("max_change = 0.5"), "place/scheduler.toml:6", "expected a string", None);
+        assert_refused(&with("max_change = \"half\""), "place/scheduler.toml:6", "write it like `50%`", None);
         let dialects = |dialects: &str| with(&format!("[tenants.dialects]\n{dialects}"));
         for (wrong, problem) in [
             ("tre.total_renders = {}", "unknown field `tre`"),

@@ -125,12 +125,14 @@ pub fn agenda(candidates: &BTreeMap<SegmentId, Candidate>, state: &TenantState, 
 #[must_use]
 pub fn segment_due(candidate: &Candidate, state: Option<&SegmentState>, timing: &Timing) -> Due {
     match (candidate.status, candidate.kind) {
-        (Status::Paused, _) | (Status::Active, Kind::Static) => return Due::Never,
+        (Status::Paused, _) => return Due::Never,
+        // Who was added by hand is a member while in the universe, which may change.
+        (Status::Active, Kind::Static) if state.is_none_or(|state| state.overrides == 0) => return Due::Never,
         (Status::Archived, _) => {
             let was_live = state.is_some_and(|state| state.definition.status != Status::Archived);
             return if was_live { Due::Now(Reason::Archived) } else { Due::Never };
         }
-        (Status::Active, Kind::Dynamic) => {}
+        (Status::Active, Kind::Dynamic | Kind::Static) => {}
     }
     let Some(state) = state else { return Due::Now(Reason::New) };
     if candidate.hash.as_ref().is_some_and(|hash| *hash != state.definition.hash) {
@@ -269,6 +271,8 @@ mod tests {
             attempted_at: at(attempted_at),
             errors,
             last_error: None,
+            held: None,
+            overrides: 0,
             run_id: Uuid::nil(),
             duration_ms: 1,
         }
@@ -293,6 +297,9 @@ mod tests {
             let resting = Candidate { status, kind, ..candidate(None) };
             assert_eq!(segment_due(&resting, Some(&last), &timing), Due::Never, "{status:?} {kind:?}");
         }
+        let by_hand = SegmentState { overrides: 1, ..last.clone() };
+        let fixed = Candidate { kind: Kind::Static, ..candidate(None) };
+        assert_eq!(segment_due(&fixed, Some(&by_hand), &timing), Due::Now(Reason::Time), "the universe may be another");
         let archived = Candidate { status: Status::Archived, ..candidate(None) };
         assert_eq!(segment_due(&archived, None, &timing), Due::Never);
         assert_eq!(segment_due(&archived, Some(&last), &timing), Due::Now(Reason::Archived));

@@ -71,7 +71,9 @@ async fn end_under<P: Place>(
     let mut transaction = place.ledger().begin(lease, run).await?;
     let outcome = Outcome::Ended { reason: ChangeReason::SegmentDeleted };
     let duration = clock.elapsed().saturating_sub(started);
-    let figures = transaction.stage(StagedSegment { segment: segment.clone(), definition: None, outcome, duration }).await?;
+    let figures = transaction
+        .stage(StagedSegment { segment: segment.clone(), definition: None, outcome, duration, max_change: None })
+        .await?;
     transaction.commit().await?;
     tracing::info!(%run_id, tenant = %tenant.id, %segment, left = figures.removed_count, "segment deleted");
     Ok(figures)

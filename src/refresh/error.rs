@@ -10,7 +10,7 @@ use crate::clickhouse::Error as Server;
 use crate::diagnostic::Report;
 use crate::model::id::{SegmentId, TenantId};
 use crate::plan::PlanError;
-use crate::store::LedgerError;
+use crate::store::{EditAction, LedgerError};
 
 /// Why work could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,16 @@ pub enum Error {
         last: Timestamp,
         /// The instant that was asked for.
         as_of: Timestamp,
+    },
+    /// An edit names subjects that are not there.
+    #[error("{}", of_unknown(.segment, .subjects, *.action))]
+    UnknownSubjects {
+        /// The segment.
+        segment: SegmentId,
+        /// Those that are not in the universe; of an edit that clears, of whom nothing is decided. Ascending.
+        subjects: Vec<String>,
+        /// What should be done with them.
+        action: EditAction,
     },
     /// Others refer to a segment that should end.
     #[error("segment `{segment}` cannot be deleted: {} refer to it", quoted(.referrers))]
@@ -121,9 +131,12 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Definitions(_) | Self::Refused(_) => ErrorKind::Definition,
-            Self::Config(_) | Self::UnknownSegment { .. } | Self::Segment { .. } | Self::Past { .. } | Self::Referenced { .. } => {
-                ErrorKind::Request
-            }
+            Self::Config(_)
+            | Self::UnknownSegment { .. }
+            | Self::Segment { .. }
+            | Self::Past { .. }
+            | Self::UnknownSubjects { .. }
+            | Self::Referenced { .. } => ErrorKind::Request,
             Self::DefinitionFiles { .. } => ErrorKind::Unavailable,
             Self::Plan(_) => ErrorKind::Internal,
             Self::Backend { source, .. } => kind_of(source),
@@ -162,6 +175,12 @@ impl Error {
                 None => Some("`segmenta list` shows all of them.".to_owned()),
             },
             Self::Past { .. } => Some("A refresh goes forward only: give a later `--as-of`, or none.".to_owned()),
+            Self::UnknownSubjects { action, .. } => Some(match action {
+                EditAction::Decide(_) => {
+                    "Nothing was changed. `--skip-unknown` leaves them out, `--keep-unknown` decides about them for when they appear.".to_owned()
+                }
+                EditAction::Clear => "Nothing was changed. `--skip-unknown` leaves them out.".to_owned(),
+            }),
             Self::Referenced { .. } => Some("Delete or change those first.".to_owned()),
             Self::Backend { source, .. } => help_of(source),
             Self::Load { source, .. } => help_of(source),
@@ -201,6 +220,20 @@ fn count_of_errors(report: &Report) -> String {
     match errors {
         1 => "a definition is invalid: 1 error".to_owned(),
         errors => format!("definitions are invalid: {errors} errors"),
+    }
+}
+
+/// How many subjects a message names.
+const NAMED: usize = 5;
+
+fn of_unknown(segment: &SegmentId, subjects: &[String], action: EditAction) -> String {
+    let named = subjects.iter().take(NAMED).map(|subject| format!("`{subject}`")).collect::<Vec<_>>().join(", ");
+    let more = if subjects.len() > NAMED { ", ..." } else { "" };
+    let count = subjects.len();
+    let subjects = if count == 1 { "subject" } else { "subjects" };
+    match action {
+        EditAction::Decide(_) => format!("{count} {subjects} are not in the universe of segment `{segment}`: {named}{more}"),
+        EditAction::Clear => format!("nothing is decided by hand about {count} {subjects} of segment `{segment}`: {named}{more}"),
     }
 }
 

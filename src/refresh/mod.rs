@@ -9,6 +9,7 @@ mod error;
 pub mod jobs;
 pub mod load;
 pub mod local;
+pub mod overrides;
 pub mod place;
 pub mod run;
 pub mod scheduler;

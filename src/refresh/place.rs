@@ -16,8 +16,9 @@ use crate::model::calendar::Calendar;
 use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::{SegmentId, TenantId};
-use crate::plan::{Batch, OutputName, Reference, Request, plan};
-use crate::store::{Ledger, LedgerError, TenantState};
+use crate::model::manual::Override;
+use crate::plan::{Batch, Given, OutputName, Overridden, PlanError, Reference, Request, plan};
+use crate::store::{Ledger, LedgerError, Overrides, TenantState};
 
 /// A backend and the ledger that takes its members without moving them.
 #[async_trait]
@@ -68,10 +69,11 @@ pub trait ReadablePlace: Place {
 }
 
 /// A tenant with its tables open, its definitions resolved and its committed state at hand.
-#[derive(Debug)]
-pub struct Opened<B> {
+pub struct Opened<B: Backend> {
     /// What the store has committed.
     pub state: TenantState,
+    /// What people had decided by hand at the instant that is evaluated at.
+    pub overrides: BTreeMap<SegmentId, Overrides<B::Members>>,
     /// The tables.
     pub backend: B,
     /// The definitions in force.
@@ -88,21 +90,26 @@ pub struct Planned {
 }
 
 impl<B: Backend> Opened<B> {
-    /// Opens the tables of a tenant and resolves its definitions against them.
+    /// Opens the tables of a tenant and resolves its definitions against them, for what is evaluated at an instant.
     ///
     /// # Errors
     /// When the store or a table cannot be read.
-    pub async fn open<P: Place<Backend = B>>(
+    pub async fn open<P>(
         place: &P,
         tenant: &TenantConfig,
         files: &[DefinitionFile],
+        as_of: Timestamp,
         run: Uuid,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Error>
+    where
+        P: Place<Backend = B, Members = B::Members>,
+    {
         let state = place.ledger().state(&tenant.id).await?;
+        let overrides = place.ledger().overrides(&tenant.id, as_of).await?;
         let opened = place.open(tenant, run).await;
         let backend = opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
         let definitions = Definitions::resolve(files, &state, backend.catalog(), &tenant.limits);
-        Ok(Self { state, backend, definitions })
+        Ok(Self { state, overrides, backend, definitions })
     }
 
     /// Joins requests for one kind of subject with the segments that they refer to.
@@ -115,16 +122,34 @@ impl<B: Backend> Opened<B> {
             Form::Failed { .. } | Form::Missing(_) => None,
         };
         let references: BTreeMap<SegmentId, Reference> = self.definitions.segments.iter().filter_map(ready).collect();
-        Ok(plan(subject, requests, &references, calendar, &self.backend.catalog().timezone)?)
+        let overridden: Overridden = self.overrides.iter().map(|(id, overrides)| (id.clone(), overrides.decisions())).collect();
+        Ok(plan(subject, requests, &references, &overridden, calendar, &self.backend.catalog().timezone)?)
+    }
+
+    /// The request for the members of a segment by its rule and by what people decided; `None` for a static one of which they decided
+    /// nothing.
+    #[must_use]
+    pub fn request_for(&self, ready: &ReadySegment) -> Option<Request> {
+        let id = &ready.logical.id;
+        match &ready.logical.rule {
+            LogicalRule::Formula(formula) => Some(Request { name: OutputName::Segment(id.clone()), formula: formula.clone() }),
+            LogicalRule::Static => {
+                let nobody = Request { name: OutputName::Segment(id.clone()), formula: Formula::Constant(false) };
+                self.overrides.contains_key(id).then_some(nobody)
+            }
+        }
     }
 
     /// The segments of users whose members a batch of products is given, for their signals. Those that are stored are asked for too:
     /// only who is in the universe of the users counts.
     #[must_use]
     pub fn audiences(&self, batch: &Batch) -> Vec<Request> {
-        let audience = |id| match &self.definitions.segments.get(id)?.form {
-            Form::Ready(ready) if ready.record.subject != batch.subject => Some(membership_of(ready)),
-            Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
+        let audience = |given: &Given| {
+            let Given::Members(id) = given else { return None };
+            match &self.definitions.segments.get(id)?.form {
+                Form::Ready(ready) if ready.record.subject != batch.subject => Some(membership_of(ready)),
+                Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
+            }
         };
         batch.given.iter().filter_map(audience).collect()
     }
@@ -181,13 +206,23 @@ impl<B: Backend> Opened<B> {
         P: Place<Backend = B, Members = B::Members>,
     {
         let mut given = Vec::with_capacity(batch.given.len());
-        for segment in &batch.given {
-            given.push(match known.get(segment) {
-                Some(members) => members.clone(),
-                None => place.ledger().stored(&tenant.id, segment).await?,
+        for set in &batch.given {
+            given.push(match set {
+                Given::Members(segment) => match known.get(segment) {
+                    Some(members) => members.clone(),
+                    None => place.ledger().stored(&tenant.id, segment).await?,
+                },
+                Given::Overridden(segment, decision) => self.decided(segment, *decision)?,
             });
         }
         Ok(given)
+    }
+
+    /// Those of whom people decided so.
+    fn decided(&self, segment: &SegmentId, decision: Override) -> Result<B::Members, Error> {
+        let decided = self.overrides.get(segment).and_then(|overrides| overrides.get(&decision)).cloned();
+        // A batch asks for the decisions that there are.
+        decided.ok_or_else(|| Error::Plan(PlanError::UnknownReference(segment.clone())))
     }
 
     /// Evaluates a batch, and its audiences before it.
@@ -235,17 +270,6 @@ pub fn members_by_segment<M: MemberSet>(batch: &Batch, evaluation: &Evaluation<M
         OutputName::Node(..) | OutputName::Degree(..) => None,
     });
     of_segment.collect()
-}
-
-/// The request for the members of a segment by its rule; `None` for a static one.
-#[must_use]
-pub fn request_for(ready: &ReadySegment) -> Option<Request> {
-    match &ready.logical.rule {
-        LogicalRule::Static => None,
-        LogicalRule::Formula(formula) => {
-            Some(Request { name: OutputName::Segment(ready.logical.id.clone()), formula: formula.clone() })
-        }
-    }
 }
 
 /// The request for the members of a segment as others see them: by its rule, or for a static or paused one as they are stored, as far as

@@ -7,20 +7,22 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::config::TenantConfig;
-use super::definitions::{DefinitionFile, Definitions, Form, InvalidFile, KnownSegment, read_definitions};
+use super::definitions::{DefinitionFile, Form, InvalidFile, KnownSegment, read_definitions};
 use super::due::{Candidate, Timing, agenda};
 use super::error::Error;
-use super::place::{Opened, Place, Planned, calendar_of, members_by_segment, request_for};
+use super::place::{Opened, Place, Planned, calendar_of, members_by_segment};
 use crate::backend::{Backend, Effort, Evaluation, MemberSet, Observation, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
 use crate::model::condition::Subject;
+use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
 use crate::model::segment::{Kind, Status};
 use crate::model::window;
 use crate::plan::{OutputName, Request};
 use crate::store::{
-    ChangeReason, DefinitionNote, Figures, Lease, LeaseScope, Ledger, Outcome, Run, RunKind, StagedSegment, Transaction,
+    Basis, ChangeReason, DefinitionNote, Figures, Lease, LeaseScope, Ledger, Outcome, Overrides, Run, RunKind, StagedSegment,
+    Transaction,
 };
 
 /// What one run is asked to do.
@@ -36,6 +38,8 @@ pub struct RunRequest {
     pub wait: Duration,
     /// The job of the scheduler that this run does, to be noted as done.
     pub job: Option<&'static str>,
+    /// What to do about a segment of which more changes than it may.
+    pub on_excess: OnExcess,
 }
 
 /// Which segments a run computes.
@@ -50,6 +54,8 @@ pub enum Selection {
     },
     /// Every active one.
     All,
+    /// Those whose last result is held.
+    Held,
     /// These.
     Named(BTreeSet<SegmentId>),
 }
@@ -61,6 +67,15 @@ pub enum OnInvalid {
     Refuse,
     /// Goes on with their last valid forms.
     UseLastValid,
+}
+
+/// What a run does about a segment of which more changes than `max_change` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnExcess {
+    /// Holds its result: nothing changes, until it is accepted.
+    Hold,
+    /// Takes it over.
+    Accept,
 }
 
 /// What a run came to.
@@ -94,6 +109,12 @@ impl RunReport {
     pub fn failures(&self) -> usize {
         self.segments.iter().filter(|segment| matches!(segment.status, SegmentStatus::Failed(_))).count()
     }
+
+    /// Of how many segments the result is held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.segments.iter().filter(|segment| matches!(segment.status, SegmentStatus::Held(_))).count()
+    }
 }
 
 /// What a run came to for one segment.
@@ -120,6 +141,8 @@ pub enum SegmentStatus {
     Computed,
     /// It could not be computed and keeps its members; why.
     Failed(String),
+    /// More of it would change than may; it keeps its members until that is accepted. Why.
+    Held(String),
     /// It was archived; its members left.
     Archived,
 }
@@ -206,12 +229,12 @@ async fn refresh_under<P: Place>(
 ) -> Result<RunReport, Error> {
     let started = clock.elapsed();
     progress.step(Step::Opening);
-    let opened = Opened::open(place, tenant, files, run_id).await?;
+    let as_of = request.as_of.or(tenant.as_of).unwrap_or_else(|| clock.now());
+    let opened = Opened::open(place, tenant, files, as_of, run_id).await?;
     let definitions = &opened.definitions;
     if request.on_invalid == OnInvalid::Refuse && !definitions.invalid.is_empty() {
         return Err(Error::Refused(definitions.report.clone()));
     }
-    let as_of = request.as_of.or(tenant.as_of).unwrap_or_else(|| clock.now());
     let calendar = calendar_of(tenant, as_of);
     let targets = select(&opened, tenant, request, &calendar)?;
     let notes = definitions.segments.iter().map(|(id, known)| (id, &known.note));
@@ -243,12 +266,17 @@ async fn refresh_under<P: Place>(
         transaction.note_job(job, as_of);
     }
     let (mut staged, mut reports) = (Vec::new(), Vec::new());
-    for (segment, (outcome, universe, share)) in outcomes(&targets, evaluations, &mut report) {
+    for (segment, (outcome, universe, share)) in outcomes(&targets, evaluations, &opened.overrides, &mut report) {
         let Some(known) = definitions.segments.get(&segment) else { continue };
         let (status, subject) = (status_of(&outcome), known.record().subject);
         let (figures, duration) = (Figures::default(), share);
         reports.push(SegmentReport { segment: segment.clone(), subject, status, figures, universe, duration });
-        staged.push(StagedSegment { segment, definition: Some(known.record().clone()), outcome, duration: share });
+        let max_change = match request.on_excess {
+            OnExcess::Hold => max_change_of(tenant, known),
+            OnExcess::Accept => None,
+        };
+        let definition = Some(known.record().clone());
+        staged.push(StagedSegment { segment, definition, outcome, duration: share, max_change });
     }
     let of = reports.len();
     let begins = |done: usize| {
@@ -259,6 +287,9 @@ async fn refresh_under<P: Place>(
     let staged = transaction.stage_all(staged, &begins).await?;
     for (mut segment_report, staged) in reports.into_iter().zip(staged) {
         segment_report.figures = staged.figures;
+        if let Some(reason) = staged.held {
+            segment_report.status = SegmentStatus::Held(reason);
+        }
         segment_report.duration += staged.duration;
         log_segment(run_id, tenant, &segment_report);
         report.segments.push(segment_report);
@@ -285,6 +316,12 @@ fn log_note(run_id: Uuid, tenant: &TenantConfig, segment: &SegmentId, note: &Def
     tracing::info!(%run_id, tenant = %tenant.id, %segment, error, "{message}");
 }
 
+/// How much one run may change of a segment: what it says itself, else its tenant.
+fn max_change_of(tenant: &TenantConfig, known: &KnownSegment) -> Option<MaxChange> {
+    let own = known.definition().and_then(|definition| definition.max_change.clone());
+    own.or_else(|| tenant.max_change.clone())
+}
+
 /// What is to be done with a segment.
 enum Target<'a> {
     Evaluate(&'a KnownSegment, Request),
@@ -305,9 +342,13 @@ fn select<'a, B: Backend>(
             agenda(&definitions.candidates(), &opened.state, &timing).segments.into_keys().collect()
         }
         Selection::All => definitions.segments.keys().cloned().collect(),
+        Selection::Held => {
+            let held = opened.state.segments.iter().filter(|(_, state)| state.held.is_some());
+            held.map(|(segment, _)| segment.clone()).collect()
+        }
         Selection::Named(named) => {
             for segment in named {
-                refuse_resting(definitions, tenant, segment)?;
+                refuse_resting(opened, tenant, segment)?;
             }
             named.clone()
         }
@@ -316,7 +357,7 @@ fn select<'a, B: Backend>(
     for segment in selected {
         let Some(known) = definitions.segments.get(&segment) else { continue };
         let state = opened.state.segments.get(&segment);
-        if let Some(target) = target_of(known, state.map(|state| state.definition.status)) {
+        if let Some(target) = target_of(opened, known, state.map(|state| state.definition.status)) {
             if let (Some(as_of), Some(last)) = (request.as_of, state.and_then(|state| state.computed_at))
                 && as_of < last
             {
@@ -329,13 +370,14 @@ fn select<'a, B: Backend>(
 }
 
 /// A segment that is named has to be one that is computed at all.
-fn refuse_resting(definitions: &Definitions, tenant: &TenantConfig, segment: &SegmentId) -> Result<(), Error> {
+fn refuse_resting<B: Backend>(opened: &Opened<B>, tenant: &TenantConfig, segment: &SegmentId) -> Result<(), Error> {
     let unknown = |near| Error::UnknownSegment { tenant: tenant.id.clone(), segment: segment.clone(), near };
-    let known = definitions.get(segment).map_err(unknown)?;
+    let known = opened.definitions.get(segment).map_err(unknown)?;
     let problem = match known.definition() {
         None => "is missing: the file that defined it is gone",
         Some(definition) => match (definition.status, definition.kind) {
             (Status::Paused, _) => "is paused, and is not recomputed",
+            (Status::Active, Kind::Static) if opened.overrides.contains_key(segment) => return Ok(()),
             (Status::Active, Kind::Static) => "is static: its members are added by hand, there is nothing to compute",
             (Status::Archived, _) => "is archived, and is not recomputed",
             (Status::Active, Kind::Dynamic) => return Ok(()),
@@ -344,13 +386,14 @@ fn refuse_resting(definitions: &Definitions, tenant: &TenantConfig, segment: &Se
     Err(Error::Segment { segment: segment.clone(), problem: problem.to_owned() })
 }
 
-fn target_of(known: &KnownSegment, stored_status: Option<Status>) -> Option<Target<'_>> {
+fn target_of<'a, B: Backend>(opened: &Opened<B>, known: &'a KnownSegment, stored_status: Option<Status>) -> Option<Target<'a>> {
     let definition = known.definition()?;
     match (definition.status, definition.kind) {
         (Status::Archived, _) => stored_status.is_some_and(|status| status != Status::Archived).then_some(Target::Archive),
-        (Status::Paused, _) | (Status::Active, Kind::Static) => None,
-        (Status::Active, Kind::Dynamic) => match &known.form {
-            Form::Ready(ready) => request_for(ready).map(|request| Target::Evaluate(known, request)),
+        (Status::Paused, _) => None,
+        // Whom people added to a static segment is a member while in the universe, which may be another now.
+        (Status::Active, Kind::Dynamic | Kind::Static) => match &known.form {
+            Form::Ready(ready) => opened.request_for(ready).map(|request| Target::Evaluate(known, request)),
             Form::Failed { error, .. } => Some(Target::Fail(error.clone())),
             Form::Missing(_) => None,
         },
@@ -404,6 +447,7 @@ type Outcomes<M> = BTreeMap<SegmentId, (Outcome<M>, u64, Duration)>;
 fn outcomes<M: MemberSet>(
     targets: &BTreeMap<SegmentId, Target<'_>>,
     evaluations: Vec<Evaluated<M>>,
+    overrides: &BTreeMap<SegmentId, Overrides<M>>,
     report: &mut RunReport,
 ) -> Outcomes<M> {
     let mut outcomes = BTreeMap::new();
@@ -423,7 +467,9 @@ fn outcomes<M: MemberSet>(
             {
                 let universe = evaluation.universe.clone();
                 let size = universe.count();
-                outcomes.insert(segment, (Outcome::Members { members, universe }, size, share));
+                let overrides = overrides.get(&segment).cloned().unwrap_or_default();
+                let outcome = Outcome::Members { members, universe, overrides, basis: Basis::Evaluated };
+                outcomes.insert(segment, (outcome, size, share));
             }
         }
         report.observations.push((subject, evaluation.observations));
@@ -450,6 +496,7 @@ fn log_segment(run_id: Uuid, tenant: &TenantConfig, report: &SegmentReport) {
             tracing::info!(%run_id, %tenant, %segment, members, entered, left, duration_ms, "segment computed")
         }
         SegmentStatus::Archived => tracing::info!(%run_id, %tenant, %segment, members, left, duration_ms, "segment archived"),
+        SegmentStatus::Held(reason) => tracing::error!(%run_id, %tenant, %segment, members, reason, "segment held"),
         SegmentStatus::Failed(error) => tracing::error!(%run_id, %tenant, %segment, members, error, "segment failed"),
     }
 }
@@ -460,6 +507,7 @@ fn log_run(tenant: &TenantConfig, report: &RunReport) {
         tracing::info!(tenant = %tenant.id, subject = subject.keyword(), %table, ?kind, count, "values were left out or did not fit");
     }
     let run_id = report.run_id.unwrap_or_default();
-    let (segments, failed, duration_ms) = (report.segments.len(), report.failures(), report.duration.as_millis());
-    tracing::info!(%run_id, tenant = %tenant.id, as_of = %report.as_of, segments, failed, duration_ms, "run committed");
+    let (segments, failed, held) = (report.segments.len(), report.failures(), report.held());
+    let duration_ms = report.duration.as_millis();
+    tracing::info!(%run_id, tenant = %tenant.id, as_of = %report.as_of, segments, failed, held, duration_ms, "run committed");
 }

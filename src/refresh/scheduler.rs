@@ -16,7 +16,7 @@ use super::due::{Due, Timing, agenda, job_due, length_of, pause_after};
 use super::error::Error;
 use super::jobs::{StoreJob, do_store_job};
 use super::place::{Place, calendar_of};
-use super::run::{OnInvalid, RunRequest, Selection, Silent, refresh, release};
+use super::run::{OnExcess, OnInvalid, RunRequest, Selection, Silent, refresh, release};
 use crate::clock::Clock;
 use crate::store::{LeaseScope, Ledger};
 
@@ -199,6 +199,7 @@ impl<P: Place> Scheduler<'_, P> {
             on_invalid: OnInvalid::UseLastValid,
             wait: self.pace.wait,
             job: work.full_evaluation.then_some(FULL_EVALUATION),
+            on_excess: OnExcess::Hold,
         };
         let report = refresh(self.place, tenant, &request, self.clock, &Silent).await?;
         for job in work.store_jobs {

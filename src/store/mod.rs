@@ -15,6 +15,7 @@
 pub mod clickhouse;
 mod holder;
 pub mod object;
+mod overrides;
 pub mod rows;
 
 use std::collections::BTreeMap;
@@ -31,8 +32,12 @@ use uuid::Uuid;
 
 use crate::backend::MemberSet;
 use crate::model::condition::Subject;
+use crate::model::guard::MaxChange;
 use crate::model::id::{SegmentId, TenantId};
+use crate::model::manual::Origin;
 use crate::model::segment::{Kind, Status};
+
+pub use self::overrides::{Basis, EditAction, Edited, OverrideEdit, Overrides};
 
 /// Rows of a table of the store, as they are read.
 pub type RowStream = BoxStream<'static, Result<RecordBatch, LedgerError>>;
@@ -69,6 +74,16 @@ pub trait Ledger: Send + Sync {
     /// As [`Ledger::state`].
     async fn stored(&self, tenant: &TenantId, segment: &SegmentId) -> Result<Self::Members, LedgerError>;
 
+    /// What people had decided by hand at an instant, for every segment of a tenant of which they had.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn overrides(
+        &self,
+        tenant: &TenantId,
+        at: Timestamp,
+    ) -> Result<BTreeMap<SegmentId, Overrides<Self::Members>>, LedgerError>;
+
     /// Starts a transaction under a write lease of its tenant; first finishes or discards what an earlier one left behind.
     ///
     /// # Errors
@@ -92,6 +107,13 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// As [`Ledger::state`].
     async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError>;
+
+    /// What people decided by hand, that which was decided otherwise since included, by segment, subject and time, in the columns of
+    /// [`rows::override_schema`]. Of the filter segment and subject count.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn read_overrides(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError>;
 
     /// The segments that a subject is a current member of.
     ///
@@ -135,8 +157,15 @@ pub trait Transaction: Send {
     /// When the store cannot be read or written.
     async fn stage(&mut self, segment: StagedSegment<Self::Members>) -> Result<Figures, LedgerError> {
         let staged = self.stage_all(vec![segment], &|_| {}).await?;
-        Ok(staged.first().map(|staged| staged.figures).unwrap_or_default())
+        Ok(staged.into_iter().next().map(|staged| staged.figures).unwrap_or_default())
     }
+
+    /// Edits what people decided by hand for a segment, from the instant of the run on. The segment has to be staged after it, with members
+    /// that follow what is decided then; those of the edit who enter or leave do so for its reason. One edit of a segment at most.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn edit_overrides(&mut self, segment: &SegmentId, edit: &OverrideEdit) -> Result<Edited<Self::Members>, LedgerError>;
 
     /// Adds a history row of kind `daily` with the committed count of a segment.
     ///
@@ -272,28 +301,36 @@ pub struct StagedSegment<M> {
     pub outcome: Outcome<M>,
     /// How long it took; shared work is split evenly.
     pub duration: Duration,
+    /// How many of its members may enter or leave; a run of more is held, and changes nothing of the segment. The first run is free.
+    pub max_change: Option<MaxChange>,
 }
 
 /// What the ledger made of a segment in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Staged {
     /// Members after it, who entered, who left.
     pub figures: Figures,
     /// How long comparing and encoding took, by itself or beside others.
     pub duration: Duration,
+    /// Why nothing of it was taken over; the figures are those of before then.
+    pub held: Option<String>,
 }
 
 /// What came of a segment in a run.
 #[derive(Debug)]
 pub enum Outcome<M> {
-    /// It was evaluated. The ledger compares with the previous members and decides the reasons: `initial` at the very first,
-    /// `definition_changed` when the definition's hash differs, `left_universe` for those no longer in `universe`, else
-    /// `rule_match` and `rule_ended`.
+    /// It was evaluated. The ledger compares with the previous members and decides the reasons: that of the edit for its subjects, that of
+    /// the decision for those who were added or removed by hand, `initial` at the very first, `definition_changed` when the definition's
+    /// hash differs, `left_universe` for those no longer in `universe`, else `rule_match` and `rule_ended`.
     Members {
-        /// Who is in it.
+        /// Who is in it, with what people decided.
         members: M,
         /// Who could be.
         universe: M,
+        /// What people decided.
+        overrides: Overrides<M>,
+        /// What they come from.
+        basis: Basis,
     },
     /// It could not be evaluated, and keeps its members. The reason, one line.
     Failed {
@@ -305,6 +342,14 @@ pub enum Outcome<M> {
         /// `archived` or `segment_deleted`.
         reason: ChangeReason,
     },
+}
+
+impl<M> Outcome<M> {
+    /// That a rule was evaluated of which people decided nothing.
+    #[must_use]
+    pub fn evaluated(members: M, universe: M) -> Self {
+        Self::Members { members, universe, overrides: Overrides::default(), basis: Basis::Evaluated }
+    }
 }
 
 /// A definition as it was in force in a run.
@@ -333,6 +378,15 @@ pub struct Figures {
     pub removed_count: u64,
 }
 
+impl Figures {
+    /// Why so many changes, of so many members before, are held; `None` when they are not too many.
+    #[must_use]
+    pub fn objection(&self, members: u64, max_change: &MaxChange) -> Option<String> {
+        let allowed = max_change.allows(members, self.added_count.saturating_add(self.removed_count));
+        (!allowed).then(|| max_change.objection(members, self.added_count, self.removed_count))
+    }
+}
+
 /// Why a subject entered or left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -357,6 +411,16 @@ pub enum ChangeReason {
     SegmentDeleted,
     /// The person was erased.
     Erased,
+}
+
+/// The reason of what was decided by hand.
+impl From<Origin> for ChangeReason {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Manual => Self::Manual,
+            Origin::Import => Self::Import,
+        }
+    }
 }
 
 impl ChangeReason {
@@ -428,6 +492,12 @@ pub struct SegmentState {
     pub errors: u32,
     /// Why the last run failed; `None` when it did not.
     pub last_error: Option<String>,
+    /// Why the result of the last run is held; `None` when it is not.
+    #[serde(default)]
+    pub held: Option<String>,
+    /// Of how many subjects people decided by hand, as it is after the last run.
+    #[serde(default)]
+    pub overrides: u64,
     /// The last run.
     pub run_id: Uuid,
     /// How long it took.

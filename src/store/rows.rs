@@ -36,6 +36,21 @@ pub fn change_schema() -> SchemaRef {
     ])
 }
 
+/// `overrides/`: one row per decision about a subject by hand, by `subject_id` and `since`.
+#[must_use]
+pub fn override_schema() -> SchemaRef {
+    schema(vec![
+        required("tenant", DataType::Utf8),
+        required("segment_id", DataType::Utf8),
+        required("subject_id", DataType::Utf8),
+        required("override", DataType::Utf8),
+        required("reason", DataType::Utf8),
+        required("since", instant()),
+        optional("until", instant()),
+        required("run_id", DataType::Utf8),
+    ])
+}
+
 /// `history/`: one row per segment and run.
 #[must_use]
 pub fn history_schema() -> SchemaRef {

@@ -51,6 +51,7 @@ fn definition_node(definition: &Definition) -> Node {
         Some(Schedule::Cron(expression)) => object.text("schedule", expression),
     }
     object.optional("cache_ttl", definition.cache_ttl.map(|ttl| text(&ttl.to_string())));
+    object.optional("max_change", definition.max_change.as_ref().map(|change| text(&change.to_string())));
     if !definition.tags.is_empty() {
         object.push("tags", list(definition.tags.iter().map(|tag| text(tag))));
     }

@@ -69,6 +69,10 @@ struct Definition {
     schedule: Option<String>,
     /// How long a membership counts as fresh; as long as `refresh_interval` when it is left out.
     cache_ttl: Option<Interval>,
+    /// How many members may enter and leave in one run, in percent of those before it, or `none`; a run of more is held until it is
+    /// accepted. What the tenant says when it is left out.
+    #[schemars(example = &"50%")]
+    max_change: Option<String>,
     /// Free labels.
     tags: Option<Vec<String>>,
     /// An emoji, or the name of one.

@@ -19,7 +19,7 @@ use segmenta::model::catalog::{Catalog, ColumnType, SubjectTable, Table};
 use segmenta::model::condition::Subject;
 use segmenta::model::id::{SegmentId, TenantId};
 use segmenta::model::segment::Status;
-use segmenta::plan::{self, Batch, OutputName, Reference, Request};
+use segmenta::plan::{self, Batch, Given, OutputName, Overridden, Reference, Request};
 use segmenta::store::clickhouse::{Layout, ddl};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -260,7 +260,7 @@ impl Engine {
         let (universe, told) = self.runtime.block_on(self.backend.evaluate(&batch, &given))?;
         let mut found = Found { universe, ..Found::default() };
         for (output, (members, scores)) in batch.outputs.iter().zip(told) {
-            if output.score().is_some() {
+            if output.score.is_some() {
                 found.scores.insert(output.name.clone(), scores);
             }
             found.outputs.insert(output.name.clone(), members);
@@ -302,7 +302,8 @@ impl Engine {
             Some(Request { name: OutputName::Segment(id.clone()), formula })
         };
         let mut given = Vec::new();
-        for id in &batch.given {
+        for set in &batch.given {
+            let Given::Members(id) = set else { return Err(format!("nobody decided: {set}")) };
             if let Some(request) = audience(id) {
                 let name = request.name.clone();
                 let found = self.requests(Subject::User, order, &[request], lowering)?;
@@ -322,7 +323,7 @@ impl Engine {
         let references: BTreeMap<SegmentId, Reference> = stored.chain(evaluated).collect();
         let timezone = &self.catalog().timezone;
         let calendar = Calendar::new(order.as_of, timezone).map_err(|error| error.to_string())?;
-        plan::plan(subject, requests, &references, &calendar, timezone).map_err(|error| error.to_string())
+        plan::plan(subject, requests, &references, &Overridden::new(), &calendar, timezone).map_err(|error| error.to_string())
     }
 }
 

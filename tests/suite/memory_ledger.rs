@@ -14,11 +14,13 @@ use jiff::{SignedDuration, Timestamp};
 use segmenta::backend::MemberSet;
 use segmenta::clock::SharedClock;
 use segmenta::model::id::{SegmentId, TenantId};
+use segmenta::model::manual::{Origin, Override, Verdict};
 use segmenta::model::segment::Status;
-use segmenta::store::rows::{change_schema, history_schema, membership_schema};
+use segmenta::store::rows::{change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
-    ChangeReason, DefinitionNote, DefinitionRecord, Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome,
-    ReadFilter, RowStream, Run, RunKind, SegmentState, Staged, StagedSegment, TenantState, Transaction,
+    Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Figures, Lease, LeaseScope, Ledger, LedgerError,
+    Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, SegmentState, Staged, StagedSegment,
+    TenantState, Transaction,
 };
 
 /// How long a lease lasts; nothing renews it.
@@ -59,12 +61,26 @@ struct Tenant {
     snapshots: BTreeMap<SegmentId, Snapshot>,
     changes: Vec<ChangeRow>,
     history: Vec<HistoryRow>,
+    /// Every decision, in the order in which they were made.
+    decisions: Vec<DecisionRow>,
+}
+
+#[derive(Debug, Clone)]
+struct DecisionRow {
+    segment: SegmentId,
+    subject: String,
+    decision: Override,
+    since: Timestamp,
+    until: Option<Timestamp>,
+    run: Run,
 }
 
 #[derive(Debug, Clone)]
 struct Snapshot {
     /// Each member with the instant of its enter.
     members: BTreeMap<String, Timestamp>,
+    /// Why those are in of whom people decided.
+    reasons: BTreeMap<String, ChangeReason>,
     /// The hash of the definition that they come from.
     hash: String,
     /// The run that changed them last.
@@ -88,7 +104,7 @@ struct HistoryRow {
     figures: Figures,
     duration_ms: u64,
     hash: String,
-    failed: bool,
+    status: &'static str,
     error: Option<String>,
     run: Run,
 }
@@ -101,6 +117,7 @@ pub(crate) struct MemoryTransaction {
     before: Tenant,
     next: Tenant,
     notes: BTreeMap<SegmentId, DefinitionNote>,
+    edits: BTreeMap<SegmentId, OverrideEdit>,
 }
 
 impl MemoryLedger {
@@ -161,6 +178,34 @@ impl Ledger for MemoryLedger {
         Ok(IdSet(members.into_keys().collect()))
     }
 
+    async fn overrides(&self, tenant: &TenantId, at: Timestamp) -> Result<BTreeMap<SegmentId, Overrides<IdSet>>, LedgerError> {
+        let found = self.tenant(tenant);
+        let segments: BTreeSet<&SegmentId> = found.decisions.iter().map(|row| &row.segment).collect();
+        let overrides = segments.into_iter().map(|segment| (segment.clone(), decided(&found.decisions, segment, at)));
+        Ok(overrides.filter(|(_, overrides)| !overrides.is_empty()).collect())
+    }
+
+    async fn read_overrides(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        let mut rows = self.tenant(tenant).decisions;
+        rows.retain(|row| {
+            filter.segment.as_ref().is_none_or(|wanted| *wanted == row.segment)
+                && filter.subject.as_ref().is_none_or(|wanted| *wanted == row.subject)
+        });
+        rows.sort_by_key(|row| (row.segment.clone(), row.subject.clone(), row.since));
+        let until: TimestampMicrosecondArray = rows.iter().map(|row| row.until.map(Timestamp::as_microsecond)).collect();
+        let columns: Vec<ArrayRef> = vec![
+            texts(rows.iter().map(|row| row.run.tenant.to_string())),
+            texts(rows.iter().map(|row| row.segment.to_string())),
+            texts(rows.iter().map(|row| row.subject.clone())),
+            texts(rows.iter().map(|row| row.decision.verdict.keyword())),
+            texts(rows.iter().map(|row| row.decision.origin.keyword())),
+            instants(rows.iter().map(|row| row.since)),
+            Arc::new(until.with_timezone("UTC")),
+            texts(rows.iter().map(|row| row.run.run_id.to_string())),
+        ];
+        Ok(stream(override_schema(), columns))
+    }
+
     async fn begin(&self, lease: &Lease, run: Run) -> Result<MemoryTransaction, LedgerError> {
         if lease.scope != LeaseScope::Tenant(run.tenant.clone()) {
             return Err(LedgerError::Fenced { tenant: run.tenant, number: lease.number });
@@ -174,12 +219,15 @@ impl Ledger for MemoryLedger {
             before,
             run,
             notes: BTreeMap::new(),
+            edits: BTreeMap::new(),
         })
     }
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
         let found = self.tenant(tenant);
-        let Some(Snapshot { members, run, .. }) = found.snapshots.get(segment) else { return Ok(futures::stream::empty().boxed()) };
+        let Some(Snapshot { members, reasons, run, .. }) = found.snapshots.get(segment) else {
+            return Ok(futures::stream::empty().boxed());
+        };
         let n = members.len();
         let columns: Vec<ArrayRef> = vec![
             texts(vec![tenant.to_string(); n]),
@@ -188,7 +236,7 @@ impl Ledger for MemoryLedger {
             instants(members.values().copied()),
             Arc::new(Float64Array::from(vec![None; n])),
             optional_texts(vec![None; n]),
-            texts(vec!["rule_match"; n]),
+            texts(members.keys().map(|id| reasons.get(id).copied().unwrap_or(ChangeReason::RuleMatch).keyword())),
             texts(vec![run.run_id.to_string(); n]),
             instants(vec![run.as_of; n]),
         ];
@@ -226,7 +274,7 @@ impl Ledger for MemoryLedger {
             texts(rows.iter().map(|row| row.kind.keyword())),
             instants(rows.iter().map(|row| row.run.as_of)),
             Arc::new(rows.iter().map(|row| Some(day(row))).collect::<Date32Array>()),
-            texts(rows.iter().map(|row| if row.failed { "failed" } else { "ok" })),
+            texts(rows.iter().map(|row| row.status)),
             numbers(rows.iter().map(|row| row.figures.member_count)),
             numbers(rows.iter().map(|row| row.figures.added_count)),
             numbers(rows.iter().map(|row| row.figures.removed_count)),
@@ -241,7 +289,8 @@ impl Ledger for MemoryLedger {
         let found = self.tenant(tenant);
         let memberships = found.snapshots.iter().filter_map(|(segment, snapshot)| {
             let entered_at = *snapshot.members.get(subject_id)?;
-            Some(Membership { segment_id: segment.clone(), entered_at, score: None, reason: "rule_match".to_owned() })
+            let reason = snapshot.reasons.get(subject_id).copied().unwrap_or(ChangeReason::RuleMatch).keyword().to_owned();
+            Some(Membership { segment_id: segment.clone(), entered_at, score: None, reason })
         });
         Ok(memberships.collect())
     }
@@ -297,7 +346,19 @@ impl MemoryTransaction {
         self.next.changes.push(ChangeRow { segment, subject, change, reason, hash, run });
     }
 
-    fn evaluated(&mut self, segment: &SegmentId, hash: &str, members: &IdSet, universe: &IdSet) -> Figures {
+    /// Why a subject moved of whom people decided.
+    fn by_hand(&self, segment: &SegmentId, subject: &str, verdict: Verdict, overrides: &Overrides<IdSet>) -> Option<ChangeReason> {
+        let edited = self.edits.get(segment).filter(|edit| edit.subjects.contains(subject)).map(|edit| edit.origin);
+        edited.or_else(|| origin_of(overrides, subject, verdict)).map(Into::into)
+    }
+
+    fn evaluated(
+        &mut self,
+        segment: &SegmentId,
+        hash: &str,
+        (members, universe): (&IdSet, &IdSet),
+        overrides: &Overrides<IdSet>,
+    ) -> Figures {
         let previous = self.before.snapshots.get(segment).cloned();
         let computed_before = self.before.state.segments.get(segment).is_some_and(|state| state.computed_at.is_some());
         let old = previous.as_ref().map(|snapshot| snapshot.members.clone()).unwrap_or_default();
@@ -313,6 +374,7 @@ impl MemoryTransaction {
                         (true, true) => ChangeReason::DefinitionChanged,
                         (true, false) => ChangeReason::RuleMatch,
                     };
+                    let reason = self.by_hand(segment, &subject, Verdict::Add, overrides).unwrap_or(reason);
                     self.change(segment, &subject, "enter", reason, hash);
                 }
                 (true, false) => {
@@ -322,14 +384,18 @@ impl MemoryTransaction {
                         (true, true) => ChangeReason::DefinitionChanged,
                         (true, false) => ChangeReason::RuleEnded,
                     };
+                    let reason = self.by_hand(segment, &subject, Verdict::Remove, overrides).unwrap_or(reason);
                     self.change(segment, &subject, "exit", reason, hash);
                 }
             }
         }
-        let unchanged = figures.added_count + figures.removed_count == 0;
+        let added = members.0.iter().filter_map(|id| Some((id.clone(), origin_of(overrides, id, Verdict::Add)?.into())));
+        let reasons: BTreeMap<String, ChangeReason> = added.collect();
+        let same_reasons = previous.as_ref().is_none_or(|snapshot| snapshot.reasons == reasons);
+        let unchanged = figures.added_count + figures.removed_count == 0 && same_reasons;
         let run = previous.filter(|_| unchanged).map_or_else(|| self.run.clone(), |snapshot| snapshot.run);
         let kept = members.0.iter().map(|id| (id.clone(), old.get(id).copied().unwrap_or(self.run.as_of))).collect();
-        self.next.snapshots.insert(segment.clone(), Snapshot { members: kept, hash: hash.to_owned(), run });
+        self.next.snapshots.insert(segment.clone(), Snapshot { members: kept, reasons, hash: hash.to_owned(), run });
         figures
     }
 
@@ -341,8 +407,8 @@ impl MemoryTransaction {
         Figures { removed_count: members.len() as u64, ..Figures::default() }
     }
 
-    fn stage_one(&mut self, staged: StagedSegment<IdSet>) -> Result<Figures, LedgerError> {
-        let StagedSegment { segment, definition, outcome, duration } = staged;
+    fn stage_one(&mut self, staged: StagedSegment<IdSet>) -> Result<Staged, LedgerError> {
+        let StagedSegment { segment, definition, outcome, duration, max_change } = staged;
         let known = self.before.state.segments.get(&segment).cloned();
         let deleted = matches!(outcome, Outcome::Ended { reason: ChangeReason::SegmentDeleted });
         let mut definition: DefinitionRecord = match definition {
@@ -351,10 +417,32 @@ impl MemoryTransaction {
         };
         let mut computed_at = known.as_ref().and_then(|state| state.computed_at);
         let (mut errors, mut error) = (0, None);
+        let mut held = None;
+        let mut attempted_at = self.run.as_of;
         let figures = match outcome {
-            Outcome::Members { members, universe } => {
-                computed_at = Some(self.run.as_of);
-                self.evaluated(&segment, &definition.hash, &members, &universe)
+            Outcome::Members { members, universe, overrides, basis } => {
+                let before = self.next.clone();
+                let figures = self.evaluated(&segment, &definition.hash, (&members, &universe), &overrides);
+                held = match (&known, &max_change) {
+                    (Some(known), Some(max_change)) if known.computed_at.is_some() => {
+                        figures.objection(known.member_count, max_change)
+                    }
+                    _ => None,
+                };
+                match (&held, basis) {
+                    (Some(_), _) => {
+                        self.next = before;
+                        Figures { member_count: known.as_ref().map_or(0, |state| state.member_count), ..Figures::default() }
+                    }
+                    (None, Basis::Stored) => {
+                        attempted_at = known.as_ref().map_or(attempted_at, |state| state.attempted_at);
+                        figures
+                    }
+                    (None, Basis::Evaluated) => {
+                        computed_at = Some(self.run.as_of);
+                        figures
+                    }
+                }
             }
             Outcome::Failed { error: reason } => {
                 errors = known.as_ref().map_or(0, |state| state.errors) + 1;
@@ -370,25 +458,35 @@ impl MemoryTransaction {
         let duration_ms = u64::try_from(duration.as_millis()).unwrap();
         let hash = definition.hash.clone();
         let (kind, run) = (self.run.kind, self.run.clone());
-        let failed = error.is_some();
-        let row = HistoryRow { segment: segment.clone(), kind, figures, duration_ms, hash, failed, error: error.clone(), run };
+        let status = if error.is_some() {
+            "failed"
+        } else if held.is_some() {
+            "held"
+        } else {
+            "ok"
+        };
+        let remark = error.clone().or_else(|| held.clone());
+        let row = HistoryRow { segment: segment.clone(), kind, figures, duration_ms, hash, status, error: remark, run };
         self.next.history.push(row);
         let state = SegmentState {
             definition,
             note: known.map(|state| state.note).unwrap_or_default(),
             member_count: figures.member_count,
             computed_at,
-            attempted_at: self.run.as_of,
+            attempted_at,
             errors,
             last_error: error,
+            held: held.clone(),
+            overrides: in_force(&self.next.decisions, &segment),
             run_id: self.run.run_id,
             duration_ms,
         };
         self.next.state.segments.insert(segment.clone(), state);
         if deleted {
             self.next.state.segments.remove(&segment);
+            self.next.decisions.retain(|row| row.segment != segment);
         }
-        Ok(figures)
+        Ok(Staged { figures, duration: Duration::ZERO, held })
     }
 }
 
@@ -403,9 +501,30 @@ impl Transaction for MemoryTransaction {
     ) -> Result<Vec<Staged>, LedgerError> {
         let one_after_the_other = segments.into_iter().enumerate().map(|(number, segment)| {
             begins(number);
-            Ok(Staged { figures: self.stage_one(segment)?, duration: Duration::ZERO })
+            self.stage_one(segment)
         });
         one_after_the_other.collect()
+    }
+
+    async fn edit_overrides(&mut self, segment: &SegmentId, edit: &OverrideEdit) -> Result<Edited<IdSet>, LedgerError> {
+        let mut undecided = Vec::new();
+        for subject in &edit.subjects {
+            let open = self.next.decisions.iter_mut();
+            let mut open = open.filter(|row| row.segment == *segment && row.subject == *subject && row.until.is_none());
+            match (open.next(), edit.action) {
+                (Some(row), _) => row.until = Some(self.run.as_of.max(row.since)),
+                (None, EditAction::Clear) => undecided.push(subject.clone()),
+                (None, EditAction::Decide(_)) => {}
+            }
+            if let EditAction::Decide(verdict) = edit.action {
+                let decision = Override { verdict, origin: edit.origin };
+                let (segment, subject, run) = (segment.clone(), subject.clone(), self.run.clone());
+                self.next.decisions.push(DecisionRow { segment, subject, decision, since: run.as_of, until: None, run });
+            }
+        }
+        self.edits.insert(segment.clone(), edit.clone());
+        let overrides = decided(&self.next.decisions, segment, self.run.as_of);
+        Ok(Edited { overrides, subjects: IdSet(edit.subjects.clone()), undecided })
     }
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {
@@ -418,7 +537,7 @@ impl Transaction for MemoryTransaction {
             figures,
             duration_ms: 0,
             hash,
-            failed: false,
+            status: "ok",
             error: None,
             run,
         };
@@ -450,12 +569,31 @@ impl Transaction for MemoryTransaction {
             }
         }
         let Tenant { history, state, .. } = &mut self.next;
-        for row in history.iter_mut().filter(|row| row.run.run_id == self.run.run_id && !row.failed) {
+        for row in history.iter_mut().filter(|row| row.run.run_id == self.run.run_id && row.status == "ok") {
             row.error = state.segments.get(&row.segment).and_then(|segment| segment.note.remark());
         }
         self.ledger.kept().tenants.insert(self.run.tenant.clone(), self.next);
         Ok(())
     }
+}
+
+/// What is decided about a segment at an instant.
+fn decided(rows: &[DecisionRow], segment: &SegmentId, at: Timestamp) -> Overrides<IdSet> {
+    let mut sets: BTreeMap<Override, BTreeSet<String>> = BTreeMap::new();
+    let holds = |row: &&DecisionRow| row.segment == *segment && row.since <= at && row.until.is_none_or(|until| at < until);
+    for row in rows.iter().filter(holds) {
+        sets.entry(row.decision).or_default().insert(row.subject.clone());
+    }
+    Overrides::new(sets.into_iter().map(|(decision, subjects)| (decision, IdSet(subjects))))
+}
+
+fn in_force(rows: &[DecisionRow], segment: &SegmentId) -> u64 {
+    rows.iter().filter(|row| row.segment == *segment && row.until.is_none()).count() as u64
+}
+
+fn origin_of(overrides: &Overrides<IdSet>, subject: &str, verdict: Verdict) -> Option<Origin> {
+    let mut decided = overrides.iter().filter(|(decision, set)| decision.verdict == verdict && set.0.contains(subject));
+    decided.next().map(|(decision, _)| decision.origin)
 }
 
 fn passes(filter: &ReadFilter, segment: &SegmentId, run: &Run) -> bool {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use libtest_mimic::Trial;
 use segmenta::model::condition::Subject;
 use segmenta::refresh::Error;
-use segmenta::refresh::run::{OnInvalid, RunRequest, SegmentStatus, Selection, Silent, refresh};
+use segmenta::refresh::run::{OnExcess, OnInvalid, RunRequest, SegmentStatus, Selection, Silent, refresh};
 use segmenta::store::{DefinitionNote, LeaseScope, Ledger, LedgerError, Run, RunKind, Transaction};
 use uuid::Uuid;
 
@@ -378,7 +378,14 @@ fn a_refresh_refuses_invalid_definitions_and_the_past() {
     world.write("bad", r#"{"id": "bad", "logic": "and", "conditions": []}"#);
     let config = world.config("", "");
     let tenant = config.tenant("demo").unwrap();
-    let request = |on_invalid, as_of| RunRequest { selection: Selection::All, as_of, on_invalid, wait: Duration::ZERO, job: None };
+    let request = |on_invalid, as_of| RunRequest {
+        selection: Selection::All,
+        as_of,
+        on_invalid,
+        wait: Duration::ZERO,
+        job: None,
+        on_excess: OnExcess::Hold,
+    };
     let run = |request: RunRequest| block_on(refresh(&world, tenant, &request, &world.clock, &Silent));
     let refused = run(request(OnInvalid::Refuse, None));
     assert!(matches!(&refused, Err(Error::Refused(report)) if report.has_errors()), "{refused:?}");

@@ -15,13 +15,13 @@ use crate::clickhouse::{Connection, Statement, quoted};
 pub struct Evaluations(Arc<Mutex<BTreeSet<Uuid>>>);
 
 impl Evaluations {
-    /// Notes the evaluation that found a set; one that a run has written is none.
+    /// Notes the evaluation that found a set; what a run has written is none.
     pub fn note(&self, members: &RemoteMembers) {
         match members.kept() {
             Kept::Evaluated { evaluation, output: _ } => {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*evaluation);
             }
-            Kept::Nobody | Kept::Stored { .. } => {}
+            Kept::Nobody | Kept::Stored { .. } | Kept::Decided { .. } => {}
         }
     }
 

@@ -1,17 +1,25 @@
 //! [`RemoteMembers`]: sets of subjects that stay on the server. What is known of them here is where they stand and how many there are.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::events::ID;
 use super::sql::{Expr, Query, Source, TableName, formula};
 use crate::backend::MemberSet;
 use crate::model::id::{SegmentId, TenantId};
+use crate::model::manual::Override;
 
 /// The table of what evaluations found: `evaluation UUID, output UInt32, subject_id String, score Nullable(Int64)` in billionths.
 pub const EVALUATIONS: &str = "segmenta_evaluations";
 
 /// The table of snapshots: `tenant String, segment_id String, run_id UUID, subject_id String, ...`.
 pub const MEMBERS: &str = "segmenta_members";
+
+/// The table of edits of what people decide by hand: `tenant String, segment_id String, subject_id String, action String, reason String,
+/// since DateTime64, run_id UUID, commit_number UInt64, ...`.
+pub const OVERRIDES: &str = "segmenta_overrides";
 
 /// A set of subjects on the server.
 #[derive(Debug, Clone)]
@@ -41,6 +49,26 @@ pub enum Kept {
         /// The run that wrote it.
         run_id: Uuid,
     },
+    /// Those of whom people decided by hand, in [`OVERRIDES`].
+    Decided {
+        /// By which edits.
+        edits: Arc<Edits>,
+        /// What is decided of them after the last of these; everyone whom they are about when absent.
+        decision: Option<Override>,
+    },
+}
+
+/// Edits of what people decide about the subjects of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edits {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which segment.
+    pub segment: SegmentId,
+    /// The instant up to which edits count.
+    pub at: Timestamp,
+    /// The runs that made them.
+    pub runs: Vec<Uuid>,
 }
 
 impl RemoteMembers {
@@ -90,9 +118,36 @@ impl RemoteMembers {
                 let billionths = formula!("CAST(round({0} * 1000000000) AS Nullable(Int64))", Expr::column("score"));
                 (Expr::column("subject_id"), billionths, from(MEMBERS), Expr::all(of))
             }
+            Kept::Decided { edits, decision: _ } => {
+                let Edits { tenant, segment, at, runs } = edits.as_ref();
+                let runs: Vec<String> = runs.iter().map(Uuid::to_string).collect();
+                let of = [
+                    formula!("{0} = {1}", Expr::column("tenant"), Expr::text(tenant.as_str())),
+                    formula!("{0} = {1}", Expr::column("segment_id"), Expr::text(segment.as_str())),
+                    formula!("toString({0}) IN {1}", Expr::column("run_id"), Expr::texts(runs.iter().map(String::as_str))),
+                    formula!(
+                        "{0} <= fromUnixTimestamp64Micro({1}, 'UTC')",
+                        Expr::column("since"),
+                        Expr::number("Int64", at.as_microsecond())
+                    ),
+                ];
+                (Expr::column("subject_id"), formula!("CAST(NULL AS Nullable(Int64))"), from(OVERRIDES), Expr::all(of))
+            }
         };
-        Query { filter: Some(filter), ..Query::select(vec![(id, ID.to_owned()), (score, "score".to_owned())], source) }
+        let (group, having) = match &self.kept {
+            Kept::Decided { edits: _, decision } => (vec![Expr::column("subject_id")], decision.map(is_last)),
+            Kept::Nobody | Kept::Evaluated { .. } | Kept::Stored { .. } => (Vec::new(), None),
+        };
+        let columns = vec![(id, ID.to_owned()), (score, "score".to_owned())];
+        Query { filter: Some(filter), group, having, ..Query::select(columns, source) }
     }
+}
+
+/// That the last edit decides so.
+fn is_last(decision: Override) -> Expr {
+    let words = format!("{} {}", decision.verdict.keyword(), decision.origin.keyword());
+    let edit = formula!("concat({0}, ' ', {1})", Expr::column("action"), Expr::column("reason"));
+    formula!("argMax({0}, {1}) = {2}", edit, Expr::column("commit_number"), Expr::text(&words))
 }
 
 impl MemberSet for RemoteMembers {

@@ -28,6 +28,6 @@ mod time;
 pub use backend::ClickHouseBackend;
 pub use evaluations::Evaluations;
 pub use load::{NewTable, order_of};
-pub use members::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
+pub use members::{EVALUATIONS, Edits, Kept, MEMBERS, OVERRIDES, RemoteMembers};
 pub use offline::{Imagined, show_plan_offline};
 pub use sets::RemoteSets;

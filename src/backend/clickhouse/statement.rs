@@ -262,7 +262,7 @@ impl Compiler<'_> {
             let holds = logic(&output.formula, &mut |leaf| leaves.leaf(*leaf))?;
             let holds = leaves.lets.bind(format!("output {index}"), holds);
             leaves.outputs.push(holds);
-            scores.push(output.score().map(|score| leaves.score(score)).transpose()?);
+            scores.push(output.score.map(|score| leaves.score(score)).transpose()?);
         }
         Ok((leaves, scores))
     }

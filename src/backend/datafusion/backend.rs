@@ -190,6 +190,6 @@ fn inspected(batch: &Batch, assembled: &Assembled, rows: &RecordBatch, told: &Fo
 }
 
 fn score_of(output: &Output, told: &Found, row: usize) -> Option<Score> {
-    let scores = told.scores.get(output.score()?)?.as_ref()?;
+    let scores = told.scores.get(output.score?)?.as_ref()?;
     Score::of_billionths(scores.as_primitive::<Int64Type>().value(row))
 }

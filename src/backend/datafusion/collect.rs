@@ -49,7 +49,7 @@ pub(super) async fn members(
             .map(|output| Output {
                 selected: RoaringBitmap::new(),
                 last: BooleanBufferBuilder::new(RUN),
-                score: output.score(),
+                score: output.score,
                 scores: Vec::new(),
             })
             .collect(),

@@ -467,8 +467,8 @@ impl Reader<'_> {
             let Some(user_key) = self.table.key(Subject::User) else {
                 return plan_err!("the events do not say which user they are of");
             };
-            let Some(segment) = self.asked.batch.given.get(*members) else { return plan_err!("a segment that is not given") };
-            let members = GivenMembers::new(segment.clone(), self.asked.given.get(*members).cloned());
+            let Some(set) = self.asked.batch.given.get(*members) else { return plan_err!("a segment that is not given") };
+            let members = GivenMembers::new(set.clone(), self.asked.given.get(*members).cloned());
             conditions.push(call(members, vec![reads.key(user_key)?]));
         }
         if !matches!(filter, Formula::Constant(true)) {

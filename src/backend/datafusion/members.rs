@@ -1,4 +1,4 @@
-//! Members of segments that are handed in, looked up by id.
+//! Sets that are handed in, looked up by id.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -10,12 +10,12 @@ use datafusion::common::Result;
 use super::function::{Kernel, text_argument};
 use super::measure::{Numbering, UNKNOWN};
 use crate::backend::{LocalMembers, MemberSet};
-use crate::model::id::SegmentId;
+use crate::plan::Given;
 
-/// Whether an id is among the members of a segment: a lookup in a set, however large.
+/// Whether an id is in a set: a lookup in a set, however large.
 #[derive(Debug)]
 pub(super) struct GivenMembers {
-    segment: SegmentId,
+    given: Given,
     /// `None` in a plan that is only shown.
     members: Option<LocalMembers>,
     /// The members, made ready for look-ups at the first.
@@ -23,16 +23,16 @@ pub(super) struct GivenMembers {
 }
 
 impl GivenMembers {
-    /// The members of a segment; `None` in a plan that is only shown.
-    pub(super) fn new(segment: SegmentId, members: Option<LocalMembers>) -> Self {
-        Self { segment, members, known: OnceLock::new() }
+    /// A set; `None` in a plan that is only shown.
+    pub(super) fn new(given: Given, members: Option<LocalMembers>) -> Self {
+        Self { given, members, known: OnceLock::new() }
     }
 }
 
 impl PartialEq for GivenMembers {
-    /// A plan has one set of members for a segment.
+    /// A plan is given each set once.
     fn eq(&self, other: &Self) -> bool {
-        self.segment == other.segment && self.members.as_ref().map(MemberSet::count) == other.members.as_ref().map(MemberSet::count)
+        self.given == other.given && self.members.as_ref().map(MemberSet::count) == other.members.as_ref().map(MemberSet::count)
     }
 }
 
@@ -40,13 +40,16 @@ impl Eq for GivenMembers {}
 
 impl Hash for GivenMembers {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.segment.hash(state);
+        self.given.hash(state);
     }
 }
 
 impl Kernel for GivenMembers {
     fn name(&self) -> String {
-        format!("is_member[{}]", self.segment)
+        match &self.given {
+            Given::Members(segment) => format!("is_member[{segment}]"),
+            given @ Given::Overridden(..) => format!("is_member[{given}]"),
+        }
     }
 
     fn return_type(&self) -> DataType {

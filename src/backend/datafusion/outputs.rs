@@ -21,7 +21,7 @@ use super::score::{combined, degree_column, nearest_billionths, picked};
 use crate::backend::LocalMembers;
 use crate::ir::{Degree, Formula, Scored};
 use crate::model::scoring::Score;
-use crate::plan::{Batch, Leaf, OutputName};
+use crate::plan::{Batch, Given, Leaf, OutputName};
 
 /// What evaluates the outputs of a batch.
 pub(super) struct Outputs<'a> {
@@ -38,10 +38,9 @@ pub(super) struct Found {
 }
 
 impl<'a> Outputs<'a> {
-    /// `given` are the members of the batch's given segments.
+    /// `given` are the sets that the batch is given.
     pub(super) fn new(batch: &'a Batch, given: &[LocalMembers]) -> Self {
-        let lookup =
-            |(index, segment): (usize, &crate::model::id::SegmentId)| GivenMembers::new(segment.clone(), given.get(index).cloned());
+        let lookup = |(index, set): (usize, &Given)| GivenMembers::new(set.clone(), given.get(index).cloned());
         Self { batch, given: batch.given.iter().enumerate().map(lookup).collect() }
     }
 
@@ -92,7 +91,7 @@ impl Evaluator<'_> {
             Leaf::Rank(ranking) => self.column(&ranking_column(*ranking)),
             Leaf::Compare(comparison) => self.column(&comparison_column(*comparison)),
             Leaf::Given(index) => {
-                let members = self.outputs.given.get(*index).ok_or_else(|| unknown("segment that is given", *index))?;
+                let members = self.outputs.given.get(*index).ok_or_else(|| unknown("set that is given", *index))?;
                 holds(members.apply(&[Arc::clone(column(self.rows, SUBJECT)?)])?.as_ref())
             }
             Leaf::Output(other) => self.found.outputs.get(*other).cloned().ok_or_else(|| unknown("output before it", *other)),
@@ -183,9 +182,7 @@ fn shown(formula: &Formula<Leaf>, batch: &Batch) -> String {
             None => format!("score {index}"),
         },
         Formula::Leaf(Leaf::Output(output)) => format!("output {output}"),
-        Formula::Leaf(Leaf::Given(given)) => {
-            batch.given.get(*given).map_or_else(|| format!("given {given}"), |segment| format!("stored members of `{segment}`"))
-        }
+        Formula::Leaf(Leaf::Given(given)) => batch.given.get(*given).map_or_else(|| format!("given {given}"), ToString::to_string),
     }
 }
 

@@ -124,7 +124,7 @@ async fn evaluate<P: ReadablePlace>(
 ) -> Result<Change<P::Members>, CliError> {
     let id = &arguments.segment;
     let mut files = read_definitions(&tenant.definitions)?;
-    let mut opened = Opened::open(&context.place, tenant, &files, context.run).await?;
+    let mut opened = Opened::open(&context.place, tenant, &files, as_of, context.run).await?;
     let known = known(&opened, tenant, id)?;
     let subject = known.record().subject;
     let identity = Identity { id: id.clone(), name: known.definition().and_then(|definition| definition.name.clone()) };
@@ -136,7 +136,7 @@ async fn evaluate<P: ReadablePlace>(
     let after = ready(&opened.definitions, id)?;
     refuse_other_subject(after, subject)?;
 
-    let mut requests = vec![evaluated_request(after)?];
+    let mut requests = vec![evaluated_request(&opened, after)?];
     let (before, hash_before) = match arguments.against {
         Against::Stored => (Before::Stored, stored_hash(&opened, id)?),
         Against::Current => {
@@ -146,8 +146,13 @@ async fn evaluate<P: ReadablePlace>(
                 LogicalRule::Static => Before::ByHand,
                 LogicalRule::Formula(_) => {
                     let taken = opened.definitions.segments.keys().cloned().collect();
-                    let name = OutputName::Segment(free_id("current", &taken)?);
-                    requests.push(Request { name: name.clone(), ..evaluated_request(before)? });
+                    let current = free_id("current", &taken)?;
+                    // What people decided holds before the change as after it.
+                    if let Some(overrides) = opened.overrides.get(id).cloned() {
+                        opened.overrides.insert(current.clone(), overrides);
+                    }
+                    let name = OutputName::Segment(current);
+                    requests.push(Request { name: name.clone(), ..evaluated_request(&opened, before)? });
                     Before::Evaluated(name)
                 }
             };
@@ -175,7 +180,7 @@ async fn evaluate<P: ReadablePlace>(
 }
 
 /// The segment as it is; one whose file was never valid is refused with what is wrong in it.
-fn known<'a, B>(opened: &'a Opened<B>, tenant: &TenantConfig, id: &SegmentId) -> Result<&'a KnownSegment, CliError> {
+fn known<'a, B: Backend>(opened: &'a Opened<B>, tenant: &TenantConfig, id: &SegmentId) -> Result<&'a KnownSegment, CliError> {
     match opened.definitions.get(id) {
         Ok(known) => Ok(known),
         Err(Some(near)) => Err(Error::UnknownSegment { tenant: tenant.id.clone(), segment: id.clone(), near: Some(near) }.into()),
@@ -248,7 +253,7 @@ fn note_invalid<P: ReadablePlace>(context: &Context<P>, definitions: &Definition
 }
 
 /// What the definition meant whose members are stored; `None` when a run failed since, whose definition it may not be.
-fn stored_hash<B>(opened: &Opened<B>, id: &SegmentId) -> Result<Option<String>, CliError> {
+fn stored_hash<B: Backend>(opened: &Opened<B>, id: &SegmentId) -> Result<Option<String>, CliError> {
     let computed = |state: &&SegmentState| state.computed_at.is_some() || state.definition.kind == Kind::Static;
     let state = opened.state.segments.get(id).filter(computed).ok_or_else(|| CliError::Usage {
         problem: format!("`{id}` was not computed yet"),

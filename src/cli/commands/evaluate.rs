@@ -31,7 +31,7 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     let tenant = context.tenant()?;
     let as_of = context.as_of(tenant, arguments.as_of);
     let names: Vec<String> = arguments.segments.iter().map(ToString::to_string).collect();
-    let named = context.open_named(tenant, &names).await?;
+    let named = context.open_named(tenant, &names, as_of).await?;
     if named.ids.is_empty() {
         note_invalid(context, &named.opened.definitions);
     }

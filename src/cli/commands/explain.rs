@@ -1,6 +1,10 @@
 //! `explain`: why a subject is or is not in a segment.
 
+use datafusion::arrow::array::{Array as _, AsArray as _};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use futures::StreamExt as _;
 use indexmap::IndexSet;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,9 +21,11 @@ use crate::model::id::SegmentId;
 use crate::model::scoring::Score;
 use crate::plan::{Batch, Leaf, Output, OutputName, Request};
 use crate::refresh::Error;
+use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::ReadySegment;
 use crate::refresh::place::ReadablePlace;
 use crate::refresh::place::calendar_of;
+use crate::store::{Ledger as _, ReadFilter};
 
 /// A node with what it came to for the subject.
 #[derive(Debug, Serialize)]
@@ -53,13 +59,34 @@ struct Row<'a> {
     weight: Option<f64>,
 }
 
+/// What people decided about the subject.
+#[derive(Debug, Serialize)]
+struct ByHand {
+    action: String,
+    reason: String,
+    since: Timestamp,
+}
+
+impl ByHand {
+    /// In words, to be read after who is or is not in the segment.
+    fn text(&self) -> String {
+        let Self { action, reason, since } = self;
+        let how = match action.as_str() {
+            "add" => "added",
+            _ => "removed",
+        };
+        let source = if reason == "import" { "from a file" } else { "by hand" };
+        format!(", {how} {source} on {since}")
+    }
+}
+
 /// Evaluates every node of a segment for one subject and prints the tree.
 pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &ExplainArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     let as_of = context.as_of(tenant, arguments.as_of);
-    let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment)).await?;
+    let named = context.open_named(tenant, std::slice::from_ref(&arguments.segment), as_of).await?;
     let ready = only_ready(&named, tenant)?;
-    let mut requests = vec![evaluated_request(ready)?];
+    let mut requests = vec![evaluated_request(&named.opened, ready)?];
     let tree = outline(&ready.checked);
     if let Some(tree) = &tree {
         tree.walk(&mut |node| {
@@ -87,7 +114,9 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     };
     let scored = score.map(|score| format!(", with a score of {:.3} ({})", score.shown(), score.confidence().label()));
     let scored = scored.unwrap_or_default();
-    let mut text = format!("{} `{subject_id}` {verdict} as of {as_of}{scored}\n", ready.record.subject.keyword());
+    let by_hand = by_hand(context, tenant, (segment_id, subject_id), as_of).await?;
+    let decided = by_hand.as_ref().map(ByHand::text).unwrap_or_default();
+    let mut text = format!("{} `{subject_id}` {verdict} as of {as_of}{scored}{decided}\n", ready.record.subject.keyword());
     let mut rows = Vec::new();
     if let Some(tree) = &tree {
         write_tree(tree, 0, &mut text);
@@ -111,6 +140,9 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
         "member": member,
         "rule": tree,
     });
+    if let (Some(by_hand), Some(object)) = (&by_hand, json.as_object_mut()) {
+        object.insert("override".to_owned(), json!(by_hand));
+    }
     if let (CheckedRule::Scoring(scoring), Some(object)) = (ready.checked.rule(), json.as_object_mut()) {
         object.insert("score".to_owned(), json!(score.map(Score::shown)));
         object.insert("threshold".to_owned(), json!(scoring.threshold.to_f64()));
@@ -240,4 +272,31 @@ fn collect_rows<'a>(node: &'a Explained, rows: &mut Vec<Row<'a>>) {
     for child in &node.children {
         collect_rows(child, rows);
     }
+}
+
+/// What people had decided about a subject of a segment at an instant.
+async fn by_hand<P: ReadablePlace>(
+    context: &Context<P>,
+    tenant: &TenantConfig,
+    (segment, subject): (&SegmentId, &str),
+    at: Timestamp,
+) -> Result<Option<ByHand>, CliError> {
+    let filter = ReadFilter { segment: Some(segment.clone()), subject: Some(subject.to_owned()), ..ReadFilter::default() };
+    let mut rows = context.place.ledger().read_overrides(&tenant.id, &filter).await.map_err(Error::from)?;
+    let at = at.as_microsecond();
+    let mut found = None;
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(Error::from)?;
+        let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let instant =
+            |name: &str| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+        let columns = (text("override"), text("reason"), instant("since"), instant("until"));
+        let (Some(actions), Some(reasons), Some(since), Some(until)) = columns else { continue };
+        let holds = |row: &usize| since.value(*row) <= at && (until.is_null(*row) || at < until.value(*row));
+        if let Some(row) = (0..batch.num_rows()).rev().find(holds) {
+            let since = Timestamp::from_microsecond(since.value(row)).unwrap_or(Timestamp::MIN);
+            found = Some(ByHand { action: actions.value(row).to_owned(), reason: reasons.value(row).to_owned(), since });
+        }
+    }
+    Ok(found)
 }

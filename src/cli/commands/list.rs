@@ -28,6 +28,7 @@ struct Row {
     kind: &'static str,
     status: &'static str,
     members: Option<u64>,
+    overrides: Option<u64>,
     computed_at: Option<Timestamp>,
     next_due: Option<Timestamp>,
     stale: bool,
@@ -131,6 +132,7 @@ fn columns() -> Vec<(&'static str, Column)> {
         ("kind", Column::Text),
         ("status", Column::Text),
         ("members", Column::Count),
+        ("overrides", Column::Count),
         ("computed_at", Column::Instant),
         ("next_due", Column::Instant),
         ("stale", Column::Flag),
@@ -156,6 +158,7 @@ fn row(standing: &Standing<'_>, id: &SegmentId, known: &KnownSegment, state: Opt
             Status::Archived => "archived",
         },
         members: state.map(|state| state.member_count),
+        overrides: state.map(|state| state.overrides).filter(|overrides| *overrides > 0),
         computed_at: state.and_then(|state| state.computed_at),
         next_due: match due {
             Due::Now(_) => Some(standing.now),
@@ -163,7 +166,7 @@ fn row(standing: &Standing<'_>, id: &SegmentId, known: &KnownSegment, state: Opt
             Due::Never => None,
         },
         stale: is_computed && state.is_none_or(|state| is_stale(standing, state)),
-        note: note(known),
+        note: note(known, state),
         last_error: match &known.form {
             Form::Failed { error, .. } => Some(error.clone()),
             Form::Ready(_) | Form::Missing(_) => state.and_then(|state| state.last_error.clone()),
@@ -171,9 +174,9 @@ fn row(standing: &Standing<'_>, id: &SegmentId, known: &KnownSegment, state: Opt
     }
 }
 
-fn note(known: &KnownSegment) -> Option<String> {
+fn note(known: &KnownSegment, state: Option<&SegmentState>) -> Option<String> {
     match &known.note {
-        DefinitionNote::Present => None,
+        DefinitionNote::Present => state.and_then(|state| state.held.as_ref()).map(|reason| format!("held: {reason}")),
         DefinitionNote::Missing => Some("missing".to_owned()),
         DefinitionNote::Invalid(error) => Some(format!("invalid: {error}")),
     }

@@ -14,6 +14,7 @@ pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod members;
 pub(crate) mod overlap;
+pub(crate) mod overrides;
 pub(crate) mod plan;
 pub(crate) mod preview;
 pub(crate) mod refresh;

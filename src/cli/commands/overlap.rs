@@ -23,7 +23,7 @@ use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
-use crate::refresh::place::{ReadablePlace, calendar_of, request_for};
+use crate::refresh::place::{ReadablePlace, calendar_of};
 use crate::store::Ledger as _;
 
 /// What two segments have in common.
@@ -131,11 +131,11 @@ async fn evaluated<P: ReadablePlace>(
     let bar = Bar::new(context.screen);
     bar.say("evaluating");
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let named = context.open_named(tenant, &names).await?;
+    let named = context.open_named(tenant, &names, as_of).await?;
     let of_ids = |id: &SegmentId| named.ready().find(|ready| ready.logical.id == *id);
     let subjects: Vec<Subject> = ids.iter().filter_map(of_ids).map(|ready| ready.record.subject).collect();
     let subject = refuse_mixed(ids, &subjects)?;
-    let requests: Vec<Request> = ids.iter().filter_map(of_ids).filter_map(request_for).collect();
+    let requests: Vec<Request> = ids.iter().filter_map(of_ids).filter_map(|ready| named.opened.request_for(ready)).collect();
     let batch = named.opened.plan(subject, &requests, &calendar_of(tenant, as_of))?;
     let evaluation = named.opened.evaluate(&context.place, tenant, &batch).await?;
     drop(bar);

@@ -12,7 +12,7 @@ use crate::model::condition::Subject;
 use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::config::BackendKind;
-use crate::refresh::place::{Planned, ReadablePlace, calendar_of, request_for};
+use crate::refresh::place::{Planned, ReadablePlace, calendar_of};
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -33,11 +33,11 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
         });
     }
     let is_imagined = (asked, configured) == (Some(BackendName::Clickhouse), BackendKind::DataFusion);
-    let named = context.open_named(tenant, &arguments.segments).await?;
+    let named = context.open_named(tenant, &arguments.segments, as_of).await?;
     let mut rows = Vec::new();
     let calendar = calendar_of(tenant, as_of);
     let requests_of = |subject: Subject| -> Vec<Request> {
-        named.ready().filter(|ready| ready.record.subject == subject).filter_map(request_for).collect()
+        named.ready().filter(|ready| ready.record.subject == subject).filter_map(|ready| named.opened.request_for(ready)).collect()
     };
     let (users, products) = (requests_of(Subject::User), requests_of(Subject::Product));
     for Planned { requests, batch } in named.opened.plan_in_order(users, products, &calendar)? {

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::backend::sets::{Sampled, Sets};
-use crate::backend::{BackendError, MemberSet};
+use crate::backend::{Backend, BackendError, MemberSet};
 use crate::check::CheckedRule;
 use crate::cli::args::{Of, PreviewArguments, Sample};
 use crate::cli::context::{Context, Named, only_ready};
@@ -23,7 +24,7 @@ use crate::plan::{OutputName, Request};
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::ReadySegment;
-use crate::refresh::place::{ReadablePlace, calendar_of, request_for};
+use crate::refresh::place::{Opened, ReadablePlace, calendar_of};
 
 #[derive(Debug, Serialize)]
 struct Subject {
@@ -51,9 +52,9 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     let as_of = context.as_of(tenant, arguments.as_of);
     let bar = Bar::new(context.screen);
     bar.say("evaluating");
-    let named = open(context, tenant, arguments).await?;
+    let named = open(context, tenant, arguments, as_of).await?;
     let ready = only_ready(&named, tenant)?;
-    let mut requests = vec![evaluated_request(ready)?];
+    let mut requests = vec![evaluated_request(&named.opened, ready)?];
     let tree = arguments.breakdown.then(|| outline(&ready.checked)).flatten();
     if let Some(tree) = &tree {
         tree.walk(&mut |node| requests.push(node_request(ready, node)));
@@ -124,26 +125,27 @@ async fn open<P: ReadablePlace>(
     context: &Context<P>,
     tenant: &TenantConfig,
     arguments: &PreviewArguments,
+    as_of: Timestamp,
 ) -> Result<Named<P::Backend>, CliError> {
     let subject = match arguments.of {
         Of::Users => crate::model::condition::Subject::User,
         Of::Products => crate::model::condition::Subject::Product,
     };
     match (&arguments.expression, &arguments.segment, arguments.dialect) {
-        (Some(expression), _, _) => context.open_expression(tenant, expression, subject).await,
+        (Some(expression), _, _) => context.open_expression(tenant, expression, subject, as_of).await,
         (None, Some(file), Some(dialect)) => {
             let draft = foreign::only_definition(context, tenant, Path::new(file), dialect).await?;
-            context.open_draft(tenant, draft).await
+            context.open_draft(tenant, draft, as_of).await
         }
-        (None, segment, _) => context.open_named(tenant, segment.as_slice()).await,
+        (None, segment, _) => context.open_named(tenant, segment.as_slice(), as_of).await,
     }
 }
 
-/// The request for a segment that is not static.
-pub(crate) fn evaluated_request(ready: &ReadySegment) -> Result<Request, CliError> {
+/// The request for a segment that has a rule, or members that were added by hand.
+pub(crate) fn evaluated_request<B: Backend>(opened: &Opened<B>, ready: &ReadySegment) -> Result<Request, CliError> {
     let problem = "is static: its members are added by hand, there is nothing to evaluate".to_owned();
     let is_static = || Error::Segment { segment: ready.logical.id.clone(), problem };
-    Ok(request_for(ready).ok_or_else(is_static)?)
+    Ok(opened.request_for(ready).ok_or_else(is_static)?)
 }
 
 /// The request for the subjects for which a node holds.

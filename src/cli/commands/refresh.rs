@@ -10,7 +10,7 @@ use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
 use crate::refresh::place::ReadablePlace;
-use crate::refresh::run::{OnInvalid, RunReport, RunRequest, SegmentReport, SegmentStatus, Selection, refresh};
+use crate::refresh::run::{OnExcess, OnInvalid, RunReport, RunRequest, SegmentReport, SegmentStatus, Selection, refresh};
 use crate::store::DefinitionNote;
 
 /// A line of the table.
@@ -32,6 +32,8 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     let tenant = context.tenant()?;
     let selection = if arguments.all {
         Selection::All
+    } else if arguments.accept && arguments.segments.is_empty() && !arguments.due {
+        Selection::Held
     } else if arguments.segments.is_empty() {
         let default_interval = context.config.scheduler.default_refresh_interval;
         Selection::Due { default_interval, steady_since: context.as_of(tenant, arguments.as_of) }
@@ -44,19 +46,28 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
         on_invalid: if arguments.skip_invalid { OnInvalid::UseLastValid } else { OnInvalid::Refuse },
         wait: arguments.wait,
         job: None,
+        on_excess: if arguments.accept { OnExcess::Accept } else { OnExcess::Hold },
     };
     let bar = Bar::new(context.screen);
     let report = refresh(&context.place, tenant, &request, context.clock.as_ref(), &bar).await;
     drop(bar);
     let report = report?;
-    show(context, &report)?;
-    match report.failures() {
-        0 => Ok(()),
-        failed => Err(CliError::SegmentsFailed { failed, of: report.segments.len() }),
+    show(context, &report, if request.selection == Selection::Held { Selected::Held } else { Selected::Others })?;
+    match (report.failures(), report.held()) {
+        (0, 0) => Ok(()),
+        (0, held) => Err(CliError::SegmentsHeld { held, of: report.segments.len() }),
+        (failed, _) => Err(CliError::SegmentsFailed { failed, of: report.segments.len() }),
     }
 }
 
-fn show<P: ReadablePlace>(context: &Context<P>, report: &RunReport) -> Result<(), CliError> {
+/// What there was to do.
+#[derive(Clone, Copy)]
+enum Selected {
+    Held,
+    Others,
+}
+
+fn show<P: ReadablePlace>(context: &Context<P>, report: &RunReport, selection: Selected) -> Result<(), CliError> {
     for file in &report.invalid {
         let in_force = if file.segment.as_ref().is_some_and(|segment| report.notes.contains_key(segment)) {
             "; its last valid form stays in force"
@@ -78,7 +89,11 @@ fn show<P: ReadablePlace>(context: &Context<P>, report: &RunReport) -> Result<()
         observations::detail_effort(context.screen, *subject, effort);
     }
     if report.segments.is_empty() && context.screen.format == OutputFormat::Table {
-        context.screen.note("nothing is due; `segmenta refresh --all` computes every active segment");
+        let nothing = match selection {
+            Selected::Held => "the result of no segment is held",
+            Selected::Others => "nothing is due; `segmenta refresh --all` computes every active segment",
+        };
+        context.screen.note(nothing);
         return Ok(());
     }
     let listing = Listing { columns: columns(), rows: report.segments.iter().map(row).collect() };
@@ -110,6 +125,7 @@ fn row(report: &SegmentReport) -> Row {
     let (status, error) = match &report.status {
         SegmentStatus::Computed => ("ok", None),
         SegmentStatus::Failed(error) => ("failed", Some(error.clone())),
+        SegmentStatus::Held(reason) => ("held", Some(reason.clone())),
         SegmentStatus::Archived => ("archived", None),
     };
     Row {

@@ -9,7 +9,7 @@ use super::ClickHouseLedger;
 use super::ddl::{CHANGES, HISTORY, LOG};
 use super::log::{Tenants, commits};
 use super::server::{Server, uuids};
-use crate::backend::clickhouse::MEMBERS;
+use crate::backend::clickhouse::{MEMBERS, OVERRIDES};
 use crate::clickhouse::{Statement, Value};
 use crate::model::id::TenantId;
 use crate::store::{LedgerError, Run};
@@ -67,7 +67,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'begin' AND log.lease < {{le
             return Ok(());
         }
         tracing::info!(tenant = self.tenant.as_str(), runs = runs.len(), "runs that were not committed are cleared away");
-        for table in [CHANGES, HISTORY] {
+        for table in [CHANGES, HISTORY, OVERRIDES] {
             let condition = "WHERE tenant = {tenant:String} AND run_id IN {runs:Array(UUID)}";
             let of_runs = |text: String| self.bound(text).bind("runs", "Array(UUID)", uuids(runs.iter().copied()));
             let count = of_runs(format!("SELECT count() FROM {table} {condition}"));

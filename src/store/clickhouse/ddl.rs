@@ -2,7 +2,8 @@
 //! here are the ones that every statement of this ledger uses.
 
 use super::log::{Tenants, commits, states};
-use crate::backend::clickhouse::{EVALUATIONS, MEMBERS};
+use super::overrides::decisions;
+use crate::backend::clickhouse::{EVALUATIONS, MEMBERS, OVERRIDES};
 use crate::clickhouse::quoted;
 
 /// Leases, runs, commits and states, in the order of their block numbers.
@@ -48,7 +49,8 @@ pub struct Layout {
 /// ```
 #[must_use]
 pub fn ddl(layout: &Layout) -> Vec<String> {
-    let tables = [log_table(), members_table(), changes_table(), history_table(), staged_table(), evaluations_table()];
+    let tables =
+        [log_table(), members_table(), overrides_table(), changes_table(), history_table(), staged_table(), evaluations_table()];
     let mut statements: Vec<String> = tables.iter().map(|table| table.statement(layout)).collect();
     statements.extend(views(layout).iter().map(|view| view.statement(layout)));
     statements
@@ -134,6 +136,22 @@ fn members_table() -> Table {
         storage: "PARTITION BY run_id
 ORDER BY (tenant, segment_id, subject_id)
 COMMENT 'segmenta: members as runs wrote them; segment_memberships and product_memberships show the current ones'",
+    }
+}
+
+fn overrides_table() -> Table {
+    Table {
+        name: OVERRIDES,
+        columns: "    tenant String,
+    segment_id String,
+    subject_id String,
+    action LowCardinality(String) COMMENT 'add, remove or clear',
+    reason LowCardinality(String) COMMENT 'manual or import',
+    since DateTime64(6, 'UTC') COMMENT 'as_of of the run',
+    run_id UUID,
+    commit_number UInt64",
+        storage: "ORDER BY (tenant, segment_id, subject_id, commit_number)
+COMMENT 'segmenta: every edit of what people decided by hand; segment_overrides shows what holds when'",
     }
 }
 
@@ -225,8 +243,8 @@ COMMENT 'segmenta: what evaluations found; may be deleted while none runs'",
 }
 
 /// What analysts read: the tables that the other ledger publishes, by the same names of columns. Whole runs only.
-fn views(layout: &Layout) -> [View; 4] {
-    let [log, members, changes, history] = [LOG, MEMBERS, CHANGES, HISTORY].map(|name| place(layout, name));
+fn views(layout: &Layout) -> [View; 5] {
+    let [log, members, changes, history, overrides] = [LOG, MEMBERS, CHANGES, HISTORY, OVERRIDES].map(|name| place(layout, name));
     let commits = commits(&log, Tenants::All);
     let states = states(&log, Tenants::All);
     let memberships = |subject: &str| {
@@ -244,6 +262,7 @@ WHERE (tenant, segment_id, members.run_id) IN (
     [
         View { name: "segment_memberships", query: memberships("user") },
         View { name: "product_memberships", query: memberships("product") },
+        View { name: "segment_overrides", query: decisions(&overrides, &committed("overrides")) },
         View {
             name: "segment_changes",
             query: format!(

@@ -21,6 +21,7 @@ mod ddl;
 mod init;
 mod lease;
 mod log;
+mod overrides;
 mod publish;
 mod read;
 mod server;
@@ -28,14 +29,16 @@ mod staged;
 mod transaction;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
-use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
+use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
@@ -163,6 +166,14 @@ impl Ledger for ClickHouseLedger {
         })
     }
 
+    async fn overrides(
+        &self,
+        tenant: &TenantId,
+        at: Timestamp,
+    ) -> Result<BTreeMap<SegmentId, Overrides<RemoteMembers>>, LedgerError> {
+        overrides::at(&self.server, tenant, at).await
+    }
+
     async fn begin(&self, lease: &Lease, run: Run) -> Result<ClickHouseTransaction, LedgerError> {
         let number = lease.number;
         if lease.scope != LeaseScope::Tenant(run.tenant.clone()) {
@@ -186,6 +197,10 @@ impl Ledger for ClickHouseLedger {
 
     async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         read::history(&self.server, tenant, filter).await
+    }
+
+    async fn read_overrides(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        overrides::read(&self.server, tenant, filter).await
     }
 
     async fn segments_of(&self, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError> {

@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::ddl::{HISTORY, LOG};
 use super::log::{self, damaged};
+use super::overrides;
 use super::read::{self, is_committed};
 use super::server::Server;
 use crate::clickhouse::Statement;
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::LedgerError;
 use crate::store::object::{PublicCommit, PublicFiles};
+use crate::store::{LedgerError, ReadFilter};
 
 /// Brings the files of a tenant up to the last commit. Nobody else writes to the tenant meanwhile.
 pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &TenantId) -> Result<(), LedgerError> {
@@ -34,8 +35,13 @@ pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &Tenan
             None => {}
         }
     }
+    for segment in touched.iter().filter(|segment| base.segments.contains_key(*segment)) {
+        let filter = ReadFilter { segment: Some(segment.clone()), ..ReadFilter::default() };
+        files.put_overrides(tenant, segment, overrides::read(server, tenant, &filter).await?).await?;
+    }
     for gone in touched.iter().filter(|segment| !base.segments.contains_key(*segment)) {
         files.delete_members(tenant, gone).await?;
+        files.delete_overrides(tenant, gone).await?;
     }
     if base.commit_number > reached {
         files.set_reached(tenant, base.commit_number).await?;

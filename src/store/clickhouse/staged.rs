@@ -12,8 +12,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::ddl::{CHANGES, STAGED};
+use super::read::is_committed;
 use super::server::{Server, batch, texts};
-use crate::backend::clickhouse::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
+use crate::backend::clickhouse::{EVALUATIONS, Kept, MEMBERS, OVERRIDES, RemoteMembers};
 use crate::clickhouse::{Statement, Value};
 use crate::store::{ChangeReason, LedgerError, Run};
 
@@ -45,6 +46,8 @@ pub(super) struct Segment {
     pub(super) universe: u32,
     pub(super) reasons: Reasons,
     pub(super) definition_hash: String,
+    /// Whether people decided about its subjects.
+    pub(super) by_hand: bool,
 }
 
 /// Why subjects enter, leave, or leave because they are gone from the universe.
@@ -61,8 +64,8 @@ pub(super) struct Counts {
     pub(super) members: u64,
     pub(super) entered: u64,
     pub(super) left: u64,
-    /// Members that stay with another score.
-    pub(super) rescored: u64,
+    /// Members that stay with another score, or for another reason.
+    pub(super) altered: u64,
 }
 
 impl Rows {
@@ -113,13 +116,13 @@ impl Batch<'_> {
     pub(super) async fn compare(&self, server: &Server) -> Result<BTreeMap<u32, Counts>, LedgerError> {
         let text = format!(
             "SELECT position, countIf(is_member), countIf(is_member AND NOT was_member), countIf(was_member AND NOT is_member),
-    countIf(is_member AND was_member AND ifNull(score_now, -1.) != ifNull(score_before, -1.))
+    countIf(is_member AND was_member AND (ifNull(score_now, -1.) != ifNull(score_before, -1.) OR reason_now != reason_before))
 FROM ({}) GROUP BY position",
             self.compared()
         );
         let all: Vec<u32> = self.rows.segments.iter().map(|segment| segment.position).collect();
         let found = server.rows::<(u32, u64, u64, u64, u64)>("compare members", self.bound(text, &all)).await?;
-        let counts = |(position, members, entered, left, rescored)| (position, Counts { members, entered, left, rescored });
+        let counts = |(position, members, entered, left, altered)| (position, Counts { members, entered, left, altered });
         Ok(found.into_iter().map(counts).collect())
     }
 
@@ -131,7 +134,7 @@ FROM ({}) GROUP BY position",
             "INSERT INTO {CHANGES}
     (tenant, segment_id, subject_id, change, at, reason, score, definition_hash, run_id, commit_number, position)
 SELECT {{tenant:String}}, s.segment_id, c.subject_id, if(c.enters, 'enter', 'exit'), fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC'),
-    multiIf(c.enters, s.enter_reason, c.is_there, s.exit_reason, s.vanish_reason), c.score, s.definition_hash, {{run:UUID}},
+    multiIf(c.by_hand != '', c.by_hand, c.enters, s.enter_reason, c.is_there, s.exit_reason, s.vanish_reason), c.score, s.definition_hash, {{run:UUID}},
     {{commit:UInt64}}, c.position
 FROM ({moved}) AS c
 INNER JOIN ({segments}) AS s ON c.position = s.position"
@@ -145,7 +148,7 @@ INNER JOIN ({segments}) AS s ON c.position = s.position"
         server.execute_once("write the changes", statement).await
     }
 
-    /// Writes the snapshots of segments: who stays keeps the instant and the reason of the entry.
+    /// Writes the snapshots of segments: who stays keeps the instant of the entry.
     pub(super) async fn write_members(&self, server: &Server, positions: &[u32]) -> Result<(), LedgerError> {
         let (compared, segments) = (self.compared(), self.staged("segment"));
         let text = format!(
@@ -154,7 +157,7 @@ SELECT {{tenant:String}}, s.segment_id, {{run:UUID}}, c.subject_id,
     if(c.was_member, c.entered_before, fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC')), c.score_now,
     multiIf(isNull(c.score_now), NULL, c.score_now >= 0.8, 'Very High', c.score_now >= 0.6, 'High', c.score_now >= 0.4, 'Medium',
         c.score_now >= 0.2, 'Low', 'Very Low'),
-    if(c.was_member, c.reason_before, 'rule_match'), fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC')
+    c.reason_now, fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC')
 FROM ({compared}) AS c
 INNER JOIN ({segments}) AS s ON c.position = s.position
 WHERE c.is_member"
@@ -216,22 +219,54 @@ WHERE c.is_member"
         )
     }
 
+    /// What people decided about subjects of the segments that they decided about: `universe, position, subject_id, reason`, which is the
+    /// decision and how it came about, and whether this run edits it.
+    fn decided(&self) -> Option<String> {
+        self.rows.segments.iter().any(|segment| segment.by_hand).then(|| {
+            format!(
+                "SELECT s.universe AS universe, s.position AS position, d.subject_id AS subject_id, d.decision AS reason
+    FROM (
+        SELECT segment_id, subject_id,
+            argMax(concat(action, ' ', reason, if(run_id = {{run:UUID}}, ' edit', '')), commit_number) AS decision
+        FROM {OVERRIDES} AS overrides
+        WHERE overrides.tenant = {{tenant:String}} AND (overrides.run_id = {{run:UUID}} OR {})
+            AND overrides.segment_id IN (SELECT segment_id FROM ({staged}))
+        GROUP BY segment_id, subject_id
+    ) AS d INNER JOIN ({staged}) AS s ON d.segment_id = s.segment_id",
+                is_committed("overrides"),
+                staged = self.staged("segment")
+            )
+        })
+    }
+
     /// A row for each segment and each subject that is in it, was, or both.
     fn compared(&self) -> String {
         let (now, staged) = (self.sources("segment"), self.staged("segment"));
+        let decided = self.decided().map(|decided| {
+            format!(
+                "
+    UNION ALL
+    SELECT universe, position, subject_id, 'hand', CAST(NULL, 'Nullable(Float64)'), toDateTime64(0, 6, 'UTC'), reason FROM ({decided})"
+            )
+        });
+        let decided = decided.unwrap_or_default();
         format!(
             "SELECT universe, position, subject_id, max(side = 'now') AS is_member, max(side = 'before') AS was_member,
     maxIf(score, side = 'now') AS score_now, maxIf(score, side = 'before') AS score_before,
-    maxIf(entered_at, side = 'before') AS entered_before, maxIf(reason, side = 'before') AS reason_before
+    maxIf(entered_at, side = 'before') AS entered_before, maxIf(reason, side = 'before') AS reason_before,
+    maxIf(reason, side = 'hand') AS decision, splitByChar(' ', decision)[2] AS origin,
+    if(startsWith(decision, 'add '), origin, 'rule_match') AS reason_now,
+    if(endsWith(decision, ' edit') OR startsWith(decision, if(is_member, 'add ', 'remove ')), origin, '') AS by_hand
 FROM (
     SELECT universe, position, subject_id, 'now' AS side, score, toDateTime64(0, 6, 'UTC') AS entered_at, '' AS reason FROM ({now})
     UNION ALL
     SELECT s.universe, s.position, m.subject_id, 'before', m.score, m.entered_at, toString(m.reason)
     FROM {MEMBERS} AS m INNER JOIN ({staged}) AS s ON m.segment_id = s.segment_id AND m.run_id = s.snapshot
     WHERE m.tenant = {{tenant:String}} AND m.run_id IN (SELECT snapshot FROM ({staged}))
-        AND m.segment_id IN (SELECT segment_id FROM ({staged}))
+        AND m.segment_id IN (SELECT segment_id FROM ({staged})){decided}
 )
-GROUP BY universe, position, subject_id"
+GROUP BY universe, position, subject_id
+HAVING is_member OR was_member"
         )
     }
 
@@ -239,7 +274,7 @@ GROUP BY universe, position, subject_id"
     fn entered(&self) -> String {
         let compared = self.compared();
         format!(
-            "SELECT position, subject_id, is_member AS enters, score_now AS score, toUInt8(1) AS is_there
+            "SELECT position, subject_id, is_member AS enters, score_now AS score, by_hand, toUInt8(1) AS is_there
     FROM ({compared}) WHERE is_member AND NOT was_member"
         )
     }
@@ -248,15 +283,16 @@ GROUP BY universe, position, subject_id"
     fn moved(&self) -> String {
         let (compared, universe) = (self.compared(), self.sources("universe"));
         format!(
-            "SELECT subject_id, is_there, tupleElement(move, 1) AS position, tupleElement(move, 2) AS enters, tupleElement(move, 3) AS score
+            "SELECT subject_id, is_there, tupleElement(move, 1) AS position, tupleElement(move, 2) AS enters, tupleElement(move, 3) AS score,
+        tupleElement(move, 4) AS by_hand
     FROM (
-        SELECT universe, subject_id, groupArrayIf((position, enters, score), NOT is_universe) AS moves, max(is_universe) AS is_there
+        SELECT universe, subject_id, groupArrayIf((position, enters, score, by_hand), NOT is_universe) AS moves, max(is_universe) AS is_there
         FROM (
             SELECT universe, position, subject_id, is_member AS enters, if(is_member, score_now, score_before) AS score,
-                toUInt8(0) AS is_universe
+                by_hand, toUInt8(0) AS is_universe
             FROM ({compared}) WHERE is_member != was_member
             UNION ALL
-            SELECT u.position, toUInt32(0), u.subject_id, toUInt8(0), CAST(NULL, 'Nullable(Float64)'), toUInt8(1)
+            SELECT u.position, toUInt32(0), u.subject_id, toUInt8(0), CAST(NULL, 'Nullable(Float64)'), '', toUInt8(1)
             FROM ({universe}) AS u
         )
         GROUP BY universe, subject_id HAVING notEmpty(moves)
@@ -274,6 +310,7 @@ GROUP BY universe, position, subject_id"
             universe: 0,
             reasons: Reasons { enter: ChangeReason::RuleMatch, exit: ChangeReason::RuleEnded, vanish: ChangeReason::LeftUniverse },
             definition_hash: String::new(),
+            by_hand: false,
         };
         // A universe is a row of its own, whose members are its own.
         let universes = self.rows.universes.iter().enumerate().map(|(number, kept)| {
@@ -319,6 +356,8 @@ impl<'k> Source<'k> {
             Kept::Nobody => Self { id: Uuid::nil(), output: 0, segment: "" },
             Kept::Evaluated { evaluation, output } => Self { id: *evaluation, output: *output, segment: "" },
             Kept::Stored { tenant: _, segment, run_id } => Self { id: *run_id, output: 0, segment: segment.as_str() },
+            // INVARIANT: a transaction takes no such members.
+            Kept::Decided { edits: _, decision: _ } => Self { id: Uuid::nil(), output: 0, segment: "" },
         }
     }
 }

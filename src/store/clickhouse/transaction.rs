@@ -12,15 +12,17 @@ use jiff::civil::Date;
 use super::ClickHouseLedger;
 use super::ddl::HISTORY;
 use super::log::{Base, Commit, Entry, Record};
+use super::overrides;
 use super::server::{Server, batch, numbers, texts};
 use super::staged::{Batch, Counts, Reasons, Rows, Segment};
 use crate::backend::MemberSet as _;
 use crate::backend::clickhouse::{Kept, RemoteMembers};
+use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
 use crate::model::segment::Status;
 use crate::store::{
-    ChangeReason, DefinitionNote, DefinitionRecord, Figures, LeaseScope, LedgerError, Outcome, Run, RunKind, SegmentState, Staged,
-    StagedSegment, Transaction,
+    Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LeaseScope, LedgerError, Outcome, OverrideEdit, Run,
+    RunKind, SegmentState, Staged, StagedSegment, Transaction,
 };
 
 /// Changes of one tenant that become visible together.
@@ -37,6 +39,8 @@ pub struct ClickHouseTransaction {
     counts: BTreeMap<SegmentId, u64>,
     jobs: BTreeMap<String, Timestamp>,
     notes: BTreeMap<SegmentId, DefinitionNote>,
+    /// Of how many subjects people decide after the edits of this run.
+    edits: BTreeMap<SegmentId, u64>,
     /// The batches that were compared.
     batches: u32,
     /// The segments that were staged.
@@ -68,8 +72,9 @@ struct Work {
     segment: SegmentId,
     position: u32,
     definition: DefinitionRecord,
-    outcome: Decided,
+    outcome: Found,
     duration: Duration,
+    max_change: Option<MaxChange>,
 }
 
 /// Segments that are compared at the same time.
@@ -82,8 +87,8 @@ struct Window {
 }
 
 /// What came of a segment, without its members.
-enum Decided {
-    Members { count: u64 },
+enum Found {
+    Members { count: u64, basis: Basis },
     Failed(String),
     Ended(ChangeReason),
 }
@@ -102,6 +107,7 @@ impl ClickHouseTransaction {
             counts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             notes: BTreeMap::new(),
+            edits: BTreeMap::new(),
             batches: 0,
             positions: 0,
             condition: Condition::Whole,
@@ -117,7 +123,7 @@ impl ClickHouseTransaction {
     fn weight(&self, staged: &StagedSegment<RemoteMembers>) -> u64 {
         let before = self.base.segments.get(&staged.segment).map_or(0, |entry| entry.record.state.member_count);
         match &staged.outcome {
-            Outcome::Members { members, universe: _ } => before.saturating_add(members.count()),
+            Outcome::Members { members, universe: _, overrides: _, basis: _ } => before.saturating_add(members.count()),
             Outcome::Ended { reason: _ } => before,
             Outcome::Failed { error: _ } => 0,
         }
@@ -133,14 +139,15 @@ impl ClickHouseTransaction {
         let duration = clock.elapsed().saturating_sub(began) / u32::try_from(works.len()).unwrap_or(u32::MAX).max(1);
         let staged = works.into_iter().map(|work| {
             let counts = found.get(&work.position).copied().unwrap_or_default();
-            Staged { figures: self.remember(work, counts), duration }
+            let (figures, held) = self.remember(work, counts);
+            Staged { figures, duration, held }
         });
         Ok(staged.collect())
     }
 
     /// Takes a segment into a batch.
     fn taken(&mut self, rows: &mut Rows, staged: StagedSegment<RemoteMembers>) -> Result<Work, LedgerError> {
-        let StagedSegment { segment, definition, outcome, duration } = staged;
+        let StagedSegment { segment, definition, outcome, duration, max_change } = staged;
         let definition = match definition {
             Some(definition) => definition,
             None => self.known(&segment)?.record.state.definition.clone(),
@@ -149,7 +156,7 @@ impl ClickHouseTransaction {
         self.positions += 1;
         let entry = self.base.segments.get(&segment);
         let snapshot = entry.and_then(|entry| entry.snapshot);
-        let row = |members: Kept, universe: u32, reasons: Reasons| Segment {
+        let row = |members: Kept, universe: u32, reasons: Reasons, by_hand: bool| Segment {
             position,
             segment: segment.to_string(),
             members,
@@ -157,23 +164,29 @@ impl ClickHouseTransaction {
             universe,
             reasons,
             definition_hash: definition.hash.clone(),
+            by_hand,
         };
         let outcome = match outcome {
-            Outcome::Members { members, universe } => {
+            Outcome::Members { members, universe, overrides, basis } => {
+                if matches!(members.kept(), Kept::Decided { .. }) {
+                    let problem = "decisions of people are no members before they were evaluated".to_owned();
+                    return Err(LedgerError::Corrupt { path: format!("the members of segment `{segment}`"), problem });
+                }
                 let universe = rows.universe(&universe);
-                rows.push(row(members.kept().clone(), universe, reasons(entry, &definition)));
-                Decided::Members { count: members.count() }
+                let by_hand = !overrides.is_empty() || self.edits.contains_key(&segment);
+                rows.push(row(members.kept().clone(), universe, reasons(entry, &definition), by_hand));
+                Found::Members { count: members.count(), basis }
             }
-            Outcome::Failed { error } => Decided::Failed(error),
+            Outcome::Failed { error } => Found::Failed(error),
             Outcome::Ended { reason } => {
                 self.known(&segment)?;
                 if snapshot.is_some() {
-                    rows.push(row(Kept::Nobody, 0, Reasons { enter: reason, exit: reason, vanish: reason }));
+                    rows.push(row(Kept::Nobody, 0, Reasons { enter: reason, exit: reason, vanish: reason }, false));
                 }
-                Decided::Ended(reason)
+                Found::Ended(reason)
             }
         };
-        Ok(Work { segment, position, definition, outcome, duration })
+        Ok(Work { segment, position, definition, outcome, duration, max_change })
     }
 
     /// Compares the segments of a batch, and writes their changes and snapshots; returns what was found.
@@ -193,7 +206,7 @@ impl ClickHouseTransaction {
         };
         let counts = |work: &Work| found.get(&work.position).copied().unwrap_or_default();
         for work in works {
-            if let Decided::Members { count } = work.outcome
+            if let Found::Members { count, basis: _ } = work.outcome
                 && counts(work).members != count
             {
                 let problem = format!(
@@ -204,8 +217,12 @@ impl ClickHouseTransaction {
             }
         }
         (0..works.len()).for_each(begins);
+        for work in works.iter().filter(|work| matches!(work.outcome, Found::Ended(ChangeReason::SegmentDeleted))) {
+            overrides::clear_all(&self.server, &self.run, commit_number, &work.segment).await?;
+        }
         let chosen = |condition: fn(&Counts) -> bool| -> Vec<u32> {
-            works.iter().filter(|work| condition(&counts(work))).map(|work| work.position).collect()
+            let taken_over = works.iter().filter(|work| self.objection(work, &counts(work)).is_none());
+            taken_over.filter(|work| condition(&counts(work))).map(|work| work.position).collect()
         };
         let changed = chosen(|counts| counts.entered + counts.left > 0);
         if !changed.is_empty() {
@@ -227,30 +244,39 @@ impl ClickHouseTransaction {
     }
 
     /// Keeps what came of a segment for the commit.
-    fn remember(&mut self, work: Work, counts: Counts) -> Figures {
+    fn remember(&mut self, work: Work, counts: Counts) -> (Figures, Option<String>) {
+        let held = self.objection(&work, &counts);
         let Work { segment, mut definition, outcome, duration, .. } = work;
         let entry = self.base.segments.get(&segment);
         let before = entry.map(|entry| &entry.record);
-        let mut figures = Figures { member_count: counts.members, added_count: counts.entered, removed_count: counts.left };
+        let mut figures = counts.figures();
+        let mut attempted_at = self.run.as_of;
+        let kept = Figures { member_count: before.map_or(0, |record| record.state.member_count), ..Figures::default() };
         let mut snapshot = entry.and_then(|entry| entry.snapshot);
         let mut computed_at = before.and_then(|record| record.state.computed_at);
         let mut computed_hash = before.and_then(|record| record.computed_hash.clone());
         let (mut errors, mut last_error) = (0, None);
         let mut is_deleted = false;
         match outcome {
-            Decided::Members { .. } => {
-                computed_at = Some(self.run.as_of);
-                computed_hash = Some(definition.hash.clone());
+            Found::Members { .. } if held.is_some() => figures = kept,
+            Found::Members { count: _, basis } => {
+                match basis {
+                    Basis::Evaluated => {
+                        computed_at = Some(self.run.as_of);
+                        computed_hash = Some(definition.hash.clone());
+                    }
+                    Basis::Stored => attempted_at = before.map_or(attempted_at, |record| record.state.attempted_at),
+                }
                 if counts.is_another() {
                     snapshot = Some(self.run.run_id).filter(|_| counts.members > 0);
                 }
             }
-            Decided::Failed(error) => {
-                figures = Figures { member_count: before.map_or(0, |record| record.state.member_count), ..Figures::default() };
+            Found::Failed(error) => {
+                figures = kept;
                 errors = before.map_or(0, |record| record.state.errors).saturating_add(1);
                 last_error = Some(error);
             }
-            Decided::Ended(reason) => {
+            Found::Ended(reason) => {
                 definition.status = Status::Archived;
                 snapshot = None;
                 is_deleted = reason == ChangeReason::SegmentDeleted;
@@ -263,23 +289,39 @@ impl ClickHouseTransaction {
             figures,
             duration_ms,
             definition_hash: definition.hash.clone(),
-            status: if last_error.is_some() { "failed" } else { "ok" },
-            error: last_error.clone(),
+            status: match (&last_error, &held) {
+                (Some(_), _) => "failed",
+                (None, Some(_)) => "held",
+                (None, None) => "ok",
+            },
+            error: last_error.clone().or_else(|| held.clone()),
         });
         let state = SegmentState {
             definition,
             note: before.map(|record| record.state.note.clone()).unwrap_or_default(),
             member_count: figures.member_count,
             computed_at,
-            attempted_at: self.run.as_of,
+            attempted_at,
             errors,
             last_error,
+            held: held.clone(),
+            overrides: self.edits.get(&segment).copied().unwrap_or(before.map_or(0, |record| record.state.overrides)),
             run_id: self.run.run_id,
             duration_ms,
         };
         let entry = Entry { record: Record { state, computed_hash }, snapshot };
         self.segments.insert(segment, Some(entry).filter(|_| !is_deleted));
-        figures
+        (figures, held)
+    }
+
+    /// Why the result of a segment is held.
+    fn objection(&self, work: &Work, counts: &Counts) -> Option<String> {
+        // The first run has nothing to be compared with.
+        let entry = self.base.segments.get(&work.segment).filter(|entry| entry.record.state.computed_at.is_some())?;
+        match work.outcome {
+            Found::Members { .. } => counts.figures().objection(entry.record.state.member_count, work.max_change.as_ref()?),
+            Found::Failed(_) | Found::Ended(_) => None,
+        }
     }
 
     /// Adds what was noted to the states of the segments, those of other segments included.
@@ -341,7 +383,11 @@ impl ClickHouseTransaction {
 impl Counts {
     /// Whether the rows before do not say all that the rows after would.
     fn is_another(&self) -> bool {
-        self.entered + self.left + self.rescored > 0
+        self.entered + self.left + self.altered > 0
+    }
+
+    fn figures(&self) -> Figures {
+        Figures { member_count: self.members, added_count: self.entered, removed_count: self.left }
     }
 }
 
@@ -387,6 +433,15 @@ impl Transaction for ClickHouseTransaction {
         staged.extend(self.window(window, &|number| begins(offset + number)).await?);
         self.condition = before;
         Ok(staged)
+    }
+
+    async fn edit_overrides(&mut self, segment: &SegmentId, edit: &OverrideEdit) -> Result<Edited<RemoteMembers>, LedgerError> {
+        let before = std::mem::replace(&mut self.condition, Condition::Broken);
+        let edited = overrides::edit(&self.server, &self.run, self.base.commit_number + 1, segment, edit).await?;
+        let in_force = edited.overrides.iter().map(|(_, members)| members.count()).sum();
+        self.edits.insert(segment.clone(), in_force);
+        self.condition = before;
+        Ok(edited)
     }
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {

@@ -9,10 +9,11 @@ use datafusion::arrow::array::{Array, Float64Array, StringArray, StringBuilder};
 use futures::TryStreamExt;
 use roaring::RoaringBitmap;
 
+use super::hand::{Decided, Hand};
 use super::table::{Table, column};
 use crate::backend::{Heads, LocalMembers, part_of};
 use crate::model::scoring::Score;
-use crate::store::{Figures, LedgerError};
+use crate::store::{ChangeReason, Figures, LedgerError};
 
 /// Heads that are compared at a time without a branch, and how many times.
 const NEAR: usize = 8;
@@ -22,8 +23,10 @@ pub(super) struct Comparison {
     pub(super) figures: Figures,
     pub(super) members: LocalMembers,
     pub(super) before: Option<Table>,
-    /// Members that stay with another score.
-    rescored: u64,
+    /// What people decided about them.
+    pub(super) hand: Option<Hand>,
+    /// Members that stay with another score, or for another reason.
+    altered: u64,
     /// The previous members, by their positions among the ids of the new ones.
     previous: RoaringBitmap,
     /// Those who entered or left, likewise.
@@ -67,19 +70,29 @@ impl Move {
 
 impl Comparison {
     /// Reads the previous members once; this also shows that they can be read.
-    pub(super) async fn new(before: Option<Table>, members: LocalMembers, universe: &LocalMembers) -> Result<Self, LedgerError> {
-        let mut walk = Walk::new(&members);
+    pub(super) async fn new(
+        before: Option<Table>,
+        members: LocalMembers,
+        universe: &LocalMembers,
+        decided: Decided,
+    ) -> Result<Self, LedgerError> {
+        let hand = Hand::new(decided, &members);
+        let mut walk = Walk::new(&members, hand.as_ref());
         if let Some(table) = &before {
             let scored = members.scores().is_some() || !table.is_absent("score").await?;
-            let columns: &[&str] = if scored { &["subject_id", "score"] } else { &["subject_id"] };
-            let mut rows = table.rows_of(columns).await?;
+            let rule_match = ChangeReason::RuleMatch.keyword();
+            let reasoned = hand.is_some() || table.text_of_all("reason").await?.as_deref() != Some(rule_match);
+            let asked = [("subject_id", true), ("score", scored), ("reason", reasoned)];
+            let columns: Vec<&str> = asked.into_iter().filter(|(_, is_asked)| *is_asked).map(|(name, _)| name).collect();
+            let mut rows = table.rows_of(&columns).await?;
             while let Some(batch) = rows.try_next().await? {
                 let ids: &StringArray = column(table.path(), &batch, "subject_id")?;
                 let scores = if scored { Some(column::<Float64Array>(table.path(), &batch, "score")?) } else { None };
-                walk.meet(ids, scores);
+                let reasons = if reasoned { Some(column::<StringArray>(table.path(), &batch, "reason")?) } else { None };
+                walk.meet(ids, scores, reasons);
             }
         }
-        let Walk { previous, outsiders, mut outsider_ids, rescored, .. } = walk;
+        let Walk { previous, outsiders, mut outsider_ids, altered, .. } = walk;
         let previous = RoaringBitmap::from_lsb0_bytes(0, &previous);
         let outsider_ids = outsider_ids.finish();
         let entered = members.positions() - &previous;
@@ -99,12 +112,12 @@ impl Comparison {
             removed_count: left.len() + outsiders.len() as u64,
         };
         let changed = &entered | &left;
-        Ok(Self { figures, members, before, entered, rescored, previous, changed, gone, outsiders, outsider_ids })
+        Ok(Self { figures, members, before, hand, entered, altered, previous, changed, gone, outsiders, outsider_ids })
     }
 
     /// Whether the rows before say all that the rows after would.
     pub(super) fn is_same(&self) -> bool {
-        self.before.is_some() && self.changes() == 0 && self.rescored == 0
+        self.before.is_some() && self.changes() == 0 && self.altered == 0
     }
 
     /// How many entered or left.
@@ -211,6 +224,12 @@ impl Comparison {
     /// The number of the outsider that a position stands for.
     fn outsider(&self, id: u32) -> Option<usize> {
         (id as usize).checked_sub(self.members.ids().len())
+    }
+
+    /// Why one who entered or left did so, when that was decided by hand.
+    pub(super) fn by_hand(&self, id: u32, one: Move) -> Option<ChangeReason> {
+        let listed = self.outsider(id).is_none().then_some(id);
+        self.hand.as_ref()?.of_move(listed, self.id(id), one)
     }
 
     /// The id that a position stands for.
@@ -330,11 +349,12 @@ struct Walk<'m> {
     previous: Vec<u8>,
     outsiders: Vec<u32>,
     outsider_ids: StringBuilder,
-    rescored: u64,
+    hand: Option<&'m Hand>,
+    altered: u64,
 }
 
 impl<'m> Walk<'m> {
-    fn new(members: &'m LocalMembers) -> Self {
+    fn new(members: &'m LocalMembers, hand: Option<&'m Hand>) -> Self {
         Self {
             heads: members.ids().heads(),
             text: members.ids().array().value_data(),
@@ -345,23 +365,29 @@ impl<'m> Walk<'m> {
             previous: vec![0; members.ids().len().div_ceil(8)],
             outsiders: Vec::new(),
             outsider_ids: StringBuilder::new(),
-            rescored: 0,
+            hand,
+            altered: 0,
         }
     }
 
-    fn meet(&mut self, ids: &StringArray, scores: Option<&Float64Array>) {
+    fn meet(&mut self, ids: &StringArray, scores: Option<&Float64Array>, reasons: Option<&StringArray>) {
         let (text, ends) = (ids.value_data(), ids.value_offsets());
         for row in 0..ids.len() {
             match self.find(text, part_of(ends, row)) {
                 Ok(position) => {
                     self.rest = position + 1;
                     self.previous[position / 8] |= 1 << (position % 8);
-                    if let Some(scores) = scores
+                    if (scores.is_some() || reasons.is_some())
                         && let Some(number) = self.numbers.of(narrow(position))
                     {
-                        let before = scores.is_valid(row).then(|| scores.value(row).to_bits());
-                        let now = self.scores.and_then(|scores| scores.get(usize::try_from(number).ok()?));
-                        self.rescored += u64::from(before != now.map(|score| score.shown().to_bits()));
+                        let rescored = scores.is_some_and(|scores| {
+                            let before = scores.is_valid(row).then(|| scores.value(row).to_bits());
+                            let now = self.scores.and_then(|scores| scores.get(usize::try_from(number).ok()?));
+                            before != now.map(|score| score.shown().to_bits())
+                        });
+                        let reason = || self.hand.map_or(ChangeReason::RuleMatch, |hand| hand.of_member(narrow(position)));
+                        let reasoned = reasons.is_some_and(|reasons| reasons.value(row) != reason().keyword());
+                        self.altered += u64::from(rescored || reasoned);
                     }
                 }
                 Err(position) => {

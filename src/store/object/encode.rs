@@ -12,6 +12,7 @@ use object_store::path::Path;
 
 use super::chunk::{Codes, Column, Layout, Pages, RowGroup, Runs, Texts, Value};
 use super::compare::{Changed, Comparison, Move, Stayers};
+use super::hand::Hand;
 use super::place::failed;
 use super::table::{Table, column};
 use crate::store::rows::{change_schema, history_schema, membership_schema};
@@ -183,12 +184,9 @@ async fn member_group(tables: &RunTables, work: &Work, numbers: &Range<u64>) -> 
     let unwritable = |error| failed("write", &work.path, error);
     let members = comparison.members_between(numbers);
     let ids = tables.memberships.texts(SUBJECT_ID, &Texts::at(comparison.members.ids(), &members)).map_err(unwritable)?;
-    let rule_match = ChangeReason::RuleMatch.keyword();
-    let (entered_at, reason) = match (comparison.stayers(&members), &comparison.before) {
-        (Some(stayers), Some(table)) => {
-            (entered_at(&stayers, table, tables.as_of).await?, reason(&stayers, table, rule_match).await?)
-        }
-        (_, None) | (None, _) => (Column::Same(Value::Instant(tables.as_of)), Column::Same(Value::text(rule_match))),
+    let entered_at = match (comparison.stayers(&members), &comparison.before) {
+        (Some(stayers), Some(table)) => entered_at(&stayers, table, tables.as_of).await?,
+        (_, None) | (None, _) => Column::Same(Value::Instant(tables.as_of)),
     };
     let (score, confidence) = match comparison.members.scores().and_then(|scores| scores.get(indexes(numbers))) {
         None => (Column::Absent, Column::Absent),
@@ -209,7 +207,7 @@ async fn member_group(tables: &RunTables, work: &Work, numbers: &Range<u64>) -> 
         entered_at,
         score,
         confidence,
-        reason,
+        reason(comparison.hand.as_ref(), &members),
         Column::Same(tables.run_id.clone()),
         Column::Same(Value::Instant(tables.as_of)),
     ];
@@ -246,20 +244,15 @@ async fn entered_at(stayers: &Stayers, table: &Table, as_of: i64) -> Result<Colu
     Ok(Column::Codes(codes))
 }
 
-/// Why members are in, of whom some stay.
-async fn reason(stayers: &Stayers, table: &Table, of_new: &str) -> Result<Column, LedgerError> {
-    if table.text_of_all("reason").await?.as_deref() == Some(of_new) {
-        return Ok(Column::Same(Value::text(of_new)));
-    }
-    let batch = table.rows_between(&["reason"], stayers.table_rows.clone()).await?;
-    let before: &StringArray = column(table.path(), &batch, "reason")?;
+/// Why members are in.
+fn reason(hand: Option<&Hand>, members: &[u32]) -> Column {
+    let Some(hand) = hand else { return Column::Same(Value::text(ChangeReason::RuleMatch.keyword())) };
     let mut runs = Runs::default();
-    for row in &stayers.rows {
-        let row = row.map(index).filter(|row| *row < before.len());
-        let number = runs.number(&Value::text(row.map_or(of_new, |row| before.value(row))));
+    for &member in members {
+        let number = runs.number(&Value::text(hand.of_member(member).keyword()));
         runs.push(number, 1);
     }
-    Ok(Column::Runs(runs))
+    Column::Runs(runs)
 }
 
 /// A row group of changes. `ids` are those of the rows, when they are encoded already.
@@ -272,6 +265,8 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
     let mut rows = 0;
     for Part { work, changes: numbers, .. } in parts {
         let changed = work.comparison.changed_between(numbers);
+        // INVARIANT: there are fewer words than codes.
+        let code = |codes: &mut Codes, word| codes.code(&Value::text(word)).unwrap_or_default();
         let codes = Move::ALL.map(|one| {
             if !changed.moves.contains(&one) {
                 return (0, 0);
@@ -281,12 +276,17 @@ async fn change_group(tables: &RunTables, parts: &[Part], ids: Option<Pages>) ->
                 Move::Leaves => (Change::Exit, work.occasion.exit()),
                 Move::Vanishes => (Change::Exit, ChangeReason::LeftUniverse),
             };
-            // INVARIANT: there are fewer words than codes.
-            let code = |codes: &mut Codes, word| codes.code(&Value::text(word)).unwrap_or_default();
             (code(&mut changes, change.keyword()), code(&mut reasons, reason.keyword()))
         });
         changes.codes.extend(changed.moves.iter().map(|one| codes[*one as usize].0));
-        reasons.codes.extend(changed.moves.iter().map(|one| codes[*one as usize].1));
+        if work.comparison.hand.is_none() {
+            reasons.codes.extend(changed.moves.iter().map(|one| codes[*one as usize].1));
+        } else {
+            for (id, one) in changed.ids.iter().zip(&changed.moves) {
+                let by_hand = work.comparison.by_hand(*id, *one).map(|reason| code(&mut reasons, reason.keyword()));
+                reasons.codes.push(by_hand.unwrap_or(codes[*one as usize].1));
+            }
+        }
         let (segment, hash) = (segments.number(&work.segment), hashes.number(&work.definition_hash));
         segments.push(segment, changed.ids.len());
         hashes.push(hash, changed.ids.len());

@@ -32,6 +32,8 @@ pub(super) struct HistoryRow {
 pub(super) enum RowStatus {
     Ok,
     Failed,
+    /// Its result is held.
+    Held,
 }
 
 impl RowStatus {
@@ -39,6 +41,7 @@ impl RowStatus {
         match self {
             Self::Ok => "ok",
             Self::Failed => "failed",
+            Self::Held => "held",
         }
     }
 }

@@ -13,9 +13,14 @@ pub(super) fn memberships(tenant: &TenantId, segment: &SegmentId) -> Path {
     Path::from(format!("memberships/{tenant}/{segment}.parquet"))
 }
 
+/// What people decided by hand about a segment, for other tools.
+pub(super) fn overrides(tenant: &TenantId, segment: &SegmentId) -> Path {
+    Path::from(format!("overrides/{tenant}/{segment}.parquet"))
+}
+
 /// The folders in which files of a tenant are put in place.
-pub(super) fn folders(tenant: &TenantId) -> [Path; 4] {
-    ["memberships", "changes", "history", "log/files"].map(|folder| Path::from(format!("{folder}/{tenant}")))
+pub(super) fn folders(tenant: &TenantId) -> [Path; 5] {
+    ["memberships", "overrides", "changes", "history", "log/files"].map(|folder| Path::from(format!("{folder}/{tenant}")))
 }
 
 /// The changes of one commit.
@@ -101,6 +106,11 @@ pub(super) fn lease_of_file(path: &Path) -> Option<u64> {
 /// A snapshot in the folder of its transaction. Ids hold no `.`, so no segment can take the names of the other files.
 pub(super) fn snapshot_file(transaction: &Path, segment: &SegmentId) -> Path {
     Path::from(format!("{transaction}/{segment}.members.parquet"))
+}
+
+/// What people decided about a segment, in the folder of the transaction that edits it.
+pub(super) fn overrides_file(transaction: &Path, segment: &SegmentId) -> Path {
+    Path::from(format!("{transaction}/{segment}.overrides.parquet"))
 }
 
 /// The changes in the folder of their transaction.

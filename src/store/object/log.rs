@@ -12,6 +12,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::layout;
+use super::overrides::OverrideRecord;
 use super::place::{Created, Place};
 use super::record::{Action, CommitRecord, FileRef, Progress, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode, encode};
 use crate::model::id::{SegmentId, TenantId};
@@ -48,7 +49,7 @@ pub(super) struct TenantEntry {
     pub(super) last_commit: u64,
     pub(super) segments: BTreeMap<SegmentId, SegmentEntry>,
     pub(super) jobs: BTreeMap<String, Timestamp>,
-    /// Snapshots that were replaced, and are kept a while for those who still read them.
+    /// Snapshots and the like that were replaced, and are kept a while for those who still read them.
     pub(super) superseded: Vec<Superseded>,
 }
 
@@ -60,9 +61,12 @@ pub(super) struct SegmentEntry {
     pub(super) progress: Progress,
     pub(super) member_count: u64,
     pub(super) snapshot: Option<FileRef>,
+    /// What people decided by hand; `None` when they never did.
+    #[serde(default)]
+    pub(super) overrides: Option<OverrideRecord>,
 }
 
-/// A snapshot that was replaced.
+/// A file of a segment that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Superseded {
     pub(super) path: String,
@@ -296,6 +300,7 @@ impl TenantEntry {
         for (id, record) in run.segments {
             let previous = self.segments.remove(&id);
             let old_snapshot = previous.as_ref().and_then(|segment| segment.snapshot.clone());
+            let previous_overrides = previous.as_ref().and_then(|segment| segment.overrides.clone());
             let next = match record {
                 SegmentRecord::Deleted => None,
                 SegmentRecord::Updated { definition, progress, figures, snapshot } => {
@@ -307,7 +312,8 @@ impl TenantEntry {
                             SnapshotChange::Replaced(file) => Some(file),
                             SnapshotChange::Removed => None,
                         };
-                        SegmentEntry { definition, note, progress, member_count: figures.member_count, snapshot }
+                        let overrides = previous_overrides.clone();
+                        SegmentEntry { definition, note, progress, member_count: figures.member_count, snapshot, overrides }
                     })
                 }
             };
@@ -316,8 +322,17 @@ impl TenantEntry {
             {
                 self.superseded.push(Superseded { path: old.path, since: committed_at });
             }
-            if let Some(next) = next {
-                self.segments.insert(id, next);
+            match next {
+                Some(next) => {
+                    self.segments.insert(id, next);
+                }
+                None => self.supersede(previous_overrides, committed_at),
+            }
+        }
+        for (id, record) in run.overrides {
+            if let Some(segment) = self.segments.get_mut(&id) {
+                let replaced = segment.overrides.replace(record);
+                self.supersede(replaced, committed_at);
             }
         }
         for (id, count) in run.counts {
@@ -332,11 +347,15 @@ impl TenantEntry {
         }
         self.jobs.extend(run.jobs);
     }
+
+    fn supersede(&mut self, overrides: Option<OverrideRecord>, since: Timestamp) {
+        self.superseded.extend(overrides.map(|old| Superseded { path: old.file.path, since }));
+    }
 }
 
 impl SegmentEntry {
     fn public(&self) -> SegmentState {
-        let Progress { computed_at, computed_hash: _, attempted_at, errors, last_error, run_id, duration_ms } =
+        let Progress { computed_at, computed_hash: _, attempted_at, errors, last_error, held, run_id, duration_ms } =
             self.progress.clone();
         SegmentState {
             definition: self.definition.clone(),
@@ -346,6 +365,8 @@ impl SegmentEntry {
             attempted_at,
             errors,
             last_error,
+            held,
+            overrides: self.overrides.as_ref().map_or(0, |overrides| overrides.in_force),
             run_id,
             duration_ms,
         }

@@ -24,10 +24,12 @@ mod chunk;
 mod compare;
 mod delay;
 mod encode;
+mod hand;
 mod history;
 mod layout;
 mod lease;
 mod log;
+mod overrides;
 mod packing;
 mod place;
 mod public;
@@ -38,6 +40,7 @@ mod table;
 mod transaction;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,7 +52,7 @@ use self::lease::Leases;
 use self::log::{Entry, LogState};
 use self::record::{Action, FileRef, LeaseCondition};
 use self::table::{Look, Table};
-use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
+use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
@@ -178,6 +181,14 @@ impl Ledger for ObjectLedger {
         read::stored(self, tenant, segment).await
     }
 
+    async fn overrides(
+        &self,
+        tenant: &TenantId,
+        at: Timestamp,
+    ) -> Result<BTreeMap<SegmentId, Overrides<LocalMembers>>, LedgerError> {
+        read::overrides(self, tenant, at).await
+    }
+
     async fn begin(&self, lease: &Lease, run: Run) -> Result<ObjectTransaction, LedgerError> {
         let (scope, number) = (&lease.scope, lease.number);
         if *scope != LeaseScope::Tenant(run.tenant.clone()) {
@@ -215,6 +226,10 @@ impl Ledger for ObjectLedger {
 
     async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         read::rows(self, tenant, read::Rows::History, filter).await
+    }
+
+    async fn read_overrides(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+        read::override_rows(self, tenant, filter).await
     }
 
     async fn segments_of(&self, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError> {

@@ -15,7 +15,7 @@ use super::chunk::properties;
 use super::layout;
 use super::place::{Place, failed};
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::rows::{change_schema, history_schema, membership_schema};
+use crate::store::rows::{change_schema, history_schema, membership_schema, override_schema};
 use crate::store::{LedgerError, RowStream};
 
 /// The public files below a place. Every file appears whole; rows are written as they come, so that memory is bounded.
@@ -95,6 +95,22 @@ impl PublicFiles {
     /// When the file cannot be deleted.
     pub async fn delete_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<(), LedgerError> {
         self.place.delete(&layout::memberships(tenant, segment)).await
+    }
+
+    /// Writes what people decided by hand about a segment, in the columns of [`override_schema`]; no file when they never did.
+    ///
+    /// # Errors
+    /// As [`PublicFiles::put_members`].
+    pub async fn put_overrides(&self, tenant: &TenantId, segment: &SegmentId, rows: RowStream) -> Result<u64, LedgerError> {
+        self.write_some(layout::overrides(tenant, segment), &override_schema(), rows).await
+    }
+
+    /// Deletes what people decided about a segment that is gone.
+    ///
+    /// # Errors
+    /// When the file cannot be deleted.
+    pub async fn delete_overrides(&self, tenant: &TenantId, segment: &SegmentId) -> Result<(), LedgerError> {
+        self.place.delete(&layout::overrides(tenant, segment)).await
     }
 
     /// Writes the changes of a commit; no file when there is none.

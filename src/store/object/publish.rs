@@ -59,6 +59,8 @@ pub(super) async fn orphans(place: &Place, state: &LogState, tenant: &TenantId, 
     let mut referenced = BTreeSet::new();
     if let Some(entry) = state.tenants.get(tenant) {
         referenced.extend(entry.segments.values().filter_map(|segment| segment.snapshot.as_ref()).map(FileRef::location));
+        let overrides = entry.segments.values().filter_map(|segment| segment.overrides.as_ref());
+        referenced.extend(overrides.map(|overrides| overrides.file.location()));
         referenced.extend(entry.superseded.iter().map(|superseded| Path::from(superseded.path.as_str())));
     }
     let mut found = place.list(&layout::files(tenant)).await?;
@@ -71,9 +73,9 @@ async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState, pl
     let CommitRecord { number, tenant, action, .. } = commit;
     let Action::Run(run) = action else { return Ok(()) };
     let mut copies = Vec::new();
+    let entry_of = |segment| state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment));
     for (segment, record) in &run.segments {
-        let current =
-            state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment)).and_then(|entry| entry.snapshot.as_ref());
+        let current = entry_of(segment).and_then(|entry| entry.snapshot.as_ref());
         let public = layout::memberships(tenant, segment);
         match record {
             SegmentRecord::Updated { snapshot: SnapshotChange::Replaced(file), .. } if current == Some(file) => {
@@ -84,6 +86,14 @@ async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState, pl
             }
             // A later commit of this round says what stands there.
             SegmentRecord::Deleted | SegmentRecord::Updated { .. } => {}
+        }
+        if entry_of(segment).is_none() {
+            place.delete(&layout::overrides(tenant, segment)).await?;
+        }
+    }
+    for (segment, overrides) in &run.overrides {
+        if entry_of(segment).and_then(|entry| entry.overrides.as_ref()) == Some(overrides) {
+            copies.push((&overrides.file, layout::overrides(tenant, segment)));
         }
     }
     copies.extend(run.changes.iter().map(|file| (file, layout::changes(tenant, run.evaluation_date, *number, run.run_id))));

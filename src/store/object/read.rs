@@ -1,5 +1,6 @@
 //! Reading: members from immutable snapshots, changes and history run by run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, BooleanArray, Float64Array, StringArray, StringBuilder, TimestampMicrosecondArray};
@@ -10,13 +11,14 @@ use jiff::Timestamp;
 use object_store::path::Path;
 
 use super::layout;
-use super::log;
+use super::log::{self, SegmentEntry};
+use super::overrides::Decisions;
 use super::record::{FileRef, RunFiles};
 use super::table::{Look, Table, column};
 use super::{ObjectLedger, Place};
 use crate::backend::{LocalMembers, SortedIds};
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::{LedgerError, Membership, ReadFilter, RowStream};
+use crate::store::{LedgerError, Membership, Overrides, ReadFilter, RowStream};
 
 /// How often a reader takes the state anew because a file of an older one is gone.
 const ATTEMPTS: usize = 5;
@@ -66,6 +68,54 @@ pub(super) async fn segments_of(
         }
     }
     Ok(found)
+}
+
+/// What people had decided at an instant, of every segment of which they had.
+pub(super) async fn overrides(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    at: Timestamp,
+) -> Result<BTreeMap<SegmentId, Overrides<LocalMembers>>, LedgerError> {
+    let mut found = BTreeMap::new();
+    for segment in overridden(ledger, tenant).await? {
+        let Some(table) = file_of(ledger, tenant, &segment, override_file, Look::Whole).await? else { continue };
+        let overrides = Decisions::read(&table).await?.at(Some(at));
+        if !overrides.is_empty() {
+            found.insert(segment, overrides);
+        }
+    }
+    Ok(found)
+}
+
+/// The rows of what people decided, segment by segment.
+pub(super) async fn override_rows(ledger: &ObjectLedger, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
+    let mut segments = overridden(ledger, tenant).await?;
+    segments.retain(|segment| filter.segment.as_ref().is_none_or(|wanted| wanted == segment));
+    let (ledger, tenant, subject) = (ledger.clone(), tenant.clone(), filter.subject.clone());
+    let tables = futures::stream::iter(segments).then(move |segment| {
+        let (ledger, tenant, subject) = (ledger.clone(), tenant.clone(), subject.clone());
+        async move {
+            let Some(table) = file_of(&ledger, &tenant, &segment, override_file, Look::Whole).await? else {
+                return Ok(futures::stream::empty().boxed());
+            };
+            Ok::<_, LedgerError>(match subject {
+                None => table.all_rows().await?,
+                Some(subject) => futures::stream::iter(table.rows_of_subject(&subject).await?.into_iter().map(Ok)).boxed(),
+            })
+        }
+    });
+    Ok(tables.try_flatten().boxed())
+}
+
+/// The segments of a tenant of which people decided something once.
+async fn overridden(ledger: &ObjectLedger, tenant: &TenantId) -> Result<Vec<SegmentId>, LedgerError> {
+    let state = ledger.log().await?;
+    let segments = state.tenants.get(tenant).into_iter().flat_map(|entry| &entry.segments);
+    Ok(segments.filter(|(_, entry)| entry.overrides.is_some()).map(|(id, _)| id.clone()).collect())
+}
+
+fn override_file(entry: &SegmentEntry) -> Option<&FileRef> {
+    entry.overrides.as_ref().map(|overrides| &overrides.file)
 }
 
 /// Which of the two records of runs.
@@ -121,13 +171,24 @@ impl Rows {
     }
 }
 
-/// The current snapshot of a segment. One that was superseded and deleted since the state was read is looked up anew.
+/// The current snapshot of a segment.
 async fn snapshot(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId, look: Look) -> Result<Option<Table>, LedgerError> {
+    file_of(ledger, tenant, segment, |entry| entry.snapshot.as_ref(), look).await
+}
+
+/// A file of a segment. One that was superseded and deleted since the state was read is looked up anew.
+async fn file_of(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    segment: &SegmentId,
+    file: impl Fn(&SegmentEntry) -> Option<&FileRef>,
+    look: Look,
+) -> Result<Option<Table>, LedgerError> {
     let mut missing = layout::memberships(tenant, segment);
     for _ in 0..ATTEMPTS {
         let state = ledger.log().await?;
         let entry = state.tenants.get(tenant).and_then(|entry| entry.segments.get(segment));
-        let Some(file) = entry.and_then(|entry| entry.snapshot.as_ref()) else { return Ok(None) };
+        let Some(file) = entry.and_then(&file) else { return Ok(None) };
         if let Some(table) = Table::open(ledger.place(), file.location(), file, look).await? {
             return Ok(Some(table));
         }

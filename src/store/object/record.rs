@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::overrides::OverrideRecord;
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::holder::ProcessRecord;
 use crate::store::{DefinitionNote, DefinitionRecord, Figures, LedgerError, RunKind};
 
 /// The newest format that this version reads, and the one that it writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// One commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +57,10 @@ pub(super) struct RunRecord {
     pub(super) counts: BTreeMap<SegmentId, u64>,
     pub(super) jobs: BTreeMap<String, Timestamp>,
     pub(super) notes: BTreeMap<SegmentId, DefinitionNote>,
-    /// Superseded snapshots that this run deletes.
+    /// What people decided about segments, where this run edits it.
+    #[serde(default)]
+    pub(super) overrides: BTreeMap<SegmentId, OverrideRecord>,
+    /// Superseded files that this run deletes.
     pub(super) discarded: Vec<String>,
 }
 
@@ -94,6 +98,9 @@ pub(super) struct Progress {
     pub(super) attempted_at: Timestamp,
     pub(super) errors: u32,
     pub(super) last_error: Option<String>,
+    /// Why the result of the last run is held.
+    #[serde(default)]
+    pub(super) held: Option<String>,
     pub(super) run_id: Uuid,
     pub(super) duration_ms: u64,
 }
@@ -230,7 +237,7 @@ mod tests {
     #[test]
     fn a_newer_format_is_named() {
         let path = Path::from("log/x.json");
-        let error = decode::<Vec<u32>>("here", &path, br#"{"format":2,"blake3":7,"surprise":{}}"#).unwrap_err();
-        assert!(matches!(error, LedgerError::NewerFormat { found: 2, supported: FORMAT, .. }), "{error}");
+        let error = decode::<Vec<u32>>("here", &path, br#"{"format":3,"blake3":7,"surprise":{}}"#).unwrap_err();
+        assert!(matches!(error, LedgerError::NewerFormat { found: 3, supported: FORMAT, .. }), "{error}");
     }
 }

@@ -17,19 +17,24 @@ use super::ObjectLedger;
 use super::chunk::{RowGroup, Value};
 use super::compare::Comparison;
 use super::encode::{GROUP_ROWS, Occasion, RunTables, Work, jobs};
+use super::hand::Decided;
 use super::history::{HistoryRow, RowStatus, write_history};
 use super::layout;
 use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
+use super::overrides::{self, OverrideRecord};
 use super::place::{FILES_AT_ONCE, failed};
 use super::publish;
 use super::record::{Action, FileRef, Progress, RunRecord, SegmentRecord, SnapshotChange};
 use super::table::{ClosedTable, Table, TableWriter, column};
 use crate::backend::LocalMembers;
+use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
+use crate::model::manual::Origin;
 use crate::model::segment::Status;
 use crate::store::rows::membership_schema;
 use crate::store::{
-    ChangeReason, DefinitionNote, DefinitionRecord, Figures, LedgerError, Outcome, Run, RunKind, Staged, StagedSegment, Transaction,
+    Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LedgerError, Outcome, OverrideEdit, Run, RunKind,
+    Staged, StagedSegment, Transaction,
 };
 
 /// Rows, of snapshots before and after, that are in memory at the same time. A segment of more is written by itself, and read and
@@ -50,6 +55,7 @@ pub struct ObjectTransaction {
     folder: Path,
     tables: Arc<RunTables>,
     segments: BTreeMap<SegmentId, SegmentRecord>,
+    edits: BTreeMap<SegmentId, PendingEdit>,
     changes: Changes,
     history: Vec<HistoryRow>,
     counts: BTreeMap<SegmentId, u64>,
@@ -73,8 +79,29 @@ struct Evaluated {
     definition: DefinitionRecord,
     members: LocalMembers,
     universe: LocalMembers,
+    decided: Decided,
+    basis: Basis,
+    max_change: Option<MaxChange>,
     /// How long the evaluation took.
     duration: Duration,
+}
+
+/// An edit of what people decided about a segment.
+struct PendingEdit {
+    record: OverrideRecord,
+    subjects: LocalMembers,
+    origin: Origin,
+}
+
+/// What came of a segment, for its record and its history row.
+struct Settled {
+    definition: DefinitionRecord,
+    progress: Progress,
+    figures: Figures,
+    snapshot: SnapshotChange,
+    status: RowStatus,
+    /// Why it is not `ok`.
+    error: Option<String>,
 }
 
 impl ObjectTransaction {
@@ -90,6 +117,7 @@ impl ObjectTransaction {
             folder,
             tables,
             segments: BTreeMap::new(),
+            edits: BTreeMap::new(),
             changes: Changes::None,
             history: Vec::new(),
             counts: BTreeMap::new(),
@@ -129,13 +157,14 @@ impl ObjectTransaction {
         let opened: Vec<Option<Table>> = opened.try_collect().await?;
 
         let clock = &self.ledger.leases.clock;
-        let parts: Vec<_> = window.iter().map(|one| (one.members.clone(), one.universe.clone())).zip(opened).collect();
+        let parts: Vec<_> =
+            window.iter().map(|one| (one.members.clone(), one.universe.clone(), one.decided.clone())).zip(opened).collect();
         let mut compared = futures::stream::iter(parts)
-            .map(|((members, universe), before)| {
+            .map(|((members, universe, decided), before)| {
                 let clock = Arc::clone(clock);
                 tokio::spawn(async move {
                     let began = clock.elapsed();
-                    let comparison = Comparison::new(before, members, &universe).await?;
+                    let comparison = Comparison::new(before, members, &universe, decided).await?;
                     Ok((comparison, clock.elapsed().saturating_sub(began)))
                 })
             })
@@ -145,7 +174,11 @@ impl ObjectTransaction {
             let one = &window[staged.len()];
             begins(staged.len());
             let (comparison, duration) = joined(&self.folder, compared)?;
-            if !comparison.is_same() {
+            let held = objection(self.entry(&one.segment), one.max_change.as_ref(), &comparison.figures);
+            if held.is_some() {
+                let member_count = self.entry(&one.segment).map_or(0, |entry| entry.member_count);
+                staged.push(Staged { figures: Figures { member_count, ..Figures::default() }, duration, held });
+            } else if !comparison.is_same() {
                 replaced.push(staged.len());
                 works.push(Arc::new(Work {
                     path: layout::snapshot_file(&self.folder, &one.segment),
@@ -154,9 +187,9 @@ impl ObjectTransaction {
                     occasion: occasion(self.entry(&one.segment), &one.definition),
                     comparison,
                 }));
-                staged.push(Staged { figures: works[works.len() - 1].comparison.figures, duration });
+                staged.push(Staged { figures: works[works.len() - 1].comparison.figures, duration, held });
             } else {
-                staged.push(Staged { figures: comparison.figures, duration });
+                staged.push(Staged { figures: comparison.figures, duration, held });
             }
         }
         drop(compared);
@@ -167,10 +200,27 @@ impl ObjectTransaction {
         }
         let base = Arc::clone(&self.base);
         for ((one, staged), snapshot) in window.into_iter().zip(&staged).zip(files) {
-            let hash = Some(one.definition.hash.clone());
-            let progress = Progress { computed_at: Some(self.run.as_of), computed_hash: hash, ..self.progress(one.duration) };
             let entry = entry_of(&base, &self.run, &one.segment);
-            self.remember(&one.segment, entry, one.definition, progress, staged.figures, snapshot, None);
+            let unattempted = self.progress(one.duration);
+            let known = entry.map(|entry| &entry.progress);
+            let progress = match (&staged.held, one.basis) {
+                (None, Basis::Evaluated) => {
+                    Progress { computed_at: Some(self.run.as_of), computed_hash: Some(one.definition.hash.clone()), ..unattempted }
+                }
+                (None, Basis::Stored) => {
+                    let kept = known.cloned().unwrap_or_else(|| unattempted.clone());
+                    Progress { run_id: unattempted.run_id, duration_ms: unattempted.duration_ms, ..kept }
+                }
+                (Some(_), _) => Progress {
+                    computed_at: known.and_then(|known| known.computed_at),
+                    computed_hash: known.and_then(|known| known.computed_hash.clone()),
+                    held: staged.held.clone(),
+                    ..unattempted
+                },
+            };
+            let status = if staged.held.is_some() { RowStatus::Held } else { RowStatus::Ok };
+            let (definition, figures, error) = (one.definition, staged.figures, staged.held.clone());
+            self.remember(&one.segment, entry, Settled { definition, progress, figures, snapshot, status, error });
         }
         Ok(staged)
     }
@@ -186,7 +236,8 @@ impl ObjectTransaction {
             last_error: Some(error.clone()),
             ..self.progress(duration)
         };
-        self.remember(segment, entry, definition, progress, figures, SnapshotChange::Kept, Some(error));
+        let (snapshot, status, error) = (SnapshotChange::Kept, RowStatus::Failed, Some(error));
+        self.remember(segment, entry, Settled { definition, progress, figures, snapshot, status, error });
         figures
     }
 
@@ -231,7 +282,8 @@ impl ObjectTransaction {
             }
             self.changes = Changes::Open(changes);
         }
-        self.remember(segment, entry, definition, progress, figures, SnapshotChange::Removed, None);
+        let (snapshot, status, error) = (SnapshotChange::Removed, RowStatus::Ok, None);
+        self.remember(segment, entry, Settled { definition, progress, figures, snapshot, status, error });
         if reason == ChangeReason::SegmentDeleted {
             self.segments.insert(segment.clone(), SegmentRecord::Deleted);
         }
@@ -320,29 +372,21 @@ impl ObjectTransaction {
             attempted_at: self.run.as_of,
             errors: 0,
             last_error: None,
+            held: None,
             run_id: self.run.run_id,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "these are the fields of one record and of one history row")]
-    fn remember(
-        &mut self,
-        segment: &SegmentId,
-        entry: Option<&SegmentEntry>,
-        definition: DefinitionRecord,
-        progress: Progress,
-        figures: Figures,
-        snapshot: SnapshotChange,
-        error: Option<String>,
-    ) {
+    fn remember(&mut self, segment: &SegmentId, entry: Option<&SegmentEntry>, settled: Settled) {
+        let Settled { definition, progress, figures, snapshot, status, error } = settled;
         self.history.push(HistoryRow {
             segment: segment.clone(),
             kind: self.run.kind,
             figures,
             duration_ms: progress.duration_ms,
             definition_hash: Some(definition.hash.clone()),
-            status: if error.is_some() { RowStatus::Failed } else { RowStatus::Ok },
+            status,
             error,
         });
         let definition = Some(definition).filter(|definition| entry.is_none_or(|entry| entry.definition != *definition));
@@ -365,7 +409,10 @@ impl ObjectTransaction {
             [] => None,
             rows => Some(write_history(place, layout::history_file(&self.folder), &self.tables, &self.run, rows).await?),
         };
-        let files = self.segments.values().filter_map(SegmentRecord::new_snapshot).chain(&changes).chain(&history);
+        let overrides = std::mem::take(&mut self.edits).into_iter().map(|(segment, edit)| (segment, edit.record));
+        let overrides: BTreeMap<SegmentId, OverrideRecord> = overrides.collect();
+        let written = overrides.values().map(|overrides| &overrides.file);
+        let files = self.segments.values().filter_map(SegmentRecord::new_snapshot).chain(&changes).chain(&history).chain(written);
         place.persist(&files.map(FileRef::location).collect::<Vec<_>>()).await?;
         Ok(RunRecord {
             run_id: self.run.run_id,
@@ -374,6 +421,7 @@ impl ObjectTransaction {
             evaluation_date: self.run.evaluation_date,
             discarded: self.discarded(now),
             segments: std::mem::take(&mut self.segments),
+            overrides,
             changes,
             history,
             counts: std::mem::take(&mut self.counts),
@@ -409,12 +457,14 @@ impl Transaction for ObjectTransaction {
     ) -> Result<Vec<Staged>, LedgerError> {
         let mut staged = Vec::with_capacity(segments.len());
         let (mut window, mut rows) = (Vec::new(), 0);
-        for StagedSegment { segment, definition, outcome, duration } in segments {
+        for StagedSegment { segment, definition, outcome, duration, max_change } in segments {
             let (kind, weight) = match outcome {
-                Outcome::Members { members, universe } => {
+                Outcome::Members { members, universe, overrides, basis } => {
+                    let edit = self.edits.get(&segment).map(|edit| (edit.subjects.clone(), edit.origin));
+                    let decided = Decided { overrides, edit };
                     let before = self.entry(&segment).and_then(|entry| entry.snapshot.as_ref()).map_or(0, |file| file.rows);
                     let weight = members.positions().len() + before;
-                    (Ok((members, universe)), weight)
+                    (Ok((members, universe, decided, basis)), weight)
                 }
                 Outcome::Failed { error } => (Err(Alone::Failed(error)), u64::MAX),
                 Outcome::Ended { reason } => (Err(Alone::Ended(reason)), u64::MAX),
@@ -425,9 +475,9 @@ impl Transaction for ObjectTransaction {
                 rows = 0;
             }
             match kind {
-                Ok((members, universe)) => {
+                Ok((members, universe, decided, basis)) => {
                     let definition = self.definition(&segment, definition)?;
-                    window.push(Evaluated { segment, definition, members, universe, duration });
+                    window.push(Evaluated { segment, definition, members, universe, decided, basis, max_change, duration });
                     rows += weight;
                 }
                 Err(alone) => {
@@ -441,13 +491,23 @@ impl Transaction for ObjectTransaction {
                         Alone::Ended(reason) => self.ended(&segment, definition, reason, duration).await?,
                     };
                     let duration = self.ledger.leases.clock.elapsed().saturating_sub(began);
-                    staged.push(Staged { figures, duration });
+                    staged.push(Staged { figures, duration, held: None });
                 }
             }
         }
         let before = staged.len();
         staged.extend(self.evaluated(window, &|number| begins(before + number)).await?);
         Ok(staged)
+    }
+
+    async fn edit_overrides(&mut self, segment: &SegmentId, edit: &OverrideEdit) -> Result<Edited<LocalMembers>, LedgerError> {
+        let known = self.entry(segment).and_then(|entry| entry.overrides.as_ref()).map(|overrides| overrides.file.clone());
+        let of = (segment, known.as_ref());
+        let (record, overrides, undecided) = overrides::edited(&self.ledger, &self.folder, &self.run, of, edit).await?;
+        let subjects = overrides::subjects_of(&edit.subjects);
+        let pending = PendingEdit { record, subjects: subjects.clone(), origin: edit.origin };
+        self.edits.insert(segment.clone(), pending);
+        Ok(Edited { overrides, subjects, undecided })
     }
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {
@@ -503,6 +563,13 @@ impl Transaction for ObjectTransaction {
         }
         Ok(())
     }
+}
+
+/// Why a run of so many changes is held.
+fn objection(entry: Option<&SegmentEntry>, max_change: Option<&MaxChange>, figures: &Figures) -> Option<String> {
+    // The first run has nothing to be compared with.
+    let entry = entry.filter(|entry| entry.progress.computed_at.is_some())?;
+    figures.objection(entry.member_count, max_change?)
 }
 
 /// A segment that is not compared with what was before.

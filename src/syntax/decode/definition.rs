@@ -8,6 +8,7 @@ use super::super::node::{Node, NodeKind};
 use super::{Decoder, Fields, Place, keys};
 use crate::diagnostic::{Code, Finding, nearest};
 use crate::model::condition::{Condition, Logic, Subject};
+use crate::model::guard::{InvalidMaxChange, MaxChange};
 use crate::model::schedule::Schedule;
 use crate::model::segment::{Definition, Kind, Rule, Status};
 
@@ -53,6 +54,7 @@ pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>
         status: decoder.status(&fields),
         schedule: decoder.schedule(&fields),
         cache_ttl: fields.get("cache_ttl").and_then(|place| decoder.interval(&place)),
+        max_change: fields.get("max_change").and_then(|place| decoder.max_change(&place)),
         tags: decoder.tags(&fields),
         icon: decoder.optional_text(&fields, "icon"),
         color: decoder.optional_text(&fields, "color"),
@@ -76,6 +78,13 @@ impl Decoder<'_> {
         let message = format!("a name has 1 to {MAX_NAME} characters, this one {length}");
         self.refuse(place, Finding::new(Code::InvalidName, message));
         None
+    }
+
+    fn max_change(&mut self, place: &Place<'_>) -> Option<MaxChange> {
+        let text = self.text(place)?;
+        text.parse()
+            .map_err(|error: InvalidMaxChange| self.refuse(place, Finding::new(Code::InvalidNumber, error.to_string())))
+            .ok()
     }
 
     fn subject(&mut self, fields: &Fields<'_>) -> Subject {

@@ -36,6 +36,7 @@ pub(super) mod keys {
         "refresh_interval",
         "schedule",
         "cache_ttl",
+        "max_change",
         "tags",
         "icon",
         "color",

@@ -224,6 +224,9 @@ impl Writer<'_> {
                 self.left_out.insert("cache_ttl");
             }
         }
+        if definition.max_change.is_some() {
+            self.left_out.insert("max_change");
+        }
         if !cache.is_empty() {
             members.push(("cache", build::object(&(0..0), cache)));
         }

@@ -7,6 +7,7 @@ use segmenta::model::condition::{
     SequenceStep, Signal, SignalLeaf, Subject, TopLeaf, TopShare,
 };
 use segmenta::model::decimal::Decimal;
+use segmenta::model::guard::MaxChange;
 use segmenta::model::operator::{Operator, ValueType};
 use segmenta::model::property::{DatePart, Property, PropertyPath};
 use segmenta::model::schedule::Schedule;
@@ -18,25 +19,41 @@ use segmenta::syntax::{Format, print_json};
 
 pub(crate) fn definition() -> impl Strategy<Value = Definition> {
     let head = ("[a-z0-9][a-z0-9_-]{0,20}", option(text(1)), option(text(0)), prop::bool::ANY, status(), option(schedule()));
-    let tail =
-        (option(interval()), prop::collection::vec(text(0), 0..3), option(text(0)), option(text(0)), option(rule()), metadata());
-    (head, tail).prop_map(|((id, name, description, user, status, schedule), (cache_ttl, tags, icon, color, rule, metadata))| {
-        Definition {
-            id: id.parse().unwrap(),
-            name,
-            description,
-            subject: if user { Subject::User } else { Subject::Product },
-            kind: if rule.is_some() { Kind::Dynamic } else { Kind::Static },
-            status,
-            schedule,
-            cache_ttl,
-            tags,
-            icon,
-            color,
-            rule,
-            metadata,
-        }
-    })
+    let tail = (
+        (option(interval()), option(max_change())),
+        prop::collection::vec(text(0), 0..3),
+        option(text(0)),
+        option(text(0)),
+        option(rule()),
+        metadata(),
+    );
+    (head, tail).prop_map(
+        |((id, name, description, user, status, schedule), ((cache_ttl, max_change), tags, icon, color, rule, metadata))| {
+            Definition {
+                id: id.parse().unwrap(),
+                name,
+                description,
+                subject: if user { Subject::User } else { Subject::Product },
+                kind: if rule.is_some() { Kind::Dynamic } else { Kind::Static },
+                status,
+                schedule,
+                cache_ttl,
+                max_change,
+                tags,
+                icon,
+                color,
+                rule,
+                metadata,
+            }
+        },
+    )
+}
+
+fn max_change() -> impl Strategy<Value = MaxChange> {
+    prop_oneof![
+        Just(MaxChange::Unlimited),
+        (0..1_000u32).prop_map(|tenths| format!("{}.{}%", tenths / 10, tenths % 10).parse().unwrap())
+    ]
 }
 
 /// A text to put into another, and how many characters it replaces.

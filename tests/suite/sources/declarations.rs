@@ -267,6 +267,7 @@ fn batch_of(features: Vec<BatchFeature>) -> Batch {
     let output = |test: usize| Output {
         name: OutputName::Node(format!("s{test}").parse().unwrap(), DocPath::root()),
         formula: Formula::Leaf(Leaf::Test(test)),
+        score: None,
     };
     Batch {
         rankings: Vec::new(),

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use segmenta::backend::MemberSet as _;
-use segmenta::backend::clickhouse::{EVALUATIONS, Kept, MEMBERS, RemoteMembers};
+use segmenta::backend::clickhouse::{EVALUATIONS, Evaluations, Kept, MEMBERS, RemoteMembers, RemoteSets};
+use segmenta::backend::sets::Sets as _;
 use segmenta::clickhouse::{Connection, Settings, Statement, Value};
 use segmenta::model::catalog::Catalog;
 use segmenta::model::scoring::Score;
@@ -121,6 +122,13 @@ impl Stage for ClickHouseStage {
                 let text =
                     format!("SELECT subject_id FROM {EVALUATIONS} WHERE evaluation = {{id:UUID}} AND output = {{output:UInt32}}");
                 Statement::new(text).bind("id", "UUID", Value::Text(evaluation.to_string())).number("output", "UInt32", output)
+            }
+            Kept::Decided { .. } => {
+                let sets = RemoteSets::new(self.connection.clone(), Evaluations::default());
+                let mut ids: Vec<String> =
+                    sets.sample(members, None).await.unwrap().into_iter().map(|(subject, _)| subject).collect();
+                ids.sort();
+                return ids;
             }
             Kept::Stored { tenant, segment, run_id } => {
                 let text = format!(
@@ -360,7 +368,13 @@ async fn one_call_stages_whatever_came(stage: &mut ClickHouseStage) {
     let stored = ledger.stored(&tenant(), &segment("vip")).await.unwrap();
     let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
     let (members, universe) = (stage.members(&["ann", "dan"]).await, stage.members(&["ann", "bob", "dan"]).await);
-    let outcome = |id: &str, outcome| StagedSegment { outcome, definition: None, segment: segment(id), duration: Duration::ZERO };
+    let outcome = |id: &str, outcome| StagedSegment {
+        outcome,
+        definition: None,
+        segment: segment(id),
+        duration: Duration::ZERO,
+        max_change: None,
+    };
     let nobody = RemoteMembers::new(Kept::Nobody, 0);
     let segments = vec![
         evaluated("vip", "h1", members, universe.clone()),

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use libtest_mimic::Trial;
 use object_store::memory::InMemory;
 use segmenta::backend::MemberSet;
+use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
-    ChangeReason, DefinitionNote, LeaseScope, Ledger, LedgerError, Outcome, ReadFilter, StagedSegment, Transaction,
+    Basis, ChangeReason, DefinitionNote, EditAction, Edited, Figures, LeaseScope, Ledger, LedgerError, Outcome, OverrideEdit,
+    ReadFilter, Run, RunKind, Staged, StagedSegment, Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -70,6 +72,10 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("a lease keeps others out", |stage| Box::pin(a_lease_keeps_others_out(stage))),
         ("a newer lease fences an older one off", |stage| Box::pin(a_newer_lease_fences_an_older_one_off(stage))),
         ("a reader goes on with what it began", |stage| Box::pin(a_reader_goes_on_with_what_it_began(stage))),
+        ("what people decide wins", |stage| Box::pin(what_people_decide_wins(stage))),
+        ("an edit is seen as it was at any instant", |stage| Box::pin(an_edit_is_seen_as_it_was_at_any_instant(stage))),
+        ("a deleted segment leaves no decision", |stage| Box::pin(a_deleted_segment_leaves_no_decision(stage))),
+        ("too great a change is held", |stage| Box::pin(too_great_a_change_is_held(stage))),
         ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
         ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
     ]
@@ -225,7 +231,7 @@ async fn fail<S: Stage>(stage: &S, ledger: &S::Ledger, id: &str, hash: &str) {
     let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
     let outcome = Outcome::Failed { error: "the column `plan` is gone".to_owned() };
     let definition = Some(definition(hash));
-    let staged = StagedSegment { segment: segment(id), definition, outcome, duration: Duration::ZERO };
+    let staged = StagedSegment { segment: segment(id), definition, outcome, duration: Duration::ZERO, max_change: None };
     transaction.stage(staged).await.unwrap();
     transaction.commit().await.unwrap();
     ledger.release(lease).await.unwrap();
@@ -275,8 +281,9 @@ async fn end<S: Stage>(stage: &S, ledger: &S::Ledger, id: &str, reason: ChangeRe
     let lease = ledger.acquire(&write_scope(), AT_ONCE).await?;
     let mut transaction = ledger.begin(&lease, run(stage.clock())).await?;
     let outcome = Outcome::Ended { reason };
-    let staged =
-        transaction.stage(StagedSegment { segment: segment(id), definition: None, outcome, duration: Duration::ZERO }).await;
+    let staged = transaction
+        .stage(StagedSegment { segment: segment(id), definition: None, outcome, duration: Duration::ZERO, max_change: None })
+        .await;
     let ended = match staged {
         Ok(_) => transaction.commit().await,
         Err(error) => Err(error),
@@ -484,5 +491,192 @@ async fn a_long_life_of_many_runs<S: Stage>(stage: &S) {
     }
     let rows = stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap();
     assert_eq!(text_rows(rows).await.unwrap().len(), 80);
+    assert_lawful(stage).await;
+}
+
+/// An edit, with the members that the rule gives and those that come of it, out of [`EVERYONE`].
+async fn edit<S: Stage>(
+    stage: &S,
+    id: &str,
+    (action, origin): (EditAction, Origin),
+    subjects: &[&str],
+    members: &[&str],
+) -> (Figures, Vec<String>) {
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let run = Run { kind: RunKind::Manual, ..run(stage.clock()) };
+    let mut transaction = ledger.begin(&lease, run).await.unwrap();
+    let edit = OverrideEdit { action, origin, subjects: subjects.iter().map(|id| (*id).to_owned()).collect() };
+    let Edited { overrides, subjects: edited, undecided } = transaction.edit_overrides(&segment(id), &edit).await.unwrap();
+    assert_eq!(stage.ids(&edited).await, edit.subjects.into_iter().collect::<Vec<_>>());
+    let (members, universe) = (stage.members(members).await, stage.members(&EVERYONE).await);
+    let outcome = Outcome::Members { members, universe, overrides, basis: Basis::Evaluated };
+    let staged = StagedSegment { outcome, ..evaluated(id, "h1", stage.members(&[]).await, stage.members(&[]).await) };
+    let figures = transaction.stage(staged).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    (figures, undecided)
+}
+
+/// A refresh of one segment with what is decided at the moment.
+async fn refresh_decided<S: Stage>(stage: &S, id: &str, members: &[&str]) -> Figures {
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let run = run(stage.clock());
+    let overrides = ledger.overrides(&tenant(), run.as_of).await.unwrap().remove(&segment(id)).unwrap_or_default();
+    let mut transaction = ledger.begin(&lease, run).await.unwrap();
+    let (members, universe) = (stage.members(members).await, stage.members(&EVERYONE).await);
+    let outcome = Outcome::Members { members, universe, overrides, basis: Basis::Evaluated };
+    let staged = StagedSegment { outcome, ..evaluated(id, "h1", stage.members(&[]).await, stage.members(&[]).await) };
+    let figures = transaction.stage(staged).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    figures
+}
+
+const ADD: (EditAction, Origin) = (EditAction::Decide(Verdict::Add), Origin::Manual);
+const IMPORT: (EditAction, Origin) = (EditAction::Decide(Verdict::Add), Origin::Import);
+const REMOVE: (EditAction, Origin) = (EditAction::Decide(Verdict::Remove), Origin::Manual);
+const CLEAR: (EditAction, Origin) = (EditAction::Clear, Origin::Manual);
+
+async fn reasons<S: Stage>(stage: &S, id: &str) -> Vec<String> {
+    lines(stage.open().read_members(&tenant(), &segment(id)).await.unwrap(), &["subject_id", "reason"]).await
+}
+
+async fn what_people_decide_wins<S: Stage>(stage: &S) {
+    refresh(stage, &stage.open(), &[("vip", "h1", &["ann", "bob"])]).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    // Bob is a member by the rule as well: nobody enters, and the reason is another.
+    let (figures_of_edit, _) = edit(stage, "vip", ADD, &["bob", "cid"], &["ann", "bob", "cid"]).await;
+    assert_eq!(figures_of_edit, figures(3, 1, 0));
+    assert_eq!(reasons(stage, "vip").await, ["ann rule_match", "bob manual", "cid manual"]);
+    let (figures_of_edit, _) = edit(stage, "vip", IMPORT, &["dan", "bob"], &["ann", "bob", "cid", "dan"]).await;
+    assert_eq!(figures_of_edit, figures(4, 1, 0));
+    assert_eq!(edit(stage, "vip", REMOVE, &["ann"], &["bob", "cid", "dan"]).await.0, figures(3, 0, 1));
+    assert_eq!(reasons(stage, "vip").await, ["bob import", "cid manual", "dan import"]);
+    assert_lawful(stage).await;
+    assert_eq!(stage.open().state(&tenant()).await.unwrap().segments[&segment("vip")].overrides, 4);
+
+    // A refresh keeps what is decided; who enters by the rule does so for its reason.
+    assert_eq!(refresh_decided(stage, "vip", &["bob", "cid", "dan", "eve"]).await, figures(4, 1, 0));
+    assert_eq!(reasons(stage, "vip").await, ["bob import", "cid manual", "dan import", "eve rule_match"]);
+    assert_eq!(refresh_decided(stage, "vip", &["bob", "cid", "dan", "eve"]).await, figures(4, 0, 0));
+    // Ann is left to the rule, which has her; eve was never decided about.
+    let (figures_of_edit, undecided) = edit(stage, "vip", CLEAR, &["ann", "cid", "eve"], &["ann", "bob", "dan", "eve"]).await;
+    assert_eq!((figures_of_edit, undecided), (figures(4, 1, 1), vec!["eve".to_owned()]));
+    assert_eq!(reasons(stage, "vip").await, ["ann rule_match", "bob import", "dan import", "eve rule_match"]);
+    assert_eq!(stage.open().state(&tenant()).await.unwrap().segments[&segment("vip")].overrides, 2);
+    assert_eq!(
+        changes(stage, ReadFilter::default()).await,
+        [
+            "vip ann enter initial",
+            "vip bob enter initial",
+            "vip cid enter manual",
+            "vip dan enter import",
+            "vip ann exit manual",
+            "vip eve enter rule_match",
+            "vip ann enter manual",
+            "vip cid exit manual",
+        ]
+    );
+    let kinds = lines(stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap(), &["kind", "member_count"]).await;
+    assert_eq!(kinds, ["run 2", "manual 3", "manual 4", "manual 3", "run 4", "run 4", "manual 4"]);
+    let entered = lines(stage.open().read_members(&tenant(), &segment("vip")).await.unwrap(), &["subject_id", "entered_at"]).await;
+    assert_eq!(entered[1], "bob 2026-01-01T00:00:00Z", "who is added already stays since he entered");
+    assert_lawful(stage).await;
+}
+
+async fn an_edit_is_seen_as_it_was_at_any_instant<S: Stage>(stage: &S) {
+    let instants: Vec<Timestamp> = (0..4).map(|minute| stage.clock().at() + jiff::SignedDuration::from_mins(minute)).collect();
+    edit(stage, "board", ADD, &["ann", "bob"], &["ann", "bob"]).await;
+    edit(stage, "board", REMOVE, &["bob"], &["ann"]).await;
+    edit(stage, "board", CLEAR, &["ann"], &[]).await;
+    let ledger = stage.open();
+    let mut found = Vec::new();
+    for instant in instants.iter().chain([&Timestamp::UNIX_EPOCH]) {
+        let overrides = ledger.overrides(&tenant(), *instant).await.unwrap().remove(&segment("board")).unwrap_or_default();
+        let mut sets = Vec::new();
+        for (decision, members) in overrides.iter() {
+            assert_eq!(members.count(), stage.ids(members).await.len() as u64);
+            sets.push(format!("{} {}", decision.verdict.keyword(), stage.ids(members).await.join("+")));
+        }
+        found.push(sets.join(", "));
+    }
+    assert_eq!(found, ["add ann+bob", "add ann, remove bob", "remove bob", "remove bob", ""]);
+    let columns = ["segment_id", "subject_id", "override", "reason", "since", "until"];
+    let all = lines(ledger.read_overrides(&tenant(), &ReadFilter::default()).await.unwrap(), &columns).await;
+    assert_eq!(
+        all,
+        [
+            "board ann add manual 2026-01-01T00:00:00Z 2026-01-01T00:02:00Z",
+            "board bob add manual 2026-01-01T00:00:00Z 2026-01-01T00:01:00Z",
+            "board bob remove manual 2026-01-01T00:01:00Z null",
+        ]
+    );
+    let of_ann = ReadFilter { subject: Some("ann".to_owned()), ..ReadFilter::default() };
+    assert_eq!(lines(ledger.read_overrides(&tenant(), &of_ann).await.unwrap(), &["subject_id"]).await, ["ann"]);
+    assert_lawful(stage).await;
+}
+
+async fn a_deleted_segment_leaves_no_decision<S: Stage>(stage: &S) {
+    edit(stage, "old", ADD, &["ann"], &["ann"]).await;
+    edit(stage, "new", ADD, &["bob"], &["bob"]).await;
+    let ledger = stage.open();
+    end(stage, &ledger, "old", ChangeReason::SegmentDeleted).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    let left = stage.open().overrides(&tenant(), stage.clock().at()).await.unwrap();
+    assert_eq!(left.keys().map(ToString::to_string).collect::<Vec<_>>(), ["new"]);
+    assert_lawful(stage).await;
+    edit(stage, "old", ADD, &["cid"], &["cid"]).await;
+    assert_eq!(reasons(stage, "old").await, ["cid manual"]);
+    assert_lawful(stage).await;
+}
+
+async fn guarded<S: Stage>(stage: &S, ledger: &S::Ledger, max_change: Option<&str>, hash: &str, members: &[&str]) -> Staged {
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+    let (members, universe) = (stage.members(members).await, stage.members(&EVERYONE).await);
+    let max_change = max_change.map(|text| text.parse().unwrap());
+    let staged = vec![StagedSegment { max_change, ..evaluated("vip", hash, members, universe) }];
+    let mut staged = transaction.stage_all(staged, &|_| {}).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    staged.remove(0)
+}
+
+async fn too_great_a_change_is_held<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let half = Some("50%");
+    assert_eq!(guarded(stage, &ledger, half, "h1", &["ann", "bob"]).await.held, None, "the first run is free");
+    assert_eq!(guarded(stage, &ledger, half, "h1", &["ann", "bob", "cid"]).await.held, None, "the edge is allowed");
+    let held = guarded(stage, &ledger, half, "h2", &["dan"]).await;
+    let reason = "1 would enter and 3 leave, of 3 members before, more than `max_change` = 50%";
+    assert_eq!((held.held.as_deref(), held.figures), (Some(reason), figures(3, 0, 0)));
+    assert_eq!(members(stage, "vip").await, ["ann", "bob", "cid"]);
+    let vip = stage.open().state(&tenant()).await.unwrap().segments[&segment("vip")].clone();
+    assert_eq!((vip.held.as_deref(), vip.errors, vip.member_count), (Some(reason), 0, 3));
+    assert_eq!(vip.computed_at, "2026-01-01T00:01:00Z".parse().ok(), "nothing of it was taken over");
+    assert_eq!((vip.definition.hash.as_str(), vip.attempted_at), ("h2", "2026-01-01T00:02:00Z".parse().unwrap()));
+    assert_lawful(stage).await;
+
+    assert_eq!(guarded(stage, &ledger, None, "h2", &["dan"]).await.held, None);
+    assert_eq!(stage.open().state(&tenant()).await.unwrap().segments[&segment("vip")].held, None);
+    assert_eq!(
+        changes(stage, ReadFilter::default()).await[3..],
+        [
+            "vip ann exit definition_changed",
+            "vip bob exit definition_changed",
+            "vip cid exit definition_changed",
+            "vip dan enter definition_changed"
+        ]
+    );
+    let rows = stage.open().read_history(&tenant(), &ReadFilter::default()).await.unwrap();
+    assert_eq!(
+        lines(rows, &["status", "member_count", "added_count", "removed_count", "error"]).await,
+        ["ok 2 2 0 null".to_owned(), "ok 3 1 0 null".to_owned(), format!("held 3 0 0 {reason}"), "ok 1 1 3 null".to_owned()]
+    );
     assert_lawful(stage).await;
 }

@@ -56,7 +56,8 @@ async fn play(stage: &ObjectStage, ledger: &<ObjectStage as Stage>::Ledger, to: 
             }
             (Some(_), None) => {
                 let outcome = Outcome::Ended { reason: ChangeReason::SegmentDeleted };
-                let staged = StagedSegment { segment: segment(id), definition: None, outcome, duration: Duration::ZERO };
+                let staged =
+                    StagedSegment { segment: segment(id), definition: None, outcome, duration: Duration::ZERO, max_change: None };
                 match transaction.stage(staged).await {
                     // The attempt before this one was committed, although it was told that something failed.
                     Ok(_) | Err(LedgerError::UnknownSegment { .. }) => {}

@@ -270,8 +270,9 @@ pub(crate) fn evaluated<M>(id: &str, hash: &str, members: M, universe: M) -> Sta
     StagedSegment {
         segment: segment(id),
         definition: Some(definition(hash)),
-        outcome: Outcome::Members { members, universe },
+        outcome: Outcome::evaluated(members, universe),
         duration: Duration::from_millis(7),
+        max_change: None,
     }
 }
 

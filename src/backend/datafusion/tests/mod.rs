@@ -113,7 +113,7 @@ impl World {
 }
 
 pub(super) fn output(formula: Formula<Leaf>) -> Output {
-    Output { name: OutputName::Node("s".parse().unwrap(), DocPath::root()), formula }
+    Output { name: OutputName::Node("s".parse().unwrap(), DocPath::root()), formula, score: None }
 }
 
 pub(super) fn shown(evaluation: &Evaluation<LocalMembers>) -> Vec<String> {

@@ -8,7 +8,7 @@ use super::*;
 use crate::backend::{BackendError, Datum, Effort, MemberSet, Observation, ObservationKind, SortedIds};
 use crate::ir::Aggregate;
 use crate::model::condition::EventTypePattern;
-use crate::plan::BatchMeasure;
+use crate::plan::{BatchMeasure, Given};
 
 fn count(expected: &str) -> (BatchFeature, Test<Interval>) {
     (BatchFeature::Measure(measure(Aggregate::Count)), equals(expected))
@@ -160,7 +160,7 @@ async fn formulas_refer_to_tests_outputs_and_stored_members() {
         (n.clone(), compare(Comparator::Gte, "3")),
         (n, compare(Comparator::Lte, "3")),
     ]);
-    batch.given = vec!["kept".parse().unwrap(), "none".parse().unwrap()];
+    batch.given = ["kept", "none"].map(|id| Given::Members(id.parse().unwrap())).to_vec();
     let leaf = |leaf| Formula::Leaf(leaf);
     batch.outputs = vec![
         output(Formula::Not(Box::new(leaf(Leaf::Test(0))))),
