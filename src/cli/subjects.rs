@@ -1,8 +1,7 @@
 //! Lists of subjects in CSV files: with a header or without, in the column that is named, with the line of each.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::fs;
 use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
@@ -70,39 +69,41 @@ fn named(places: &[(u64, &str)]) -> String {
 
 /// Reads the subjects of a file.
 pub(crate) fn read_subjects(path: &Path, form: &ListForm<'_>) -> Result<SubjectList, CliError> {
-    let unreadable = |source| CliError::Read { path: path.display().to_string(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    read(BufReader::new(file), form).map_err(|fault| match fault {
-        Fault::Unreadable(source) => unreadable(source),
-        Fault::Wrong { problem, help } => CliError::Usage { problem: format!("`{}` {problem}", path.display()), help },
-    })
+    let text = fs::read(path).map_err(|source| CliError::Read { path: path.display().to_string(), source })?;
+    read(&text, form)
+        .map_err(|Wrong { problem, help }| CliError::Usage { problem: format!("`{}` {problem}", path.display()), help })
 }
 
 /// Why a text is no list of subjects.
-enum Fault {
-    Unreadable(std::io::Error),
-    Wrong {
-        /// To be read after the name of the file.
-        problem: String,
-        help: Option<String>,
-    },
+#[derive(Debug)]
+struct Wrong {
+    /// To be read after the name of the file.
+    problem: String,
+    help: Option<String>,
 }
 
-fn wrong(problem: impl Into<String>, help: impl Into<Option<String>>) -> Fault {
-    Fault::Wrong { problem: problem.into(), help: help.into() }
+fn wrong(problem: impl Into<String>, help: impl Into<Option<String>>) -> Wrong {
+    Wrong { problem: problem.into(), help: help.into() }
 }
 
-fn read(text: impl Read, form: &ListForm<'_>) -> Result<SubjectList, Fault> {
+/// The mark that some programs put at the beginning of a text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+fn read(text: &[u8], form: &ListForm<'_>) -> Result<SubjectList, Wrong> {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
     let mut builder = ReaderBuilder::new();
     let reader = builder.has_headers(false).flexible(true).trim(Trim::All).delimiter(form.delimiter);
-    let mut rows = reader.from_reader(text).into_records();
-    let Some(first) = rows.next() else { return Err(wrong("is empty", None)) };
-    let first = without_mark(record(first)?);
+    let mut lines = Lines { text, at: 0, line: 1 };
+    let mut rows = reader.from_reader(text).into_records().map(|row| {
+        let row = row.map_err(|error| unreadable(&error, &mut lines))?;
+        let line = row.position().map_or(0, |position| lines.of(position.byte()));
+        Ok((row, line))
+    });
+    let first = rows.next().ok_or_else(|| wrong("is empty", None))??;
     let (column, first) = columns(form, first)?;
     let mut list = SubjectList::default();
-    for row in first.into_iter().map(Ok).chain(rows.map(record)) {
-        let row = row?;
-        let line = row.position().map_or(0, csv::Position::line);
+    for row in first.into_iter().map(Ok).chain(rows) {
+        let (row, line) = row?;
         // A row of nothing but one empty value is a line that holds nothing but spaces.
         if row.len() == 1 && row.get(0).is_none_or(str::is_empty) {
             continue;
@@ -123,32 +124,42 @@ fn read(text: impl Read, form: &ListForm<'_>) -> Result<SubjectList, Fault> {
     Ok(list)
 }
 
-fn record(row: Result<StringRecord, csv::Error>) -> Result<StringRecord, Fault> {
-    row.map_err(|error| {
-        let line = error.position().map(csv::Position::line);
-        let at = line.map(|line| format!(" on line {line}")).unwrap_or_default();
-        match error.into_kind() {
-            csv::ErrorKind::Io(source) => Fault::Unreadable(source),
-            csv::ErrorKind::Utf8 { .. } => wrong(format!("is not UTF-8{at}"), "Save it as UTF-8.".to_owned()),
-            other => wrong(format!("is no CSV{at}: {}", csv::Error::from(std::io::Error::other(format!("{other:?}")))), None),
-        }
-    })
+/// The lines of a text, which are asked for in ascending order. The reader of CSV miscounts those that end with two characters.
+struct Lines<'t> {
+    text: &'t [u8],
+    at: usize,
+    line: u64,
 }
 
-/// The row without the mark that some programs put at the beginning of a text.
-fn without_mark(row: StringRecord) -> StringRecord {
-    let Some(rest) = row.get(0).and_then(|value| value.strip_prefix('\u{feff}')) else { return row };
-    // What stood in quotation marks after the mark was read as if they were part of it.
-    let unquoted = rest.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(|rest| rest.replace("\"\"", "\""));
-    let first = unquoted.unwrap_or_else(|| rest.to_owned());
-    let mut clean = StringRecord::from_iter(std::iter::once(first.as_str()).chain(row.iter().skip(1)));
-    clean.set_position(row.position().cloned());
-    clean
+impl Lines<'_> {
+    /// The line on which a row stands that begins at or after a byte.
+    fn of(&mut self, byte: u64) -> u64 {
+        let mut start = usize::try_from(byte).unwrap_or(usize::MAX).min(self.text.len());
+        while self.text.get(start).is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+            start += 1;
+        }
+        let passed = self.text.get(self.at..start).unwrap_or_default();
+        self.line += passed.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+        self.at = self.at.max(start);
+        self.line
+    }
 }
+
+fn unreadable(error: &csv::Error, lines: &mut Lines<'_>) -> Wrong {
+    let line = error.position().map(|position| lines.of(position.byte()));
+    let at = line.map(|line| format!(" on line {line}")).unwrap_or_default();
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => wrong(format!("is not UTF-8{at}"), "Save it as UTF-8.".to_owned()),
+        _ => wrong(format!("is no CSV{at}: {error}"), None),
+    }
+}
+
+/// A row, and its line.
+type Row = (StringRecord, u64);
 
 /// The column of the subjects, and the first row when it is one of values.
-fn columns(form: &ListForm<'_>, first: StringRecord) -> Result<(usize, Option<StringRecord>), Fault> {
-    let names: Vec<&str> = first.iter().collect();
+fn columns(form: &ListForm<'_>, first: Row) -> Result<(usize, Option<Row>), Wrong> {
+    let names: Vec<&str> = first.0.iter().collect();
     match (form.column, form.header) {
         (Some(column), Header::Guessed) => match names.iter().position(|name| *name == column) {
             Some(position) => Ok((position, None)),
@@ -191,11 +202,8 @@ mod tests {
     }
 
     fn found(text: &str, form: &ListForm<'_>) -> Result<Vec<(String, u64)>, String> {
-        match read(text.as_bytes(), form) {
-            Ok(list) => Ok(list.lines.into_iter().collect()),
-            Err(Fault::Wrong { problem, help }) => Err(format!("{problem} {}", help.unwrap_or_default()).trim().to_owned()),
-            Err(Fault::Unreadable(source)) => Err(source.to_string()),
-        }
+        let found = read(text.as_bytes(), form).map(|list| list.lines.into_iter().collect());
+        found.map_err(|Wrong { problem, help }| format!("{problem} {}", help.unwrap_or_default()).trim().to_owned())
     }
 
     #[track_caller]
@@ -233,22 +241,19 @@ mod tests {
         assert_eq!(fault("", &form()), "is empty");
         assert_eq!(fault("user_id\n", &form()), "names no subject");
         assert_eq!(fault("user_id,x\nu1,1\n,2\n", &form()), "names no subject on line 3");
-        let named = ListForm { column: Some("user"), ..form() };
-        assert_eq!(fault("user_id,x\n", &named), "has no column `user` Its first line has `user_id`, `x`.");
+        let named = ListForm { column: Some("customer"), ..form() };
+        assert_eq!(fault("user_id,x\n", &named), "has no column `customer` Its first line has `user_id`, `x`.");
         let near = ListForm { column: Some("user_ids"), ..form() };
         assert_eq!(fault("user_id,x\n", &near), "has no column `user_ids` Did you mean `user_id`?");
         assert!(fault("u1,1\n", &form()).starts_with("has 2 columns"));
         let numbered = ListForm { column: Some("3"), header: Header::Absent, ..form() };
         assert_eq!(fault("u1,1\n", &numbered), "has no column `3` Give its number, from 1 to 2.");
-        match read(&b"u1\n\xff\xfe\n"[..], &form()) {
-            Err(Fault::Wrong { problem, .. }) => assert_eq!(problem, "is not UTF-8 on line 2"),
-            Ok(_) | Err(Fault::Unreadable(_)) => panic!("it is not UTF-8"),
-        }
+        assert_eq!(read(b"u1\r\n\xff\xfe\n", &form()).unwrap_err().problem, "is not UTF-8 on line 2");
     }
 
     #[test]
     fn repeats_are_kept_with_their_lines() {
-        let list = read("u1\nu2\nu1\n".as_bytes(), &form()).ok().unwrap();
+        let list = read(b"u1\nu2\nu1\n", &form()).unwrap();
         assert_eq!(list.repeats, [("u1".to_owned(), 3)]);
         assert_eq!(list.repeated(), "line 3: `u1`");
         assert_eq!(list.places(["u2", "u1", "gone"]), "line 1: `u1`, line 2: `u2`");

@@ -230,9 +230,9 @@ fn of_unknown(segment: &SegmentId, subjects: &[String], action: EditAction) -> S
     let named = subjects.iter().take(NAMED).map(|subject| format!("`{subject}`")).collect::<Vec<_>>().join(", ");
     let more = if subjects.len() > NAMED { ", ..." } else { "" };
     let count = subjects.len();
-    let subjects = if count == 1 { "subject" } else { "subjects" };
+    let (subjects, are) = if count == 1 { ("subject", "is") } else { ("subjects", "are") };
     match action {
-        EditAction::Decide(_) => format!("{count} {subjects} are not in the universe of segment `{segment}`: {named}{more}"),
+        EditAction::Decide(_) => format!("{count} {subjects} {are} not in the universe of segment `{segment}`: {named}{more}"),
         EditAction::Clear => format!("nothing is decided by hand about {count} {subjects} of segment `{segment}`: {named}{more}"),
     }
 }

@@ -3,6 +3,7 @@
 mod clickhouse;
 mod foreign;
 mod init;
+mod overrides;
 mod project;
 mod scored;
 mod whatif;
@@ -51,6 +52,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     all.extend(foreign::trials());
     all.extend(scored::trials());
     all.extend(init::trials());
+    all.extend(overrides::trials());
     all.extend(whatif::trials());
     all
 }

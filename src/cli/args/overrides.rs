@@ -34,13 +34,12 @@ pub(crate) enum OverrideCommand {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "who", required = true, multiple = false, args = ["subjects", "file"])]
 pub(crate) struct OverrideEditArguments {
     /// The segment
     #[arg(value_name = "ID")]
     pub(crate) segment: SegmentId,
     /// The id of a subject; may be given several times
-    #[arg(long = "subject", value_name = "ID", allow_hyphen_values = true)]
+    #[arg(long = "subject", value_name = "ID", required_unless_present = "file", conflicts_with = "file")]
     pub(crate) subjects: Vec<String>,
     /// A CSV file of subjects; the reason is `import` then
     #[arg(long, value_name = "FILE")]

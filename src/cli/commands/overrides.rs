@@ -64,7 +64,7 @@ async fn edit<P: ReadablePlace>(
     }
     if let Some(list) = file.as_ref().filter(|list| !list.repeats.is_empty()) {
         context.screen.note(&format!(
-            "{} of the file repeat a subject, which counts once: {}",
+            "subjects that stand in the file again, on {}, count once: {}",
             lines(list.repeats.len()),
             list.repeated()
         ));

@@ -26,8 +26,9 @@ use crate::clickhouse::{Server, trial};
 type Test = fn(&'static Server);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 6] = [
         ("every command does what it does on files", every_command_does_what_it_does_on_files),
+        ("what people decide wins as on files", what_people_decide_wins_as_on_files),
         ("tables are loaded once, or replaced", tables_are_loaded_once_or_replaced),
         ("what is wrong is told with what to do", what_is_wrong_is_told_with_what_to_do),
         ("nothing that was evaluated stays", nothing_that_was_evaluated_stays),
@@ -138,6 +139,61 @@ fn figures(answer: &Answer) -> BTreeMap<String, [Value; 4]> {
     let of = |row: &Value| ["members", "entered", "left", "status"].map(|name| row[name].clone());
     let rows = report["segments"].as_array().unwrap().iter();
     rows.map(|row| (row["segment_id"].as_str().unwrap().to_owned(), of(row))).collect()
+}
+
+fn what_people_decide_wins_as_on_files(server: &'static Server) {
+    let shop = Shop::ready(server, "vip-customers,advisory-board,win-back");
+    shop.both(&["refresh", "--all"]);
+    let list = |segment: &str| {
+        let [files, remote] = shop.both(&["members", segment, "--format", "csv"]).map(|answer| {
+            let lines = answer.stdout.lines().map(|line| line.split(',').enumerate().filter(|(column, _)| *column != 7));
+            lines.map(|line| line.map(|(_, value)| value.to_owned()).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+        });
+        assert_eq!(remote, files);
+        files
+    };
+    let before = list("vip-customers").len();
+    fs::write(shop.folder.path().join("list.csv"), "user_id\nu000001\nu000002\nnobody\nu000031\nu000001\n").unwrap();
+    for edit in [
+        &["override", "add", "vip-customers", "--file", "list.csv", "--skip-unknown", "--format", "json"][..],
+        &["override", "add", "advisory-board", "--subject", "u000005", "--subject", "ghost", "--keep-unknown", "--format", "json"],
+        &["override", "remove", "vip-customers", "--subject", "u000002", "--format", "json"],
+        &["override", "clear", "vip-customers", "--subject", "u000031", "--format", "json"],
+    ] {
+        let [files, remote] = shop.both(edit).map(|answer| {
+            let json = answer.json();
+            ["subjects", "unknown", "members", "entered", "left", "unknown_subjects"].map(|name| json[name].clone())
+        });
+        assert_eq!(remote, files, "{edit:?}");
+        list("vip-customers");
+        list("advisory-board");
+    }
+    for refused in [
+        &["override", "add", "vip-customers", "--file", "list.csv"][..],
+        &["override", "clear", "vip-customers", "--subject", "u000999"],
+    ] {
+        let on_files: Vec<&str> = ["--config", "files.toml"].iter().chain(refused).copied().collect();
+        assert_eq!(shop.run(refused).exits(1).stderr, shop.run(&on_files).exits(1).stderr);
+    }
+    assert!(list("vip-customers").iter().any(|line| line.contains("import")), "{before} members before");
+    shop.both(&["refresh", "--all"]);
+    list("vip-customers");
+    for same in [
+        &["explain", "vip-customers", "--subject", "u000001", "--format", "json"][..],
+        &["explain", "vip-customers", "--subject", "u000002"],
+        &["preview", "vip-customers", "--sample", "all", "--format", "json"],
+        &["verify"],
+    ] {
+        let [files, remote] = shop.both(same);
+        assert_eq!(remote.stdout, files.stdout, "{same:?}");
+    }
+    let [files, remote] = shop.both(&["override", "list", "--all", "--format", "json"]).map(|answer| {
+        let rows = answer.json();
+        let row = |row: &Value| ["segment_id", "subject_id", "override", "reason"].map(|name| row[name].clone());
+        rows.as_array().unwrap().iter().map(row).collect::<Vec<_>>()
+    });
+    assert_eq!(remote, files);
+    assert!(files.len() > 3, "{files:?}");
 }
 
 fn every_command_does_what_it_does_on_files(server: &'static Server) {
