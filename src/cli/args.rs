@@ -1,5 +1,6 @@
 //! What may stand on the command line, as near the flags as can be.
 
+mod backfill;
 mod overrides;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::model::id::SegmentId;
 use crate::refresh::config::parse_wait;
 use crate::syntax::dialect::Dialect;
 
+pub(crate) use backfill::BackfillArguments;
 pub(crate) use overrides::{OverrideArguments, OverrideCommand, OverrideEditArguments, OverrideListArguments};
 
 /// Who is in which segment, since when, and why.
@@ -176,6 +178,16 @@ pub(crate) enum Command {
     /// Print the segments that a subject is in
     #[command(name = "segments-of", after_help = "Example:\n  segmenta segments-of u42")]
     SegmentsOf(SegmentsOfArguments),
+    /// Record what segments were at instants of the past
+    #[command(
+        long_about = "Record what segments were at instants of the past, by their definitions of now.\n\nMany instants share the pass over the \
+                      events. Each becomes rows of the history, with the kind `backfill`; the present is not touched. What stands there \
+                      already by the same definitions is not computed again, so that a backfill that was interrupted goes on when it is \
+                      started anew.",
+        after_help = "Examples:\n  segmenta backfill vip --from 2026-01-01T00:00:00Z --to 2026-01-31T00:00:00Z --step 1d\n  \
+                      segmenta backfill vip win-back --from 2025-01-01T00:00:00Z --to 2026-01-01T00:00:00Z --step 1w"
+    )]
+    Backfill(BackfillArguments),
     /// Decide by hand who is in a segment and who is not
     #[command(
         long_about = "Decide by hand who is in a segment and who is not.\n\nWhat people decide wins over the rule, for static and dynamic \

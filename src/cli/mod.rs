@@ -148,6 +148,7 @@ async fn execute<P: ReadablePlace>(context: &Context<P>, command: Command) -> Re
         Command::Changes(arguments) => commands::members::changes(context, &arguments).await,
         Command::History(arguments) => commands::history::execute(context, &arguments).await,
         Command::SegmentsOf(arguments) => commands::segments_of::execute(context, &arguments).await,
+        Command::Backfill(arguments) => commands::backfill::execute(context, &arguments).await,
         Command::Override(arguments) => commands::overrides::execute(context, &arguments).await,
         Command::Verify => commands::verify::execute(context).await,
         Command::Delete(arguments) => commands::delete::execute(context, &arguments).await,

@@ -50,6 +50,10 @@ impl Progress for Bar {
                 self.say(format!("writing {segment}"));
                 self.advance(done as u64, of as u64);
             }
+            Step::Recording { as_of, done, of } => {
+                self.say(format!("recording {as_of}"));
+                self.advance(done as u64, of as u64);
+            }
             Step::Committing => self.say("committing"),
         }
     }

@@ -128,9 +128,9 @@ pub struct Ranking<F = Feature> {
 
 /// A leaf of a formula over the rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct RowTest<D = DateTest> {
+pub struct RowTest<D = DateTest, V = Value> {
     /// What is tested.
-    pub value: Value,
+    pub value: V,
     /// What must hold of it.
     pub test: Test<D>,
 }
@@ -168,6 +168,17 @@ pub enum Value {
     Mean(Vec<Access>),
 }
 
+impl Value {
+    /// Whether it is another when it is seen from another instant.
+    #[must_use]
+    pub fn depends_on_time(&self) -> bool {
+        match self {
+            Self::DaysSince(_) | Self::DaysToAnniversary(_) => true,
+            Self::Stored(..) | Self::Part(..) | Self::Mean(_) => false,
+        }
+    }
+}
+
 /// A measure over the subject's events.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct MeasureFeature {
@@ -199,11 +210,11 @@ pub struct SequenceFeature {
 
 /// One event of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct EventStep<D = DateTest> {
+pub struct EventStep<D = DateTest, V = Value> {
     /// The event types; sorted, without repeats; `None` = any event.
     pub event_type: Option<Vec<EventTypePattern>>,
     /// What must hold of the event.
-    pub filter: Formula<RowTest<D>>,
+    pub filter: Formula<RowTest<D, V>>,
 }
 
 /// A measure over the events of the members of a user segment that name the product.

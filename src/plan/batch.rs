@@ -12,14 +12,15 @@ use crate::model::manual::{Override, Verdict};
 use crate::model::path::DocPath;
 use crate::model::window::{Duration, Interval};
 
-/// What a backend evaluates in one go: outputs over tests over features, for the subjects of one universe at one instant.
+/// What a backend evaluates in one go: outputs over tests over features, for the subjects of one universe, seen from one instant or from
+/// several. What depends on the instant carries its own.
 ///
 /// INVARIANT: features and tests are distinct, each is used by an output, and an output refers only to outputs before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// What is evaluated.
     pub subject: Subject,
-    /// When; an event at or after it does not exist.
+    /// The instant, or the latest of them; an event at or after it does not exist. Windows end at the instant of whoever asks at the latest.
     pub as_of: Timestamp,
     /// IANA name of the timezone of local days.
     pub timezone: String,
@@ -40,16 +41,31 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The index of an output, when the batch has it.
+    /// The index of an output, when the batch has it; of several instants that of the first.
     #[must_use]
     pub fn position(&self, name: &OutputName) -> Option<usize> {
         self.outputs.iter().position(|output| output.name == *name)
     }
+
+    /// The index of an output as it is seen from an instant.
+    #[must_use]
+    pub fn position_at(&self, name: &OutputName, as_of: Timestamp) -> Option<usize> {
+        self.outputs.iter().position(|output| output.name == *name && output.as_of == as_of)
+    }
 }
 
-/// A set of subjects that a batch is handed, rather than evaluating it.
+/// A set of subjects that a batch is handed, rather than evaluating it, as it is at an instant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Given {
+pub struct Given {
+    /// Which.
+    pub set: GivenSet,
+    /// When.
+    pub as_of: Timestamp,
+}
+
+/// Which set of subjects a batch is handed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GivenSet {
     /// The members of a segment: of one of the same subject as they are stored, of one of users whose events are counted as they were
     /// evaluated or are stored.
     Members(SegmentId),
@@ -58,7 +74,7 @@ pub enum Given {
 }
 
 /// As it stands in plans.
-impl fmt::Display for Given {
+impl fmt::Display for GivenSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Members(segment) => write!(f, "stored members of `{segment}`"),
@@ -78,6 +94,8 @@ impl fmt::Display for Given {
 pub struct Output {
     /// Who asks.
     pub name: OutputName,
+    /// The instant that it is seen from.
+    pub as_of: Timestamp,
     /// Who is in it.
     pub formula: Formula<Leaf>,
     /// The index in [`Batch::scores`] of the score that its members have, when there is one. It decides who is in it, but for those of
@@ -132,7 +150,7 @@ pub type BatchComparison = Comparison<usize>;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BatchFeature {
     /// Read from the subject's row.
-    Attribute(Value),
+    Attribute(BatchValue),
     /// Measured over the subject's events.
     Measure(BatchMeasure),
     /// Whether the subject's events contain the steps of a sequence: a boolean, never missing.
@@ -146,26 +164,53 @@ pub enum BatchFeature {
     },
 }
 
+/// One value per row, seen from an instant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchValue {
+    /// The value.
+    pub value: Value,
+    /// The instant; absent where the value is the same from every one.
+    pub as_of: Option<Timestamp>,
+}
+
+impl BatchValue {
+    /// A value as it is seen from an instant.
+    #[must_use]
+    pub fn new(value: Value, as_of: Timestamp) -> Self {
+        let as_of = value.depends_on_time().then_some(as_of);
+        Self { value, as_of }
+    }
+}
+
+/// A leaf of a formula over the rows of a table, with its dates resolved.
+pub type BatchRowTest = RowTest<Interval, BatchValue>;
+
+/// One event of a sequence, with its dates resolved.
+pub type BatchStep = EventStep<Interval, BatchValue>;
+
 /// A measure over the subject's events, with its window resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchMeasure {
     /// The event types; sorted, without repeats; `None` = any event.
     pub event_type: Option<Vec<EventTypePattern>>,
     /// What must hold of the event.
-    pub filter: Formula<RowTest<Interval>>,
+    pub filter: Formula<BatchRowTest>,
     /// When; its end is at most `as_of`.
     pub window: Interval,
     /// What is computed.
     pub aggregate: Aggregate,
+    /// The instant that days are counted up to; absent where none are counted.
+    pub as_of: Option<Timestamp>,
 }
 
 /// Events of the subject at strictly increasing times, with their window resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchSequence {
     /// What must be there, in this order; at least one.
-    pub steps: Vec<EventStep<Interval>>,
-    /// What must not follow the last of them strictly later and at most `within` after it, while that time is over by `as_of`.
-    pub absent: Option<EventStep<Interval>>,
+    pub steps: Vec<BatchStep>,
+    /// What must not follow the last of them strictly later and at most `within` after it, while that time is over by an instant, at and
+    /// after which no event exists.
+    pub absent: Option<(BatchStep, Timestamp)>,
     /// How long after the first event the last one may be.
     pub within: Option<Duration>,
     /// Properties that are equal on all of the events.

@@ -5,8 +5,8 @@ mod batch;
 mod planner;
 
 pub use batch::{
-    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Given, Leaf, Output,
-    OutputName,
+    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchRowTest, BatchSequence, BatchSignal, BatchStep,
+    BatchTest, BatchValue, Given, GivenSet, Leaf, Output, OutputName,
 };
 pub(crate) use planner::bind_date;
-pub use planner::{Overridden, PlanError, Reference, Request, plan};
+pub use planner::{Overridden, PlanError, Question, Reference, Request, plan, plan_all};

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::batch::{
-    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchSequence, BatchSignal, BatchTest, Given, Leaf, Output,
-    OutputName,
+    Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchRowTest, BatchSequence, BatchSignal, BatchStep,
+    BatchTest, BatchValue, Given, GivenSet, Leaf, Output, OutputName,
 };
 use crate::ir::{
-    Comparator, Comparison, DateTest, Degree, EventStep, Feature, Formula, MeasureFeature, Ranking, RowTest, Scored,
+    Aggregate, Comparator, Comparison, DateTest, Degree, EventStep, Feature, Formula, MeasureFeature, Ranking, RowTest, Scored,
     SequenceFeature, SignalFeature, SubjectTest, Test, WeightedDegree,
 };
 use crate::model::calendar::Calendar;
@@ -48,6 +48,17 @@ pub enum PlanError {
     Cycle(String),
 }
 
+/// What is asked at one instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The sets that are wanted.
+    pub requests: &'a [Request],
+    /// Of whom people had decided then.
+    pub overridden: &'a Overridden,
+    /// The instant, and what counts back from it.
+    pub calendar: &'a Calendar,
+}
+
 /// Joins requests for one kind of subject. The outputs of the batch begin with what the requests refer to, in the order of the
 /// references, and hold every request once; segments that are only referred to are outputs too. Whoever was added to a segment or removed
 /// from it by hand is in it, or is not, wherever its members are asked for.
@@ -62,64 +73,82 @@ pub fn plan(
     calendar: &Calendar,
     timezone: &str,
 ) -> Result<Batch, PlanError> {
-    let mut planner = Planner {
-        calendar,
-        references,
-        overridden,
-        requested: requests
-            .iter()
-            .filter_map(|request| match &request.name {
-                OutputName::Segment(id) => Some((id, &request.formula)),
-                OutputName::Node(..) | OutputName::Degree(..) => None,
-            })
-            .collect(),
-        batch: Batch {
-            subject,
-            as_of: calendar.as_of(),
-            timezone: timezone.to_owned(),
-            features: Vec::new(),
-            tests: Vec::new(),
-            rankings: Vec::new(),
-            scores: Vec::new(),
-            comparisons: Vec::new(),
-            given: Vec::new(),
-            outputs: Vec::new(),
-        },
-        features: HashMap::new(),
-        tests: HashMap::new(),
-        rankings: HashMap::new(),
-        scores: HashMap::new(),
-        comparisons: HashMap::new(),
-        segments: HashMap::new(),
-        open: Vec::new(),
+    plan_all(subject, &[Question { requests, overridden, calendar }], references, timezone)
+}
+
+/// The same for what is asked at several instants: one batch, which shares what does not depend on them. At least one question; the
+/// outputs of each follow on those of the one before. The universe must not depend on the instant.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_all(
+    subject: Subject,
+    questions: &[Question<'_>],
+    references: &BTreeMap<SegmentId, Reference>,
+    timezone: &str,
+) -> Result<Batch, PlanError> {
+    let mut batch = Batch {
+        subject,
+        as_of: questions.iter().map(|question| question.calendar.as_of()).max().unwrap_or_default(),
+        timezone: timezone.to_owned(),
+        features: Vec::new(),
+        tests: Vec::new(),
+        rankings: Vec::new(),
+        scores: Vec::new(),
+        comparisons: Vec::new(),
+        given: Vec::new(),
+        outputs: Vec::new(),
     };
-    for request in requests {
-        match &request.name {
-            OutputName::Segment(id) => {
-                planner.segment(id, &request.formula)?;
-            }
-            OutputName::Node(..) | OutputName::Degree(..) => {
-                let formula = planner.formula(&request.formula)?;
-                let score = score_of(&formula);
-                planner.batch.outputs.push(Output { name: request.name.clone(), formula, score });
+    let mut known = Known::default();
+    for question in questions {
+        let requested = question.requests.iter().filter_map(|request| match &request.name {
+            OutputName::Segment(id) => Some((id, &request.formula)),
+            OutputName::Node(..) | OutputName::Degree(..) => None,
+        });
+        let mut planner = Planner {
+            calendar: question.calendar,
+            references,
+            overridden: question.overridden,
+            requested: requested.collect(),
+            batch: &mut batch,
+            known: &mut known,
+            segments: HashMap::new(),
+            open: Vec::new(),
+        };
+        for request in question.requests {
+            match &request.name {
+                OutputName::Segment(id) => {
+                    planner.segment(id, &request.formula)?;
+                }
+                OutputName::Node(..) | OutputName::Degree(..) => {
+                    let formula = planner.formula(&request.formula)?;
+                    planner.put(request.name.clone(), score_of(&formula), formula);
+                }
             }
         }
     }
-    Ok(planner.batch)
+    Ok(batch)
 }
 
-struct Planner<'a> {
-    calendar: &'a Calendar,
-    references: &'a BTreeMap<SegmentId, Reference>,
-    overridden: &'a Overridden,
-    requested: HashMap<&'a SegmentId, &'a Formula<SubjectTest>>,
-    batch: Batch,
+/// What stands in a batch already, by what it is.
+#[derive(Default)]
+struct Known {
     features: HashMap<BatchFeature, usize>,
     tests: HashMap<BatchTest, usize>,
     rankings: HashMap<BatchRanking, usize>,
     scores: HashMap<Scored<Leaf>, usize>,
     comparisons: HashMap<BatchComparison, usize>,
-    /// Outputs of segments that stand in the batch.
+}
+
+/// Plans what is asked at one instant.
+struct Planner<'a> {
+    calendar: &'a Calendar,
+    references: &'a BTreeMap<SegmentId, Reference>,
+    overridden: &'a Overridden,
+    requested: HashMap<&'a SegmentId, &'a Formula<SubjectTest>>,
+    batch: &'a mut Batch,
+    known: &'a mut Known,
+    /// Outputs of segments that stand in the batch, as they are seen from the instant.
     segments: HashMap<SegmentId, Leaf>,
     /// Segments whose references are being planned, outermost first.
     open: Vec<SegmentId>,
@@ -140,10 +169,14 @@ impl Planner<'_> {
         self.open.pop();
         let score = score_of(&formula);
         let formula = self.decided(id, formula);
-        let leaf = Leaf::Output(self.batch.outputs.len());
-        self.batch.outputs.push(Output { name: OutputName::Segment(id.clone()), formula, score });
+        let leaf = self.put(OutputName::Segment(id.clone()), score, formula);
         self.segments.insert(id.clone(), leaf);
         Ok(leaf)
+    }
+
+    fn put(&mut self, name: OutputName, score: Option<usize>, formula: Formula<Leaf>) -> Leaf {
+        self.batch.outputs.push(Output { name, as_of: self.calendar.as_of(), formula, score });
+        Leaf::Output(self.batch.outputs.len() - 1)
     }
 
     /// The members of a segment by its formula, and by what people decided: those who were added, without those who were removed.
@@ -151,7 +184,7 @@ impl Planner<'_> {
         let overridden = self.overridden;
         let mut sets = |verdict| {
             let decisions = overridden.get(id).into_iter().flatten().filter(|decision| decision.verdict == verdict);
-            let given = decisions.map(|decision| self.given(Given::Overridden(id.clone(), *decision)));
+            let given = decisions.map(|decision| self.given(GivenSet::Overridden(id.clone(), *decision)));
             given.map(|given| Formula::Leaf(Leaf::Given(given))).collect::<Vec<_>>()
         };
         let (added, removed) = (sets(Verdict::Add), sets(Verdict::Remove));
@@ -191,7 +224,7 @@ impl Planner<'_> {
             .map(|WeightedDegree { degree, weight }| Ok(WeightedDegree { degree: self.degree(degree)?, weight: weight.clone() }));
         let rules = rules.collect::<Result<_, PlanError>>()?;
         let bound = Scored { combination: scored.combination, threshold: scored.threshold.clone(), rules };
-        Ok(Leaf::Score(intern(&mut self.scores, &mut self.batch.scores, bound)))
+        Ok(Leaf::Score(intern(&mut self.known.scores, &mut self.batch.scores, bound)))
     }
 
     fn degree(&mut self, degree: &Degree) -> Result<Degree<Leaf>, PlanError> {
@@ -213,7 +246,7 @@ impl Planner<'_> {
     fn reference(&mut self, id: &SegmentId) -> Result<Leaf, PlanError> {
         match self.references.get(id) {
             Some(Reference::Evaluated(formula)) => self.segment(id, formula),
-            Some(Reference::Stored) => Ok(Leaf::Given(self.given(Given::Members(id.clone())))),
+            Some(Reference::Stored) => Ok(Leaf::Given(self.given(GivenSet::Members(id.clone())))),
             None => match self.requested.get(id) {
                 Some(formula) => self.segment(id, formula),
                 None => Err(PlanError::UnknownReference(id.clone())),
@@ -222,8 +255,8 @@ impl Planner<'_> {
     }
 
     /// The index of a set that is handed in.
-    fn given(&mut self, set: Given) -> usize {
-        let given = &mut self.batch.given;
+    fn given(&mut self, set: GivenSet) -> usize {
+        let (set, given) = (Given { set, as_of: self.calendar.as_of() }, &mut self.batch.given);
         given.iter().position(|known| *known == set).unwrap_or_else(|| {
             given.push(set);
             given.len() - 1
@@ -237,7 +270,7 @@ impl Planner<'_> {
             order: ranking.order,
             share: ranking.share.clone(),
         };
-        Ok(Leaf::Rank(intern(&mut self.rankings, &mut self.batch.rankings, bound)))
+        Ok(Leaf::Rank(intern(&mut self.known.rankings, &mut self.batch.rankings, bound)))
     }
 
     fn comparison(&mut self, compare: &Comparison) -> Result<Leaf, PlanError> {
@@ -247,24 +280,24 @@ impl Planner<'_> {
             right: self.feature(&compare.right)?,
             factor: compare.factor.clone(),
         };
-        Ok(Leaf::Compare(intern(&mut self.comparisons, &mut self.batch.comparisons, bound)))
+        Ok(Leaf::Compare(intern(&mut self.known.comparisons, &mut self.batch.comparisons, bound)))
     }
 
     fn test(&mut self, feature: &Feature, test: &Test) -> Result<Leaf, PlanError> {
         let feature = self.feature(feature)?;
         let test = BatchTest { feature, test: bind_test(test, self.calendar) };
-        Ok(Leaf::Test(intern(&mut self.tests, &mut self.batch.tests, test)))
+        Ok(Leaf::Test(intern(&mut self.known.tests, &mut self.batch.tests, test)))
     }
 
     fn feature(&mut self, feature: &Feature) -> Result<usize, PlanError> {
         let feature = match feature {
-            Feature::Attribute(value) => BatchFeature::Attribute(value.clone()),
+            Feature::Attribute(value) => BatchFeature::Attribute(BatchValue::new(value.clone(), self.calendar.as_of())),
             Feature::Measure(measure) => BatchFeature::Measure(bind_measure(measure, self.calendar)),
             Feature::Sequence(sequence) => BatchFeature::Sequence(bind_sequence(sequence, self.calendar)),
             Feature::Signal(signal) => BatchFeature::Signal(self.signal(signal)?),
             Feature::Hash { salt } => BatchFeature::Hash { salt: salt.clone() },
         };
-        Ok(intern(&mut self.features, &mut self.batch.features, feature))
+        Ok(intern(&mut self.known.features, &mut self.batch.features, feature))
     }
 
     /// The members of a segment of users are known before products are evaluated, whether it is evaluated in this run or not.
@@ -272,7 +305,7 @@ impl Planner<'_> {
         if !self.references.contains_key(&signal.segment) {
             return Err(PlanError::UnknownReference(signal.segment.clone()));
         }
-        let members = self.given(Given::Members(signal.segment.clone()));
+        let members = self.given(GivenSet::Members(signal.segment.clone()));
         Ok(BatchSignal { members, product: signal.product.clone(), measure: bind_measure(&signal.measure, self.calendar) })
     }
 }
@@ -296,22 +329,44 @@ fn bind_measure(measure: &MeasureFeature, calendar: &Calendar) -> BatchMeasure {
         filter: bind_rows(&measure.filter, calendar),
         window: calendar.window(&measure.window),
         aggregate: measure.aggregate.clone(),
+        as_of: counts_days(&measure.aggregate).then(|| calendar.as_of()),
+    }
+}
+
+/// Whether an aggregate is another when it is seen from another instant, though it is of the same events.
+fn counts_days(aggregate: &Aggregate) -> bool {
+    match aggregate {
+        Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast => true,
+        Aggregate::Count
+        | Aggregate::Active(_)
+        | Aggregate::FirstTime
+        | Aggregate::Sum(_)
+        | Aggregate::Avg(_)
+        | Aggregate::Min(_)
+        | Aggregate::Max(_)
+        | Aggregate::CountDistinct(_)
+        | Aggregate::First(..)
+        | Aggregate::Last(..)
+        | Aggregate::MostFrequent(..) => false,
     }
 }
 
 fn bind_sequence(sequence: &SequenceFeature, calendar: &Calendar) -> BatchSequence {
-    let step = |step: &EventStep| EventStep { event_type: step.event_type.clone(), filter: bind_rows(&step.filter, calendar) };
+    let step = |step: &EventStep| BatchStep { event_type: step.event_type.clone(), filter: bind_rows(&step.filter, calendar) };
     BatchSequence {
         steps: sequence.steps.iter().map(step).collect(),
-        absent: sequence.absent.as_ref().map(step),
+        absent: sequence.absent.as_ref().map(|absent| (step(absent), calendar.as_of())),
         within: sequence.within,
         same: sequence.same.clone(),
         window: calendar.window(&sequence.window),
     }
 }
 
-fn bind_rows(rows: &Formula<RowTest>, calendar: &Calendar) -> Formula<RowTest<Interval>> {
-    rows.map(&mut |row| RowTest { value: row.value.clone(), test: bind_test(&row.test, calendar) })
+fn bind_rows(rows: &Formula<RowTest>, calendar: &Calendar) -> Formula<BatchRowTest> {
+    rows.map(&mut |row| BatchRowTest {
+        value: BatchValue::new(row.value.clone(), calendar.as_of()),
+        test: bind_test(&row.test, calendar),
+    })
 }
 
 fn bind_test(test: &Test, calendar: &Calendar) -> Test<Interval> {
@@ -349,7 +404,7 @@ pub(crate) fn bind_date(test: &DateTest, calendar: &Calendar) -> Interval {
 mod tests {
     use super::*;
     use crate::check::Reading;
-    use crate::ir::{Aggregate, NumberTest, Value};
+    use crate::ir::{NumberTest, Value};
     use crate::model::catalog::{Access, ColumnType};
     use crate::model::decimal::Decimal;
     use crate::model::window::{Duration, Unit, Window};
@@ -360,6 +415,10 @@ mod tests {
 
     fn calendar() -> Calendar {
         Calendar::new("2026-01-20T08:00:00Z".parse().unwrap(), "UTC").unwrap()
+    }
+
+    fn given_set(set: GivenSet) -> Given {
+        Given { set, as_of: calendar().as_of() }
     }
 
     fn orders_at_least(count: i64) -> Formula<SubjectTest> {
@@ -396,7 +455,7 @@ mod tests {
         let batch = plan(Subject::User, &requests, &references, &Overridden::new(), &calendar(), "UTC").unwrap();
         let names: Vec<_> = batch.outputs.iter().map(|output| output.name.clone()).collect();
         assert_eq!(names, ["b", "c", "a"].map(|name| OutputName::Segment(id(name))));
-        assert_eq!(batch.given, [Given::Members(id("s"))]);
+        assert_eq!(batch.given, [given_set(GivenSet::Members(id("s")))]);
         let expected = [Leaf::Output(0), Leaf::Output(1), Leaf::Given(0)].map(Formula::Leaf);
         assert_eq!(batch.outputs[2].formula, Formula::All(expected.to_vec()));
     }
@@ -428,14 +487,37 @@ mod tests {
         let references = BTreeMap::from([(id("b"), Reference::Evaluated(orders_at_least(1))), (id("s"), Reference::Stored)]);
         let requests = [request("a", member("b")), request("s", member("s"))];
         let batch = plan(Subject::User, &requests, &references, &overridden, &calendar(), "UTC").unwrap();
-        let set = |segment: &str, number: usize| Given::Overridden(id(segment), Override::ALL[number]);
-        assert_eq!(batch.given, [set("b", 0), set("b", 1), set("b", 2), Given::Members(id("s")), set("s", 0)]);
+        let set = |segment: &str, number: usize| given_set(GivenSet::Overridden(id(segment), Override::ALL[number]));
+        assert_eq!(batch.given, [set("b", 0), set("b", 1), set("b", 2), given_set(GivenSet::Members(id("s"))), set("s", 0)]);
         let given = |index| Formula::Leaf(Leaf::Given(index));
         let with_added = Formula::Any(vec![Formula::Leaf(Leaf::Test(0)), given(0), given(1)]);
         let formulas: Vec<_> = batch.outputs.into_iter().map(|output| output.formula).collect();
         let without_removed = Formula::All(vec![with_added, Formula::Not(Box::new(given(2)))]);
         let stored = Formula::Any(vec![given(3), given(4)]);
         assert_eq!(formulas, [without_removed, Formula::Leaf(Leaf::Output(0)), stored]);
+    }
+
+    #[test]
+    fn instants_share_what_does_not_depend_on_them() {
+        let attribute = |value: fn(Access) -> Value| {
+            let feature = Feature::Attribute(value(Access::column("born", ColumnType::Date)));
+            Formula::Leaf(SubjectTest::Feature(feature, Test::IsSet))
+        };
+        let stored = attribute(|access| Value::Stored(access, Reading::Date));
+        let formula = Formula::All(vec![stored, attribute(Value::DaysSince), orders_at_least(1), member("s")]);
+        let requests = [request("a", formula)];
+        let references = BTreeMap::from([(id("s"), Reference::Stored)]);
+        let (later, nobody) = (calendar(), Overridden::new());
+        let earlier = Calendar::new("2026-01-19T08:00:00Z".parse().unwrap(), "UTC").unwrap();
+        let question = |calendar| Question { requests: &requests, overridden: &nobody, calendar };
+        let batch = plan_all(Subject::User, &[question(&earlier), question(&later)], &references, "UTC").unwrap();
+        assert_eq!((batch.features.len(), batch.given.len(), batch.outputs.len()), (5, 2, 2));
+        assert_eq!(batch.as_of, later.as_of());
+        let name = OutputName::Segment(id("a"));
+        let places = [earlier.as_of(), later.as_of()].map(|as_of| batch.position_at(&name, as_of));
+        assert_eq!(places, [Some(0), Some(1)]);
+        let alone = plan(Subject::User, &requests, &references, &nobody, &earlier, "UTC").unwrap();
+        assert_eq!(alone.outputs, batch.outputs[..1]);
     }
 
     #[test]

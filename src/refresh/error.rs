@@ -64,6 +64,14 @@ pub enum Error {
         /// The instant that was asked for.
         as_of: Timestamp,
     },
+    /// Instants of the past that make no sense.
+    #[error("the instants make no sense: {problem}")]
+    Backfill {
+        /// What is wrong.
+        problem: String,
+        /// What to do instead.
+        help: String,
+    },
     /// An edit names subjects that are not there.
     #[error("{}", of_unknown(.segment, .subjects, *.action))]
     UnknownSubjects {
@@ -136,6 +144,7 @@ impl Error {
             | Self::Segment { .. }
             | Self::Past { .. }
             | Self::UnknownSubjects { .. }
+            | Self::Backfill { .. }
             | Self::Referenced { .. } => ErrorKind::Request,
             Self::DefinitionFiles { .. } => ErrorKind::Unavailable,
             Self::Plan(_) => ErrorKind::Internal,
@@ -175,6 +184,7 @@ impl Error {
                 None => Some("`segmenta list` shows all of them.".to_owned()),
             },
             Self::Past { .. } => Some("A refresh goes forward only: give a later `--as-of`, or none.".to_owned()),
+            Self::Backfill { help, .. } => Some(help.clone()),
             Self::UnknownSubjects { action, .. } => Some(match action {
                 EditAction::Decide(_) => {
                     "Nothing was changed. `--skip-unknown` leaves them out, `--keep-unknown` decides about them for when they appear.".to_owned()

@@ -1,7 +1,6 @@
 //! Edits of what people decide by hand: who is added to a segment, removed from it, or left to its rule again. An edit is a run of its
 //! segment: what is visible after it is what a refresh at the same instant would give.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use super::config::TenantConfig;
 use super::definitions::{Form, ReadySegment, read_definitions};
 use super::error::Error;
-use super::place::{Opened, ReadablePlace, calendar_of, members_by_segment, membership_of};
+use super::place::{Known, Opened, ReadablePlace, calendar_of, members_by_segment, membership_of};
 use super::run::{Progress, Step, release};
 use crate::backend::sets::Sets as _;
 use crate::clock::Clock;
@@ -164,12 +163,12 @@ impl<P: ReadablePlace> Attempt<'_, P> {
 
         self.progress.step(Step::Evaluating { subject: ready.record.subject, segments: 1 });
         let (request, basis) = request_of(&ready);
-        let mut known = BTreeMap::new();
+        let mut known = Known::new();
         if basis == Basis::Stored {
             // Of those who are left to a rule that is not evaluated now, only what was decided so far is known.
             let stored = place.ledger().stored(&tenant.id, segment).await?;
             let others = place.sets(run_id).difference(&stored, &edited.subjects).await;
-            known.insert(segment.clone(), others.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?);
+            known.insert((segment.clone(), as_of), others.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?);
         }
         let batch = opened.plan(ready.record.subject, std::slice::from_ref(&request), &calendar_of(tenant, as_of))?;
         let evaluation = match basis {
@@ -192,7 +191,7 @@ impl<P: ReadablePlace> Attempt<'_, P> {
                 return Err(Error::UnknownSubjects { segment: segment.clone(), subjects: unknown, action: edit.action });
             }
         }
-        let members = members_by_segment(&batch, &evaluation).remove(segment);
+        let members = members_by_segment(&batch, &evaluation).remove(&(segment.clone(), as_of));
         let Some(members) = members else {
             return Err(Error::Segment { segment: segment.clone(), problem: "was not evaluated".to_owned() });
         };

@@ -17,7 +17,7 @@ use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::{SegmentId, TenantId};
 use crate::model::manual::Override;
-use crate::plan::{Batch, Given, OutputName, Overridden, PlanError, Reference, Request, plan};
+use crate::plan::{Batch, Given, GivenSet, OutputName, Overridden, PlanError, Question, Reference, Request, plan_all};
 use crate::store::{Ledger, LedgerError, Overrides, TenantState};
 
 /// A backend and the ledger that takes its members without moving them.
@@ -74,6 +74,8 @@ pub struct Opened<B: Backend> {
     pub state: TenantState,
     /// What people had decided by hand at the instant that is evaluated at.
     pub overrides: BTreeMap<SegmentId, Overrides<B::Members>>,
+    /// The same at other instants that are evaluated at.
+    pub earlier: BTreeMap<Timestamp, BTreeMap<SegmentId, Overrides<B::Members>>>,
     /// The tables.
     pub backend: B,
     /// The definitions in force.
@@ -109,7 +111,7 @@ impl<B: Backend> Opened<B> {
         let opened = place.open(tenant, run).await;
         let backend = opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
         let definitions = Definitions::resolve(files, &state, backend.catalog(), &tenant.limits);
-        Ok(Self { state, overrides, backend, definitions })
+        Ok(Self { state, overrides, earlier: BTreeMap::new(), backend, definitions })
     }
 
     /// Joins requests for one kind of subject with the segments that they refer to.
@@ -117,13 +119,24 @@ impl<B: Backend> Opened<B> {
     /// # Errors
     /// When references lead nowhere, which resolved definitions rule out.
     pub fn plan(&self, subject: Subject, requests: &[Request], calendar: &Calendar) -> Result<Batch, Error> {
+        self.plan_all(subject, requests, std::slice::from_ref(calendar))
+    }
+
+    /// The same as it is seen from several instants, in one batch. The universe must not depend on the instant.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn plan_all(&self, subject: Subject, requests: &[Request], calendars: &[Calendar]) -> Result<Batch, Error> {
         let ready = |(id, known): (&SegmentId, &super::definitions::KnownSegment)| match &known.form {
             Form::Ready(ready) => Some((id.clone(), reference_to(ready))),
             Form::Failed { .. } | Form::Missing(_) => None,
         };
         let references: BTreeMap<SegmentId, Reference> = self.definitions.segments.iter().filter_map(ready).collect();
-        let overridden: Overridden = self.overrides.iter().map(|(id, overrides)| (id.clone(), overrides.decisions())).collect();
-        Ok(plan(subject, requests, &references, &overridden, calendar, &self.backend.catalog().timezone)?)
+        let overridden: Vec<Overridden> =
+            calendars.iter().map(|calendar| decisions(self.earlier.get(&calendar.as_of()).unwrap_or(&self.overrides))).collect();
+        let questions: Vec<Question<'_>> =
+            calendars.iter().zip(&overridden).map(|(calendar, overridden)| Question { requests, overridden, calendar }).collect();
+        Ok(plan_all(subject, &questions, &references, &self.backend.catalog().timezone)?)
     }
 
     /// The request for the members of a segment by its rule and by what people decided; `None` for a static one of which they decided
@@ -140,12 +153,20 @@ impl<B: Backend> Opened<B> {
         }
     }
 
+    /// The request for the members of a segment by its rule and by what people decided; of a static one of which they decided nothing that
+    /// for nobody.
+    #[must_use]
+    pub fn request_of(&self, ready: &ReadySegment) -> Request {
+        let nobody = || Request { name: OutputName::Segment(ready.logical.id.clone()), formula: Formula::Constant(false) };
+        self.request_for(ready).unwrap_or_else(nobody)
+    }
+
     /// The segments of users whose members a batch of products is given, for their signals. Those that are stored are asked for too:
     /// only who is in the universe of the users counts.
     #[must_use]
     pub fn audiences(&self, batch: &Batch) -> Vec<Request> {
         let audience = |given: &Given| {
-            let Given::Members(id) = given else { return None };
+            let GivenSet::Members(id) = &given.set else { return None };
             match &self.definitions.segments.get(id)?.form {
                 Form::Ready(ready) if ready.record.subject != batch.subject => Some(membership_of(ready)),
                 Form::Ready(_) | Form::Failed { .. } | Form::Missing(_) => None,
@@ -154,7 +175,7 @@ impl<B: Backend> Opened<B> {
         batch.given.iter().filter_map(audience).collect()
     }
 
-    /// The batches of the requests for users and for products, in the order in which they are evaluated: users whose signals products
+    /// The batches of the requests for users and for products, each seen from some instants, in the order in which they are evaluated: users whose signals products
     /// ask for stand among the users, whether they are asked for as well or not.
     ///
     /// # Errors
@@ -163,15 +184,15 @@ impl<B: Backend> Opened<B> {
         &self,
         mut users: Vec<Request>,
         products: Vec<Request>,
-        calendar: &Calendar,
+        calendars: &[Calendar],
     ) -> Result<Vec<Planned>, Error> {
-        let of_products = self.plan(Subject::Product, &products, calendar)?;
+        let of_products = self.plan_all(Subject::Product, &products, calendars)?;
         for audience in self.audiences(&of_products) {
             if users.iter().all(|request| request.name != audience.name) {
                 users.push(audience);
             }
         }
-        let of_users = self.plan(Subject::User, &users, calendar)?;
+        let of_users = self.plan_all(Subject::User, &users, calendars)?;
         let both = [Planned { requests: users, batch: of_users }, Planned { requests: products, batch: of_products }];
         Ok(both.into_iter().filter(|planned| !planned.requests.is_empty()).collect())
     }
@@ -186,10 +207,10 @@ impl<B: Backend> Opened<B> {
     {
         let audiences = self.audiences(batch);
         if audiences.is_empty() {
-            return self.given_with(place, tenant, batch, &BTreeMap::new()).await;
+            return self.given_with(place, tenant, batch, &Known::new()).await;
         }
         let users = self.plan(Subject::User, &audiences, &calendar_of(tenant, batch.as_of))?;
-        let stored = self.given_with(place, tenant, &users, &BTreeMap::new()).await?;
+        let stored = self.given_with(place, tenant, &users, &Known::new()).await?;
         let evaluation = self.evaluated(tenant, &users, &stored).await?;
         self.given_with(place, tenant, batch, &members_by_segment(&users, &evaluation)).await
     }
@@ -200,27 +221,28 @@ impl<B: Backend> Opened<B> {
         place: &P,
         tenant: &TenantConfig,
         batch: &Batch,
-        known: &BTreeMap<SegmentId, P::Members>,
+        known: &Known<P::Members>,
     ) -> Result<Vec<P::Members>, Error>
     where
         P: Place<Backend = B, Members = B::Members>,
     {
         let mut given = Vec::with_capacity(batch.given.len());
         for set in &batch.given {
-            given.push(match set {
-                Given::Members(segment) => match known.get(segment) {
+            given.push(match &set.set {
+                GivenSet::Members(segment) => match known.get(&(segment.clone(), set.as_of)) {
                     Some(members) => members.clone(),
                     None => place.ledger().stored(&tenant.id, segment).await?,
                 },
-                Given::Overridden(segment, decision) => self.decided(segment, *decision)?,
+                GivenSet::Overridden(segment, decision) => self.decided(segment, set.as_of, *decision)?,
             });
         }
         Ok(given)
     }
 
     /// Those of whom people decided so.
-    fn decided(&self, segment: &SegmentId, decision: Override) -> Result<B::Members, Error> {
-        let decided = self.overrides.get(segment).and_then(|overrides| overrides.get(&decision)).cloned();
+    fn decided(&self, segment: &SegmentId, as_of: Timestamp, decision: Override) -> Result<B::Members, Error> {
+        let overrides = self.earlier.get(&as_of).unwrap_or(&self.overrides);
+        let decided = overrides.get(segment).and_then(|overrides| overrides.get(&decision)).cloned();
         // A batch asks for the decisions that there are.
         decided.ok_or_else(|| Error::Plan(PlanError::UnknownReference(segment.clone())))
     }
@@ -246,7 +268,7 @@ impl<B: Backend> Opened<B> {
         place: &P,
         tenant: &TenantConfig,
         batch: &Batch,
-        known: &BTreeMap<SegmentId, P::Members>,
+        known: &Known<P::Members>,
     ) -> Result<Evaluation<B::Members>, Error>
     where
         P: Place<Backend = B, Members = B::Members>,
@@ -261,12 +283,19 @@ impl<B: Backend> Opened<B> {
     }
 }
 
+fn decisions<M>(overrides: &BTreeMap<SegmentId, Overrides<M>>) -> Overridden {
+    overrides.iter().map(|(id, overrides)| (id.clone(), overrides.decisions())).collect()
+}
+
+/// The members of segments, as they are at instants.
+pub type Known<M> = BTreeMap<(SegmentId, Timestamp), M>;
+
 /// The members of the segments that a batch evaluated.
 #[must_use]
-pub fn members_by_segment<M: MemberSet>(batch: &Batch, evaluation: &Evaluation<M>) -> BTreeMap<SegmentId, M> {
+pub fn members_by_segment<M: MemberSet>(batch: &Batch, evaluation: &Evaluation<M>) -> Known<M> {
     let outputs = batch.outputs.iter().zip(&evaluation.outputs);
     let of_segment = outputs.filter_map(|(output, members)| match &output.name {
-        OutputName::Segment(id) => Some((id.clone(), members.clone())),
+        OutputName::Segment(id) => Some(((id.clone(), output.as_of), members.clone())),
         OutputName::Node(..) | OutputName::Degree(..) => None,
     });
     of_segment.collect()

@@ -176,6 +176,15 @@ pub enum Step<'a> {
         /// How many there are.
         of: usize,
     },
+    /// Writes the figures of an instant of the past.
+    Recording {
+        /// Which.
+        as_of: Timestamp,
+        /// How many of those at hand were written before it.
+        done: usize,
+        /// How many there are in all.
+        of: usize,
+    },
     /// Makes everything visible.
     Committing,
 }
@@ -424,7 +433,8 @@ async fn evaluate<P: Place>(
         };
         targets.values().filter_map(of_subject).collect()
     };
-    let planned = opened.plan_in_order(requests_of(Subject::User), requests_of(Subject::Product), calendar)?;
+    let planned =
+        opened.plan_in_order(requests_of(Subject::User), requests_of(Subject::Product), std::slice::from_ref(calendar))?;
     let mut known = BTreeMap::new();
     let mut evaluations = Vec::new();
     for Planned { requests, batch } in planned {

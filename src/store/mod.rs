@@ -173,6 +173,10 @@ pub trait Transaction: Send {
     /// When the store cannot be written.
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError>;
 
+    /// Adds a history row of kind `backfill` with what a segment was at the instant of the run; its state stays as it is, and it need have
+    /// none.
+    fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration);
+
     /// Replaces the recorded count of a segment by the rows of its snapshot.
     ///
     /// # Errors

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
 use libtest_mimic::{Failed, Trial};
 use segmenta::backend::Datum;
 use segmenta::backend::tables::EngineSettings;
 use segmenta::check::Reading;
 use segmenta::ir::Value;
+use segmenta::model::catalog::Universe;
 use segmenta::model::condition::Subject;
-use segmenta::plan::BatchFeature;
+use segmenta::plan::{BatchFeature, BatchValue};
 
 use crate::clickhouse::server;
-use crate::engine::{Engine, Order};
+use crate::engine::{Engine, Order, normalized};
 use crate::evaluators::{self, Evaluator, disagreements};
 use crate::generator::{self, all_combinations};
 use crate::minimize::minimize;
@@ -42,6 +44,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![Trial::test("differential::the_generator_has_teeth", move || has_teeth(seed, cases))];
     let alike = move || INSPECTED.into_iter().try_for_each(|batch| seen_alike(seed, batch));
     trials.push(Evaluator::ClickHouse.trial("differential::one_subject_looks_alike_on_both".to_owned(), alike));
+    for evaluator in [Evaluator::DataFusion, Evaluator::ClickHouse] {
+        let batches = if evaluator == Evaluator::DataFusion { cases / 4 } else { server_cases / 12 };
+        let all = move || with_room(move || (0..batches).try_for_each(|batch| seen_from_several_instants(seed, batch, evaluator)));
+        trials.push(evaluator.trial(format!("differential::instants_in_one_pass_on_{}", evaluator.name()), all));
+    }
     let mut start = 0;
     while start < cases {
         let end = (start + CHUNK).min(cases);
@@ -89,6 +96,49 @@ fn agree(seed: u64, batch: u64, backend: Evaluator) -> Result<(), Failed> {
     Err(text.into())
 }
 
+/// Does something on a thread with room for deep recursion, as the program does: the plan of a batch grows with its instants.
+fn with_room(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<(), Failed> {
+    let spawned = |scope| std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, test);
+    std::thread::scope(|scope| match spawned(scope).map_err(|error| error.to_string())?.join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// What one pass finds at several instants is what is found at each of them alone.
+fn seen_from_several_instants(seed: u64, batch: u64, backend: Evaluator) -> Result<(), Failed> {
+    let scenario = generator::generate(seed, batch).scenario;
+    let checked = scenario.check()?;
+    let segments = all_valid(&checked)?;
+    let asked = evaluators::asked(&segments);
+    let engine = match backend {
+        Evaluator::ClickHouse => Engine::on_server(&scenario, server()?)?,
+        Evaluator::DataFusion | Evaluator::Reference => Engine::over_rows(&scenario, 2)?,
+    };
+    // Before, at and after what is at the edges of windows; the first events of all have not happened yet.
+    let shifts = [SignedDuration::from_hours(24 * 45), SignedDuration::from_hours(24 * 7), SignedDuration::from_micros(1)];
+    let mut instants: Vec<Timestamp> = shifts.iter().map(|shift| scenario.as_of - *shift).collect();
+    instants.push(scenario.as_of);
+    for subject in [Subject::User, Subject::Product] {
+        // A universe out of events is another at every instant.
+        let is_fixed = scenario.catalog.subjects(subject).is_some_and(|table| table.universe == Universe::Table);
+        if !is_fixed {
+            continue;
+        }
+        let order = Order { segments: &segments, as_of: scenario.as_of, stored: &scenario.stored };
+        let together = engine.members_at(subject, order, &asked, &instants)?;
+        for (instant, together) in instants.iter().zip(together) {
+            let alone = engine.segments(subject, Order { as_of: *instant, ..order }, &asked, normalized)?.outputs;
+            if alone != together {
+                let differing = alone.iter().find(|(name, members)| together.get(name) != Some(members));
+                let text = format!("seed {seed}, batch {batch}, {subject:?} at {instant}: {differing:?}\n{}", scenario.print());
+                return Err(text.into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What explains a membership is the same on both backends: every value, test, output and score of a subject.
 fn seen_alike(seed: u64, batch: u64) -> Result<(), Failed> {
     let scenario = generator::generate(seed, batch).scenario;
@@ -104,7 +154,8 @@ fn seen_alike(seed: u64, batch: u64) -> Result<(), Failed> {
         for inspection in [&mut one, &mut other] {
             // The server has no missing arrays, and shows JSON in its own spacing.
             for (value, feature) in inspection.values.iter_mut().zip(&of_batch.features) {
-                let is_stored = matches!(feature, BatchFeature::Attribute(Value::Stored(_, Reading::Stored)));
+                let is_stored =
+                    matches!(feature, BatchFeature::Attribute(BatchValue { value: Value::Stored(_, Reading::Stored), .. }));
                 if *value == Datum::List(Vec::new()) || is_stored {
                     *value = Datum::Missing;
                 }

@@ -19,7 +19,7 @@ use segmenta::model::catalog::{Catalog, ColumnType, SubjectTable, Table};
 use segmenta::model::condition::Subject;
 use segmenta::model::id::{SegmentId, TenantId};
 use segmenta::model::segment::Status;
-use segmenta::plan::{self, Batch, Given, OutputName, Overridden, Reference, Request};
+use segmenta::plan::{self, Batch, GivenSet, OutputName, Overridden, Question, Reference, Request};
 use segmenta::store::clickhouse::{Layout, ddl};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -268,6 +268,26 @@ impl Engine {
         Ok(found)
     }
 
+    /// The members of the segments that are asked for as they are seen from several instants, all of them in one batch.
+    pub(crate) fn members_at(
+        &self,
+        subject: Subject,
+        order: Order<'_>,
+        asked: &BTreeSet<SegmentId>,
+        instants: &[Timestamp],
+    ) -> Result<Vec<BTreeMap<OutputName, BTreeSet<String>>>, String> {
+        let requests = requests_for(subject, order, asked, normalized);
+        let batch = self.batch_at(subject, order, &requests, normalized, instants)?;
+        let given = self.given(&batch, order, normalized)?;
+        let (_, told) = self.runtime.block_on(self.backend.evaluate(&batch, &given))?;
+        let mut found = vec![BTreeMap::new(); instants.len()];
+        for (output, (members, _)) in batch.outputs.iter().zip(told) {
+            let instant = instants.iter().position(|instant| *instant == output.as_of).ok_or("an output of no instant")?;
+            found[instant].insert(output.name.clone(), members);
+        }
+        Ok(found)
+    }
+
     /// What one subject looks like to the segments that are asked for.
     pub(crate) fn inspect(
         &self,
@@ -303,7 +323,8 @@ impl Engine {
         };
         let mut given = Vec::new();
         for set in &batch.given {
-            let Given::Members(id) = set else { return Err(format!("nobody decided: {set}")) };
+            let GivenSet::Members(id) = &set.set else { return Err(format!("nobody decided: {}", set.set)) };
+            let order = Order { as_of: set.as_of, ..order };
             if let Some(request) = audience(id) {
                 let name = request.name.clone();
                 let found = self.requests(Subject::User, order, &[request], lowering)?;
@@ -317,13 +338,28 @@ impl Engine {
     }
 
     fn batch(&self, subject: Subject, order: Order<'_>, requests: &[Request], lowering: Lowering) -> Result<Batch, String> {
+        self.batch_at(subject, order, requests, lowering, &[order.as_of])
+    }
+
+    fn batch_at(
+        &self,
+        subject: Subject,
+        order: Order<'_>,
+        requests: &[Request],
+        lowering: Lowering,
+        instants: &[Timestamp],
+    ) -> Result<Batch, String> {
         let stored = order.segments.iter().map(|segment| (segment.id().clone(), Reference::Stored));
         let active = dynamic(order, lowering).filter(|(segment, _)| segment.definition().status == Status::Active);
         let evaluated = active.map(|(segment, formula)| (segment.id().clone(), Reference::Evaluated(formula)));
         let references: BTreeMap<SegmentId, Reference> = stored.chain(evaluated).collect();
         let timezone = &self.catalog().timezone;
-        let calendar = Calendar::new(order.as_of, timezone).map_err(|error| error.to_string())?;
-        plan::plan(subject, requests, &references, &Overridden::new(), &calendar, timezone).map_err(|error| error.to_string())
+        let calendars = instants.iter().map(|instant| Calendar::new(*instant, timezone));
+        let calendars: Vec<Calendar> = calendars.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let nobody = Overridden::new();
+        let question = |calendar| Question { requests, overridden: &nobody, calendar };
+        let questions: Vec<Question<'_>> = calendars.iter().map(question).collect();
+        plan::plan_all(subject, &questions, &references, timezone).map_err(|error| error.to_string())
     }
 }
 

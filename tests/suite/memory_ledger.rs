@@ -545,6 +545,19 @@ impl Transaction for MemoryTransaction {
         Ok(())
     }
 
+    fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration) {
+        self.next.history.push(HistoryRow {
+            segment: segment.clone(),
+            kind: RunKind::Backfill,
+            figures,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap(),
+            hash: definition_hash.to_owned(),
+            status: "ok",
+            error: None,
+            run: self.run.clone(),
+        });
+    }
+
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {
         self.known(segment)?;
         if let Some(state) = self.next.state.segments.get_mut(segment) {

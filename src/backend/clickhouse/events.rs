@@ -261,7 +261,7 @@ fn condition(rows: &mut Rows<'_>, measure: &BatchMeasure, members: Option<usize>
     }
     if measure.filter != Formula::Constant(true) {
         conditions.push(logic(&measure.filter, &mut |row| {
-            let value = rows.reads.value(&row.value).ok_or_else(|| Unsuited::of_value(&row.value))?;
+            let value = rows.reads.value(&row.value).ok_or_else(|| Unsuited::of_value(&row.value.value))?;
             test(&value, &row.test)
         })?);
     }
@@ -349,8 +349,7 @@ fn tally(rows: &mut Rows<'_>, measure: &BatchMeasure, condition: &Expr) -> Optio
         Aggregate::FirstTime | Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast => {
             let is_last = measure.aggregate == Aggregate::DaysSinceLast;
             let function = if is_last { GREATEST } else { LEAST };
-            let is_age = measure.aggregate != Aggregate::FirstTime;
-            let form = if is_age { Form::Age { as_of: rows.asked.batch.as_of } } else { Form::Instant };
+            let form = measure.as_of.map_or(Form::Instant, |as_of| Form::Age { as_of });
             Tally { calls: vec![(function, vec![rows.time.clone(), condition])], value: as_it_is(form) }
         }
         Aggregate::Sum(access) => {

@@ -15,6 +15,7 @@ use crate::check::{ElementType, Reading};
 use crate::ir::Value;
 use crate::model::catalog::{Access, ColumnType, Table};
 use crate::model::window::Interval;
+use crate::plan::BatchValue;
 
 /// Reads rows of one table.
 #[derive(Debug)]
@@ -54,18 +55,19 @@ impl<'a> Reads<'a> {
     }
 
     /// A value.
-    pub(super) fn value(&mut self, value: &Value) -> Option<Typed> {
+    pub(super) fn value(&mut self, BatchValue { value, as_of }: &BatchValue) -> Option<Typed> {
         let (name, times) = (shown(value), self.times);
+        let as_of = as_of.unwrap_or_else(|| times.as_of());
         Some(match value {
             Value::Stored(access, reading) => self.stored(access, *reading),
             Value::DaysSince(access) => {
                 let Typed { expr, .. } = self.stored(access, Reading::Date);
-                Typed { expr, form: Form::Age { as_of: times.as_of() } }
+                Typed { expr, form: Form::Age { as_of } }
             }
             Value::DaysToAnniversary(access) => {
                 let instant = self.stored(access, Reading::Date).expr;
-                let days = times.days_to_anniversary(&mut self.lets, &access.to_string(), &instant);
-                self.named(name, days, Form::Integer { unsigned: false })
+                let days = times.days_to_anniversary(&mut self.lets, &access.to_string(), &instant, as_of);
+                self.named(format!("{name} from {}", times.date_of(as_of)), days, Form::Integer { unsigned: false })
             }
             Value::Part(part, access) => {
                 let instant = self.stored(access, Reading::Date).expr;

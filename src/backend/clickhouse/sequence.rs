@@ -6,21 +6,21 @@ use super::form::{Form, Typed};
 use super::parts::is_of;
 use super::predicate::{Unsuited, in_interval, logic, test};
 use super::sql::{Expr, Query, Source, formula};
-use crate::ir::EventStep;
 use crate::model::window::Interval;
-use crate::plan::BatchSequence;
+use crate::plan::{BatchSequence, BatchStep};
 
 /// The query of one sequence.
 pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Result<(Query, Typed), Unsuited> {
-    let types: Option<Vec<_>> = of.steps.iter().chain(&of.absent).map(|step| step.event_type.as_deref()).collect();
+    let types: Option<Vec<_>> =
+        of.steps.iter().chain(of.absent.as_ref().map(|(step, _)| step)).map(|step| step.event_type.as_deref()).collect();
     let mut rows = Rows::new(asked, &|event_type| {
         types.as_ref().map_or_else(|| Expr::all([]), |types| is_of(event_type, types.iter().copied().flatten()))
     });
     let time = rows.time.clone();
-    let step = |rows: &mut Rows<'_>, step: &EventStep<Interval>| {
+    let step = |rows: &mut Rows<'_>, step: &BatchStep| {
         let of_type = step.event_type.as_ref().map(|types| rows.is_of_type(types));
         let passes = logic(&step.filter, &mut |row| {
-            let value = rows.reads.value(&row.value).ok_or_else(|| Unsuited::of_value(&row.value))?;
+            let value = rows.reads.value(&row.value).ok_or_else(|| Unsuited::of_value(&row.value.value))?;
             test(&value, &row.test)
         })?;
         Ok(Expr::all(of_type.into_iter().chain([passes])))
@@ -32,7 +32,7 @@ pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Re
         let passes = step(&mut rows, one)?;
         bits.push(formula!("if({0} AND {1}, toUInt64({2}), 0)", in_window, passes, Expr::number("UInt64", 1u64 << number)));
     }
-    if let Some(absent) = &of.absent {
+    if let Some((absent, _)) = &of.absent {
         let passes = step(&mut rows, absent)?;
         bits.push(formula!("if({0}, toUInt64({1}), 0)", passes, Expr::number("UInt64", 1u64 << of.steps.len())));
     }
@@ -47,7 +47,8 @@ pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Re
     };
     let same: Vec<Expr> = of.same.iter().map(|access| rows.reads.identity(access).expr).collect();
     let (key, there) = (rows.key.clone(), Expr::all(same.iter().map(|value| formula!("isNotNull({0})", value))));
-    let hull = if of.absent.is_some() { Interval { to: None, ..of.window } } else { of.window };
+    let until = of.absent.as_ref().map_or(asked.batch.as_of, |(_, as_of)| *as_of);
+    let hull = if of.absent.is_some() { Interval { to: Some(until), ..of.window } } else { of.window };
     // Events of one time.
     let mut columns = vec![(key.clone(), ID.to_owned()), (time.clone(), "at".to_owned())];
     columns.push((formula!("any({0})", deadline), "until".to_owned()));
@@ -64,7 +65,7 @@ pub(super) fn sequence(asked: Asked<'_>, index: usize, of: &BatchSequence) -> Re
     let columns = vec![(id.clone(), ID.to_owned()), (ordered, "events".to_owned())];
     let each = Query { group, ..Query::select(columns, Source::Query(Box::new(moments))) };
 
-    let holds = holds(of, asked.batch.as_of.as_microsecond());
+    let holds = holds(of, until.as_microsecond());
     let name = format!("feature {index}");
     let columns = vec![(id.clone(), ID.to_owned()), (formula!("max({0})", holds), name.clone())];
     let query = Query { group: vec![id], ..Query::select(columns, Source::Query(Box::new(each))) };

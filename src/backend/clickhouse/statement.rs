@@ -114,7 +114,7 @@ impl Compiler<'_> {
             let mut columns = vec![(key.clone(), ID.to_owned())];
             for (index, feature) in self.batch.features.iter().enumerate() {
                 if let BatchFeature::Attribute(value) = feature {
-                    let read = reads.value(value).ok_or_else(|| Unsuited::of_value(value))?;
+                    let read = reads.value(value).ok_or_else(|| Unsuited::of_value(&value.value))?;
                     columns.push((read.expr, format!("feature {index}")));
                     let mut form = read.form;
                     if let Some(companion) = form.companion().filter(|companion| matches!(companion, Expr::Column(_))) {

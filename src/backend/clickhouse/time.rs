@@ -58,6 +58,11 @@ impl Times {
         self.calendar.as_of()
     }
 
+    /// The local day of an instant.
+    pub(super) fn date_of(&self, instant: Timestamp) -> Date {
+        self.calendar.date_of(instant)
+    }
+
     /// Integers as milliseconds since 1970; NULL beyond the years that instants have.
     pub(super) fn of_millis(&self, millis: &Expr) -> Expr {
         let (least, greatest) = (Timestamp::MIN.as_millisecond(), Timestamp::MAX.as_millisecond());
@@ -176,8 +181,8 @@ impl Times {
     }
 
     /// Whole local days from the day of `as_of` to the next yearly return of an instant's local day, from a list of all days of a year.
-    pub(super) fn days_to_anniversary(&self, lets: &mut Lets, name: &str, instant: &Expr) -> Expr {
-        let today = self.calendar.date_of(self.calendar.as_of());
+    pub(super) fn days_to_anniversary(&self, lets: &mut Lets, name: &str, instant: &Expr, as_of: Timestamp) -> Expr {
+        let today = self.date_of(as_of);
         let distances = (1..=12).flat_map(|month| (1..=31).map(move |day| days_to_anniversary(today, month, day)));
         let distances = Expr::integers(distances.map(Option::unwrap_or_default));
         let day = self.local_day(lets, name, instant);

@@ -26,6 +26,13 @@ pub(super) struct Local {
     pub(super) calendar: Calendar,
 }
 
+impl Local {
+    /// The same, seen from another instant.
+    pub(super) fn at(&self, as_of: Timestamp) -> Self {
+        Self { timezone: self.timezone.clone(), calendar: Calendar::in_zone(as_of, self.calendar.zone().clone()) }
+    }
+}
+
 impl PartialEq for Local {
     fn eq(&self, other: &Self) -> bool {
         self.timezone == other.timezone && self.calendar.as_of() == other.calendar.as_of()

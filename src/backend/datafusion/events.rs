@@ -31,11 +31,11 @@ use super::tables::CountedScan;
 use super::text::{text_literal, text_test};
 use crate::backend::{BackendError, LocalMembers, ObservationKind};
 use crate::check::Reading;
-use crate::ir::{Aggregate, DistinctUnit, EventStep, Formula, RowTest, TextMatch, TextTest};
+use crate::ir::{Aggregate, DistinctUnit, Formula, TextMatch, TextTest};
 use crate::model::catalog::{Access, ColumnType, EventTable};
 use crate::model::condition::{EventTypePattern, Subject};
 use crate::model::window::Interval;
-use crate::plan::{Batch, BatchFeature, BatchMeasure, BatchSequence, BatchSignal};
+use crate::plan::{Batch, BatchFeature, BatchMeasure, BatchRowTest, BatchSequence, BatchSignal, BatchStep};
 
 /// Which events a plan needs.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +201,7 @@ impl<'a> Need<'a> {
             }
             // What must be absent follows what must be there.
             BatchFeature::Sequence(sequence) => {
-                let steps = sequence.steps.iter().chain(&sequence.absent);
+                let steps = steps_of(sequence);
                 Some(Self { from: sequence.window.from, types: steps.map(|step| step.event_type.as_deref()).collect() })
             }
             BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => None,
@@ -272,7 +272,7 @@ enum Identity<'a> {
     /// Over the events of these types that pass the filter, of members of the given segment with that index.
     Events {
         event_type: Option<&'a [EventTypePattern]>,
-        filter: &'a Formula<RowTest<Interval>>,
+        filter: &'a Formula<BatchRowTest>,
         members: Option<usize>,
         aggregate: Joined<'a>,
     },
@@ -324,7 +324,7 @@ struct Asking<'a> {
     /// Whether an average is told from it.
     counted: bool,
     /// The index of each feature, its window, and what it is told as; `None` for a sequence.
-    features: Vec<(usize, usize, Option<&'a Aggregate>)>,
+    features: Vec<(usize, usize, Option<&'a BatchMeasure>)>,
 }
 
 impl<'a> Measures<'a> {
@@ -340,13 +340,13 @@ impl<'a> Measures<'a> {
             }
             BatchFeature::Attribute(_) | BatchFeature::Hash { .. } => return,
         };
-        let BatchMeasure { event_type, filter, window, aggregate } = measure;
+        let BatchMeasure { event_type, filter, window, aggregate, as_of: _ } = measure;
         let event_type = event_type.as_deref();
         let identity = Identity::Events { event_type, filter, members, aggregate: Joined::of(aggregate) };
         let asking = self.all.entry(identity).or_default();
         let (window, _) = asking.windows.insert_full(*window);
         asking.counted |= matches!(aggregate, Aggregate::Avg(_));
-        asking.features.push((index, window, Some(aggregate)));
+        asking.features.push((index, window, Some(measure)));
     }
 
     /// What each measure computes, the columns that come out, and the values that features are in them.
@@ -363,22 +363,20 @@ impl<'a> Measures<'a> {
                 }
                 described.outputs.push(MeasureColumns { measure, window, columns });
             }
-            for (feature, window, aggregate) in &asking.features {
+            for (feature, window, told) in &asking.features {
                 let value = named(column_name(measure, *window));
-                let value = match aggregate {
+                let value = match told.map(|told| (&told.aggregate, told.as_of)) {
                     // Of no addends the sum is 0 and the mean missing.
-                    Some(Aggregate::Sum(_)) if counted => {
+                    Some((Aggregate::Sum(_), _)) if counted => {
                         let zero = ScalarValue::new_zero(&form.data_type())?;
                         Typed { expr: coalesce(vec![value, lit(zero)]), form: form.clone() }
                     }
-                    Some(Aggregate::Avg(_)) => {
+                    Some((Aggregate::Avg(_), _)) => {
                         let count = Box::new(named(count_name(measure, *window)));
                         Typed { expr: value, form: Form::Average { count } }
                     }
-                    Some(Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast) => {
-                        Typed { expr: value, form: Form::Age { as_of: reader.asked.batch.as_of } }
-                    }
-                    _ => Typed { expr: value, form: form.clone() },
+                    Some((_, Some(as_of))) => Typed { expr: value, form: Form::Age { as_of } },
+                    Some((_, None)) | None => Typed { expr: value, form: form.clone() },
                 };
                 described.values.insert(*feature, value);
             }
@@ -409,13 +407,19 @@ fn count_name(measure: usize, window: usize) -> String {
 
 /// When an event of a sequence can be: what must be absent follows what must be there.
 fn hull(sequence: &BatchSequence) -> Interval {
-    if sequence.absent.is_some() { Interval { to: None, ..sequence.window } } else { sequence.window }
+    let until = |(_, as_of): &(BatchStep, Timestamp)| Interval { to: Some(*as_of), ..sequence.window };
+    sequence.absent.as_ref().map_or(sequence.window, until)
+}
+
+/// What must be there, and after it what must be absent.
+fn steps_of(sequence: &BatchSequence) -> impl Iterator<Item = &BatchStep> {
+    sequence.steps.iter().chain(sequence.absent.as_ref().map(|(step, _)| step))
 }
 
 /// The types of the events of a sequence.
 fn types_of(sequence: &BatchSequence) -> Option<Vec<EventTypePattern>> {
     let mut types = BTreeSet::new();
-    for step in sequence.steps.iter().chain(&sequence.absent) {
+    for step in steps_of(sequence) {
         types.extend(step.event_type.as_ref()?.iter().cloned());
     }
     Some(types.into_iter().collect())
@@ -518,7 +522,7 @@ impl Reader<'_> {
 
     fn sequence(&self, reads: &mut Reads, sequence: &BatchSequence) -> Result<Computed> {
         let event_type = self.table.event_type.as_ref().map(|access| reads.text(access)).transpose()?;
-        let steps = sequence.steps.iter().chain(&sequence.absent).map(|EventStep { event_type: types, filter }| {
+        let steps = steps_of(sequence).map(|BatchStep { event_type: types, filter }| {
             let of_type = types.as_ref().map(|types| is_of_type(event_type.as_ref(), types));
             let passes = formula(filter, &mut |row| test(&reads.value(&row.value)?, &row.test))?;
             Ok(conjunction(of_type.into_iter().chain([passes]).collect()))
@@ -531,7 +535,7 @@ impl Reader<'_> {
             absent: sequence.absent.is_some(),
             within: sequence.within,
             window: sequence.window,
-            local: self.asked.local.clone(),
+            local: sequence.absent.as_ref().map_or_else(|| self.asked.local.clone(), |(_, as_of)| self.asked.local.at(*as_of)),
         };
         let arguments = std::iter::once(call(StepMask, steps)).chain(same).collect();
         Ok(Computed { kind: Kind::Sequence(pattern), form: Form::Boolean, arguments })

@@ -10,7 +10,7 @@ use datafusion::common::Result;
 use super::function::{Kernel, text_argument};
 use super::measure::{Numbering, UNKNOWN};
 use crate::backend::{LocalMembers, MemberSet};
-use crate::plan::Given;
+use crate::plan::{Given, GivenSet};
 
 /// Whether an id is in a set: a lookup in a set, however large.
 #[derive(Debug)]
@@ -46,9 +46,9 @@ impl Hash for GivenMembers {
 
 impl Kernel for GivenMembers {
     fn name(&self) -> String {
-        match &self.given {
-            Given::Members(segment) => format!("is_member[{segment}]"),
-            given @ Given::Overridden(..) => format!("is_member[{given}]"),
+        match &self.given.set {
+            GivenSet::Members(segment) => format!("is_member[{segment}]"),
+            set @ GivenSet::Overridden(..) => format!("is_member[{set}]"),
         }
     }
 

@@ -182,7 +182,9 @@ fn shown(formula: &Formula<Leaf>, batch: &Batch) -> String {
             None => format!("score {index}"),
         },
         Formula::Leaf(Leaf::Output(output)) => format!("output {output}"),
-        Formula::Leaf(Leaf::Given(given)) => batch.given.get(*given).map_or_else(|| format!("given {given}"), ToString::to_string),
+        Formula::Leaf(Leaf::Given(given)) => {
+            batch.given.get(*given).map_or_else(|| format!("given {given}"), |given| given.set.to_string())
+        }
     }
 }
 

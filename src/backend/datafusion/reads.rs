@@ -24,6 +24,7 @@ use crate::backend::ObservationKind;
 use crate::check::{ElementType, Reading};
 use crate::ir::Value;
 use crate::model::catalog::{Access, ColumnType};
+use crate::plan::BatchValue;
 
 /// Digits up to which a DECIMAL is summed in 128 bits: the sum of 10^10 such values fits.
 const NARROW_SUM: u8 = 28;
@@ -118,17 +119,19 @@ impl Reads {
     }
 
     /// The column of a value.
-    pub(super) fn value(&mut self, value: &Value) -> Result<Typed> {
+    pub(super) fn value(&mut self, BatchValue { value, as_of }: &BatchValue) -> Result<Typed> {
+        let as_of = as_of.unwrap_or_else(|| self.local.calendar.as_of());
         match value {
             Value::Stored(access, reading) => self.stored(access, Wanted::As(*reading)),
             Value::DaysSince(access) => {
                 let Typed { expr, .. } = self.stored(access, Wanted::As(Reading::Date))?;
-                Ok(Typed { expr, form: Form::Age { as_of: self.local.calendar.as_of() } })
+                Ok(Typed { expr, form: Form::Age { as_of } })
             }
             Value::DaysToAnniversary(access) => {
                 let instant = self.counted(access, Wanted::As(Reading::Date))?.expr;
-                let days = call(DaysToAnniversary(self.local.clone()), vec![instant]);
-                Ok(self.column(format!("days to anniversary of {access}"), days, Form::Integer))
+                let local = self.local.at(as_of);
+                let name = format!("days to anniversary of {access} from {}", local.calendar.date_of(as_of));
+                Ok(self.column(name, call(DaysToAnniversary(local), vec![instant]), Form::Integer))
             }
             Value::Part(part, access) => {
                 let instant = self.counted(access, Wanted::As(Reading::Date))?.expr;

@@ -40,7 +40,7 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
         named.ready().filter(|ready| ready.record.subject == subject).filter_map(|ready| named.opened.request_for(ready)).collect()
     };
     let (users, products) = (requests_of(Subject::User), requests_of(Subject::Product));
-    for Planned { requests, batch } in named.opened.plan_in_order(users, products, &calendar)? {
+    for Planned { requests, batch } in named.opened.plan_in_order(users, products, &[calendar])? {
         let backend = &named.opened.backend;
         let shown = if is_imagined {
             let database = context.config.clickhouse.as_ref().map_or("default", |server| &server.settings.database);

@@ -459,6 +459,18 @@ impl Transaction for ClickHouseTransaction {
         Ok(())
     }
 
+    fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration) {
+        self.history.push(HistoryRow {
+            segment: segment.clone(),
+            kind: RunKind::Backfill,
+            figures,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            definition_hash: definition_hash.to_owned(),
+            status: "ok",
+            error: None,
+        });
+    }
+
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {
         self.known(segment)?;
         self.counts.insert(segment.clone(), actual);

@@ -525,6 +525,18 @@ impl Transaction for ObjectTransaction {
         Ok(())
     }
 
+    fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration) {
+        self.history.push(HistoryRow {
+            segment: segment.clone(),
+            kind: RunKind::Backfill,
+            figures,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            definition_hash: Some(definition_hash.to_owned()),
+            status: RowStatus::Ok,
+            error: None,
+        });
+    }
+
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {
         self.known(segment)?;
         self.counts.insert(segment.clone(), actual);

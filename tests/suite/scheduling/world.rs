@@ -18,7 +18,7 @@ use segmenta::clock::{Clock, SharedClock};
 use segmenta::ir::{Formula, Value};
 use segmenta::model::catalog::{Access, Catalog, ColumnType, SubjectTable, Table, Universe};
 use segmenta::model::id::TenantId;
-use segmenta::plan::{Batch, BatchFeature, Leaf, OutputName};
+use segmenta::plan::{Batch, BatchFeature, BatchValue, Leaf, OutputName};
 use segmenta::refresh::Error;
 use segmenta::refresh::config::{Config, TenantConfig, parse_config};
 use segmenta::refresh::place::Place;
@@ -373,7 +373,9 @@ impl WorldBackend {
             Formula::Leaf(Leaf::Score(_)) => panic!("this world scores nobody"),
             Formula::Leaf(Leaf::Given(index)) => given[*index].0.contains(id),
             Formula::Leaf(Leaf::Test(index)) => match &batch.features[batch.tests[*index].feature] {
-                BatchFeature::Attribute(Value::Stored(access, _)) => self.world.tables().columns[&access.column].contains(id),
+                BatchFeature::Attribute(BatchValue { value: Value::Stored(access, _), .. }) => {
+                    self.world.tables().columns[&access.column].contains(id)
+                }
                 other => panic!("this world has no {other:?}"),
             },
         }

@@ -8,7 +8,7 @@ use segmenta::model::catalog::{Access, Table};
 use segmenta::model::condition::Subject;
 use segmenta::model::path::DocPath;
 use segmenta::model::window::Interval;
-use segmenta::plan::{Batch, BatchFeature, BatchMeasure, BatchTest, Leaf, Output, OutputName};
+use segmenta::plan::{Batch, BatchFeature, BatchMeasure, BatchTest, BatchValue, Leaf, Output, OutputName};
 
 use super::*;
 
@@ -172,7 +172,7 @@ fn times_and_keys() -> Outcome {
     let folder = TempDir::new()?;
     write(&folder.path().join("e.csv"), "id,at,x\n1,2024-01-01,1\n1,noon,2\n1,,3\nx,2024-01-01,4\n,2024-01-01,5\n");
     let opened = || open(&events("e.csv", "columns = { at = \"timestamp\", id = \"integer\", x = \"integer\" }"), folder.path());
-    let count = |filter| BatchMeasure { event_type: None, filter, window: always(), aggregate: Aggregate::Count };
+    let count = |filter| BatchMeasure { event_type: None, filter, window: always(), aggregate: Aggregate::Count, as_of: None };
     let table = |tables: &Tables| tables.catalog().events.clone().unwrap().table;
     let tables = opened()?;
     let counted = observed(tables, vec![BatchFeature::Measure(count(Formula::Constant(true)))]);
@@ -180,7 +180,7 @@ fn times_and_keys() -> Outcome {
 
     let tables = opened()?;
     let at = Value::DaysSince(access(&table(&tables), "at"));
-    let recent = Formula::Leaf(RowTest { value: at, test: Condition::IsSet });
+    let recent = Formula::Leaf(RowTest { value: BatchValue { value: at, as_of: None }, test: Condition::IsSet });
     // An event without a time does not exist: nothing is read of it that could not fit as well.
     let counted = observed(tables, vec![BatchFeature::Measure(count(recent))]);
     assert_eq!(counted, ["events: missing key 2", "events: missing time 2"]);
@@ -238,7 +238,13 @@ fn measures() -> Outcome {
     let tables = open(&events("*.csv", declared), folder.path())?;
     let amount = access(&tables.catalog().events.as_ref().unwrap().table, "amount");
     let sum = |aggregate| {
-        BatchFeature::Measure(BatchMeasure { event_type: None, filter: Formula::Constant(true), window: always(), aggregate })
+        BatchFeature::Measure(BatchMeasure {
+            event_type: None,
+            filter: Formula::Constant(true),
+            window: always(),
+            aggregate,
+            as_of: None,
+        })
     };
     let features = vec![sum(Aggregate::Sum(amount.clone())), sum(Aggregate::Max(amount))];
     assert_eq!(observed(tables, features), ["events: amount decimal(12,2) 2"]);
@@ -259,13 +265,17 @@ fn access(table: &Table, path: &str) -> Access {
 
 /// A feature for each path, read as it is stored.
 fn attributes(table: &Table, paths: &[&str]) -> Vec<BatchFeature> {
-    paths.iter().map(|path| BatchFeature::Attribute(Value::Stored(access(table, path), Reading::Stored))).collect()
+    paths
+        .iter()
+        .map(|path| BatchFeature::Attribute(BatchValue { value: Value::Stored(access(table, path), Reading::Stored), as_of: None }))
+        .collect()
 }
 
 /// A batch that asks whether each feature is set.
 fn batch_of(features: Vec<BatchFeature>) -> Batch {
     let output = |test: usize| Output {
         name: OutputName::Node(format!("s{test}").parse().unwrap(), DocPath::root()),
+        as_of: "2026-01-01T00:00:00Z".parse().unwrap(),
         formula: Formula::Leaf(Leaf::Test(test)),
         score: None,
     };

@@ -161,7 +161,7 @@ async fn derived_numbers_follow_the_local_calendar() {
     let column =
         instants("d", &[Some("2026-03-29T10:00:00Z"), Some("2026-03-30T10:00:00.000001Z"), Some("2025-12-31T23:30:00Z"), None]);
     let access = Access::column("d", ColumnType::Timestamp);
-    let value = |value: Value, test| (BatchFeature::Attribute(value), test);
+    let value = |value: Value, test| (BatchFeature::Attribute(seen(value)), test);
     let part = |part, test| value(Value::Part(part, access.clone()), test);
     let tests = vec![
         value(Value::DaysSince(access.clone()), equals("1")),
@@ -192,11 +192,11 @@ async fn a_mean_is_exact_over_all_kinds_of_numbers() {
         ],
         ..World::default()
     };
-    let mean = BatchFeature::Attribute(Value::Mean(vec![
+    let mean = BatchFeature::Attribute(seen(Value::Mean(vec![
         Access::column("i", ColumnType::Integer),
         Access::column("f", ColumnType::Float),
         Access::column("d", ColumnType::Decimal { precision: 10, scale: 2 }),
-    ]));
+    ])));
     let tests = vec![
         (mean.clone(), equals("1")),
         (mean.clone(), equals("3002399751580331")),
@@ -274,7 +274,7 @@ async fn fields_of_structs_and_maps_are_missing_below_null() {
     };
     let field = |column: &str, field: &str, stored, reading| {
         let access = Access { column: column.to_owned(), fields: vec![field.to_owned()], json: None, stored };
-        BatchFeature::Attribute(Value::Stored(access, reading))
+        BatchFeature::Attribute(seen(Value::Stored(access, reading)))
     };
     let tests = vec![
         (field("address", "city", ColumnType::Text, Reading::Text), Test::IsSet),

@@ -8,7 +8,8 @@ use crate::plan::BatchMeasure;
 
 pub(super) fn measure(aggregate: Aggregate) -> BatchMeasure {
     let window = Interval { from: None, to: Some(instant(AS_OF)) };
-    BatchMeasure { event_type: None, filter: Formula::Constant(true), window, aggregate }
+    let as_of = matches!(aggregate, Aggregate::DaysSinceFirst | Aggregate::DaysSinceLast).then(|| instant(AS_OF));
+    BatchMeasure { event_type: None, filter: Formula::Constant(true), window, aggregate, as_of }
 }
 
 fn of(aggregate: Aggregate, test: Test<Interval>) -> (BatchFeature, Test<Interval>) {
@@ -275,7 +276,7 @@ async fn types_match_exactly_or_by_prefix_and_conditions_are_two_valued() {
     };
     let exact = |name: &str| EventTypePattern::Exact(name.to_owned());
     let prefix = |start: &str| EventTypePattern::Prefix(start.to_owned());
-    let expensive = RowTest { value: Value::Stored(price, Reading::Number), test: compare(Comparator::Gte, "50") };
+    let expensive = RowTest { value: seen(Value::Stored(price, Reading::Number)), test: compare(Comparator::Gte, "50") };
     let cheap = BatchMeasure { filter: Formula::Not(Box::new(Formula::Leaf(expensive))), ..measure(Aggregate::Count) };
     let tests = vec![
         of_types(vec![exact("buy")], "1"),

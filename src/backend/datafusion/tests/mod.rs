@@ -25,7 +25,7 @@ use crate::model::condition::Subject;
 use crate::model::decimal::Decimal;
 use crate::model::path::DocPath;
 use crate::model::window::Interval;
-use crate::plan::{Batch, BatchFeature, BatchTest, Leaf, Output, OutputName};
+use crate::plan::{Batch, BatchFeature, BatchTest, BatchValue, Leaf, Output, OutputName};
 
 /// The instant of all tests.
 pub(super) const AS_OF: &str = "2026-03-30T10:00:00Z";
@@ -112,8 +112,13 @@ impl World {
     }
 }
 
+/// A value as it is seen from the instant of the tests.
+pub(super) fn seen(value: Value) -> BatchValue {
+    BatchValue::new(value, instant(AS_OF))
+}
+
 pub(super) fn output(formula: Formula<Leaf>) -> Output {
-    Output { name: OutputName::Node("s".parse().unwrap(), DocPath::root()), formula, score: None }
+    Output { name: OutputName::Node("s".parse().unwrap(), DocPath::root()), as_of: instant(AS_OF), formula, score: None }
 }
 
 pub(super) fn shown(evaluation: &Evaluation<LocalMembers>) -> Vec<String> {
@@ -187,12 +192,12 @@ pub(super) fn dates(name: &'static str, values: &[Option<i32>]) -> TestColumn {
 
 /// The attribute in a column, read as stated.
 pub(super) fn attribute(column: &TestColumn, reading: Reading) -> BatchFeature {
-    BatchFeature::Attribute(Value::Stored(Access { json: None, ..Access::column(column.0, column.1.clone()) }, reading))
+    BatchFeature::Attribute(seen(Value::Stored(Access { json: None, ..Access::column(column.0, column.1.clone()) }, reading)))
 }
 
 /// The attribute at a path of a JSON or text column.
 pub(super) fn at_path(column: &str, path: &str, reading: Reading) -> BatchFeature {
-    BatchFeature::Attribute(Value::Stored(json_access(column, path), reading))
+    BatchFeature::Attribute(seen(Value::Stored(json_access(column, path), reading)))
 }
 
 pub(super) fn json_access(column: &str, path: &str) -> Access {

@@ -8,7 +8,7 @@ use super::*;
 use crate::backend::{BackendError, Datum, Effort, MemberSet, Observation, ObservationKind, SortedIds};
 use crate::ir::Aggregate;
 use crate::model::condition::EventTypePattern;
-use crate::plan::{BatchMeasure, Given};
+use crate::plan::{BatchMeasure, Given, GivenSet};
 
 fn count(expected: &str) -> (BatchFeature, Test<Interval>) {
     (BatchFeature::Measure(measure(Aggregate::Count)), equals(expected))
@@ -160,7 +160,7 @@ async fn formulas_refer_to_tests_outputs_and_stored_members() {
         (n.clone(), compare(Comparator::Gte, "3")),
         (n, compare(Comparator::Lte, "3")),
     ]);
-    batch.given = ["kept", "none"].map(|id| Given::Members(id.parse().unwrap())).to_vec();
+    batch.given = ["kept", "none"].map(|id| Given { set: GivenSet::Members(id.parse().unwrap()), as_of: batch.as_of }).to_vec();
     let leaf = |leaf| Formula::Leaf(leaf);
     batch.outputs = vec![
         output(Formula::Not(Box::new(leaf(Leaf::Test(0))))),
@@ -244,7 +244,7 @@ async fn one_subject_shows_its_values() {
         column(2, Reading::Number),
         (at_path("j", "t", Reading::Elements(crate::check::ElementType::Any)), Test::IsSet),
         column(4, Reading::Date),
-        (BatchFeature::Attribute(Value::DaysSince(Access::column("d", ColumnType::Timestamp))), Test::IsSet),
+        (BatchFeature::Attribute(seen(Value::DaysSince(Access::column("d", ColumnType::Timestamp)))), Test::IsSet),
         measured(Aggregate::Count),
         measured(Aggregate::Sum(price.clone())),
         measured(Aggregate::Avg(price.clone())),

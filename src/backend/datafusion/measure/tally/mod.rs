@@ -286,7 +286,9 @@ struct Cells<T> {
 
 impl<T: Copy> Cells<T> {
     fn new(subjects: usize, bands: usize, empty: T) -> Self {
-        Self { width: bands, cells: vec![empty; subjects * bands] }
+        // Where every window is empty there is no band, and still a row for each subject.
+        let width = bands.max(1);
+        Self { width, cells: vec![empty; subjects * width] }
     }
 
     fn width(&self) -> usize {
@@ -302,12 +304,12 @@ impl<T: Copy> Cells<T> {
 
     /// The subject and the band of a place.
     fn place(&self, at: usize) -> (usize, usize) {
-        (at / self.width.max(1), at % self.width.max(1))
+        (at / self.width, at % self.width)
     }
 
     /// The cells of each subject.
     fn rows(&self) -> impl ExactSizeIterator<Item = &[T]> {
-        self.cells.chunks_exact(self.width.max(1))
+        self.cells.chunks_exact(self.width)
     }
 
     fn size(&self) -> usize {
