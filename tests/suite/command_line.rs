@@ -4,6 +4,7 @@ mod clickhouse;
 mod foreign;
 mod init;
 mod project;
+mod reading;
 mod scored;
 mod whatif;
 
@@ -51,6 +52,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     all.extend(foreign::trials());
     all.extend(scored::trials());
     all.extend(init::trials());
+    all.extend(reading::trials());
     all.extend(whatif::trials());
     all
 }

@@ -15,10 +15,10 @@ use segmenta::backend::MemberSet;
 use segmenta::clock::SharedClock;
 use segmenta::model::id::{SegmentId, TenantId};
 use segmenta::model::segment::Status;
-use segmenta::store::rows::{change_schema, history_schema, membership_schema};
+use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema};
 use segmenta::store::{
-    ChangeReason, DefinitionNote, DefinitionRecord, Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome,
-    ReadFilter, RowStream, Run, RunKind, SegmentState, Staged, StagedSegment, TenantState, Transaction,
+    Audience, ChangeReason, DefinitionNote, DefinitionRecord, Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome,
+    ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
 };
 
 /// How long a lease lasts; nothing renews it.
@@ -116,6 +116,23 @@ impl MemoryLedger {
         self.kept().tenants.get(tenant).cloned().unwrap_or_default()
     }
 
+    fn rows_of_members(found: &Tenant, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        let Some(Snapshot { members, run, .. }) = found.snapshots.get(segment) else { return Ok(futures::stream::empty().boxed()) };
+        let n = members.len();
+        let columns: Vec<ArrayRef> = vec![
+            texts(vec![tenant.to_string(); n]),
+            texts(vec![segment.to_string(); n]),
+            texts(members.keys()),
+            instants(members.values().copied()),
+            Arc::new(Float64Array::from(vec![None; n])),
+            optional_texts(vec![None; n]),
+            texts(vec!["rule_match"; n]),
+            texts(vec![run.run_id.to_string(); n]),
+            instants(vec![run.as_of; n]),
+        ];
+        Ok(stream(membership_schema(), columns))
+    }
+
     fn check_newest(&self, tenant: &TenantId, number: u64) -> Result<(), LedgerError> {
         let newest = self.kept().leases.get(&LeaseScope::Tenant(tenant.clone())).map(|lease| lease.number);
         if newest == Some(number) { Ok(()) } else { Err(LedgerError::Fenced { tenant: tenant.clone(), number }) }
@@ -178,27 +195,47 @@ impl Ledger for MemoryLedger {
     }
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        Self::rows_of_members(&self.tenant(tenant), tenant, segment)
+    }
+
+    async fn read_audience(&self, tenant: &TenantId, audience: &Audience) -> Result<RowStream, LedgerError> {
         let found = self.tenant(tenant);
-        let Some(Snapshot { members, run, .. }) = found.snapshots.get(segment) else { return Ok(futures::stream::empty().boxed()) };
-        let n = members.len();
-        let columns: Vec<ArrayRef> = vec![
-            texts(vec![tenant.to_string(); n]),
-            texts(vec![segment.to_string(); n]),
-            texts(members.keys()),
-            instants(members.values().copied()),
-            Arc::new(Float64Array::from(vec![None; n])),
-            optional_texts(vec![None; n]),
-            texts(vec!["rule_match"; n]),
-            texts(vec![run.run_id.to_string(); n]),
-            instants(vec![run.as_of; n]),
-        ];
-        Ok(stream(membership_schema(), columns))
+        if let Some(only) = audience.only() {
+            let mut rows = found;
+            if let (Some(after), Some(snapshot)) = (&audience.after, rows.snapshots.get_mut(only)) {
+                snapshot.members.retain(|id, _| id > after);
+            }
+            return Self::rows_of_members(&rows, tenant, only);
+        }
+        let sets: Vec<BTreeMap<String, Timestamp>> = audience
+            .segments
+            .iter()
+            .map(|segment| found.snapshots.get(segment).map(|snapshot| snapshot.members.clone()).unwrap_or_default())
+            .collect();
+        let ids: BTreeSet<&String> = sets.iter().flat_map(BTreeMap::keys).collect();
+        let ids = ids.into_iter().filter(|id| audience.after.as_ref().is_none_or(|after| *id > after));
+        let rows: Vec<(&String, Timestamp)> = ids
+            .filter_map(|id| {
+                let entries: Vec<Timestamp> = sets.iter().filter_map(|set| set.get(id).copied()).collect();
+                let since = match audience.operation {
+                    SetOperation::Union => entries.iter().min(),
+                    SetOperation::Intersection => entries.iter().max().filter(|_| entries.len() == sets.len()),
+                    SetOperation::Difference => entries.first().filter(|_| entries.len() == 1 && sets[0].contains_key(id)),
+                };
+                Some((id, *since?))
+            })
+            .collect();
+        let columns: Vec<ArrayRef> = vec![texts(rows.iter().map(|(id, _)| id)), instants(rows.iter().map(|(_, at)| *at))];
+        Ok(stream(audience_schema(), columns))
     }
 
     async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         let mut rows = self.tenant(tenant).changes;
         rows.retain(|row| {
-            passes(filter, &row.segment, &row.run) && filter.subject.as_ref().is_none_or(|subject| *subject == row.subject)
+            passes(filter, &row.segment, &row.run)
+                && filter.subject.as_ref().is_none_or(|subject| *subject == row.subject)
+                && filter.change.is_none_or(|change| change.keyword() == row.change)
+                && (filter.reasons.is_empty() || filter.reasons.contains(&row.reason))
         });
         let columns: Vec<ArrayRef> = vec![
             texts(rows.iter().map(|row| row.run.tenant.to_string())),
@@ -216,7 +253,12 @@ impl Ledger for MemoryLedger {
 
     async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         let mut rows = self.tenant(tenant).history;
-        rows.retain(|row| passes(filter, &row.segment, &row.run));
+        rows.retain(|row| {
+            let status = if row.failed { RunStatus::Failed } else { RunStatus::Ok };
+            passes(filter, &row.segment, &row.run)
+                && (filter.kinds.is_empty() || filter.kinds.contains(&row.kind))
+                && (filter.statuses.is_empty() || filter.statuses.contains(&status))
+        });
         let epoch = jiff::civil::date(1970, 1, 1);
         let day = |row: &HistoryRow| i32::try_from(row.run.evaluation_date.duration_since(epoch).as_hours() / 24).unwrap();
         let columns: Vec<ArrayRef> = vec![
@@ -241,7 +283,13 @@ impl Ledger for MemoryLedger {
         let found = self.tenant(tenant);
         let memberships = found.snapshots.iter().filter_map(|(segment, snapshot)| {
             let entered_at = *snapshot.members.get(subject_id)?;
-            Some(Membership { segment_id: segment.clone(), entered_at, score: None, reason: "rule_match".to_owned() })
+            Some(Membership {
+                segment_id: segment.clone(),
+                entered_at,
+                score: None,
+                confidence: None,
+                reason: "rule_match".to_owned(),
+            })
         });
         Ok(memberships.collect())
     }
@@ -459,9 +507,7 @@ impl Transaction for MemoryTransaction {
 }
 
 fn passes(filter: &ReadFilter, segment: &SegmentId, run: &Run) -> bool {
-    filter.segment.as_ref().is_none_or(|wanted| wanted == segment)
-        && filter.from.is_none_or(|from| run.as_of >= from)
-        && filter.to.is_none_or(|to| run.as_of < to)
+    (filter.segments.is_empty() || filter.segments.contains(segment)) && filter.holds_at(run.as_of)
 }
 
 fn stream(schema: SchemaRef, columns: Vec<ArrayRef>) -> RowStream {
