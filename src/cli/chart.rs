@@ -2,9 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use textplots::{
-    AxisBuilder as _, Chart, LabelBuilder as _, LabelFormat, LineStyle, Plot as _, Shape, TickDisplay, TickDisplayBuilder as _,
-};
+use textplots::{Chart, LabelBuilder as _, LabelFormat, Plot as _, Shape, TickDisplay, TickDisplayBuilder as _};
 
 /// Dots from side to side and from top to bottom; two by four are a character.
 const SIZE: (u32, u32) = (140, 48);
@@ -21,13 +19,11 @@ pub(crate) fn chart(title: &str, mut counts: Vec<(i64, u64)>, zone: &TimeZone) -
     }
     let least = counts.iter().map(|(_, count)| *count).min()?;
     let greatest = counts.iter().map(|(_, count)| *count).max()?;
+    let (bottom, top) = scale(least, greatest);
     #[expect(clippy::cast_precision_loss, reason = "a chart has a few thousand dots")]
     let (points, end, bottom, top) = {
         let points: Vec<(f32, f32)> = counts.iter().map(|(at, count)| ((at - first) as f32, *count as f32)).collect();
-        let (least, greatest) = (least as f32, greatest as f32);
-        // What hardly moves is looked at from near.
-        let bottom = if least > greatest / 2.0 && greatest > least { least - (greatest - least) / 4.0 } else { 0.0 };
-        (points, (last - first) as f32, bottom.max(0.0), greatest.max(1.0))
+        (points, (last - first) as f32, bottom as f32, top as f32)
     };
     let zone = zone.clone();
     let is_short = last - first <= SHORT_SECONDS;
@@ -41,22 +37,29 @@ pub(crate) fn chart(title: &str, mut counts: Vec<(i64, u64)>, zone: &TimeZone) -
     let shape = Shape::Steps(&points);
     let (width, height) = SIZE;
     let mut chart = Chart::new_with_y_range(width, height, 0.0, end, bottom, top);
-    let is_fine = top - bottom < 12.0;
-    let count = move |count: f32| {
-        let text = format!("{count:.1}");
-        if is_fine { text.trim_end_matches(".0").to_owned() } else { format!("{count:.0}") }
-    };
     let chart = chart
-        .x_axis_style(LineStyle::None)
-        .y_axis_style(LineStyle::None)
         .x_label_format(LabelFormat::Custom(Box::new(label)))
-        .y_label_format(LabelFormat::Custom(Box::new(count)))
+        .y_label_format(LabelFormat::Custom(Box::new(|count| format!("{count:.0}"))))
         .y_tick_display(TickDisplay::Sparse)
         .lineplot(&shape);
-    chart.borders();
     chart.axis();
     chart.figures();
     Some(format!("{title}\n{chart}"))
+}
+
+/// Steps from the bottom of a chart to its top, each with a label.
+const STEPS: u64 = 3;
+
+/// The ends of a scale with labels that are round, which holds all counts and stands above them. What hardly moves is looked at from near.
+fn scale(least: u64, greatest: u64) -> (u64, u64) {
+    let base = if least > greatest / 2 && greatest > least { least } else { 0 };
+    let decades = (0..20).map_while(|power| 10_u64.checked_pow(power));
+    let round = decades.flat_map(|decade| [1, 2, 5].map(|digit| decade.saturating_mul(digit)));
+    let ends = round.map(|step| {
+        let bottom = base / step * step;
+        (bottom, bottom.saturating_add(STEPS.saturating_mul(step)))
+    });
+    ends.into_iter().find(|(_, top)| *top > greatest).unwrap_or((0, u64::MAX))
 }
 
 #[cfg(test)]
@@ -76,12 +79,19 @@ mod tests {
         let chart = drawn((0..30).zip(100..).map(|(day, count)| (start + day * DAY, count)).collect()).unwrap();
         let last = chart.trim_end().lines().last().unwrap();
         assert!(last.starts_with("2026-01-02") && last.trim_end().ends_with("2026-01-31"), "{chart}");
-        assert!(chart.starts_with("members of `vip`\n") && chart.contains(" 129\n"), "{chart}");
-        assert!(!chart.contains(" 0\n"), "what hardly moves is looked at from near: {chart}");
+        assert!(chart.starts_with("members of `vip`\n") && chart.contains(" 130\n"), "{chart}");
+        assert!(chart.contains(" 100\n") && !chart.contains(" 0\n"), "{chart}");
         let short = drawn(vec![(start, 1), (start + 3_600, 3)]).unwrap();
         let last = short.trim_end().lines().last().unwrap();
         assert!(last.starts_with("2026-01-02 00:30") && last.trim_end().ends_with("2026-01-02 01:30"), "{short}");
         assert!(short.contains(" 3\n") && short.contains(" 0\n"), "{short}");
+    }
+
+    #[test]
+    fn scales_are_round_and_hold_all_counts() {
+        let scales = [(0, 0), (1, 3), (45, 45), (100, 129), (990_000, 1_010_000), (7, 8), (u64::MAX, u64::MAX)];
+        let ends = [(0, 3), (0, 6), (0, 60), (100, 130), (990_000, 1_020_000), (7, 10), (0, u64::MAX)];
+        assert_eq!(scales.map(|(least, greatest)| scale(least, greatest)), ends);
     }
 
     #[test]
