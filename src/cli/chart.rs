@@ -84,7 +84,7 @@ mod tests {
         let short = drawn(vec![(start, 1), (start + 3_600, 3)]).unwrap();
         let last = short.trim_end().lines().last().unwrap();
         assert!(last.starts_with("2026-01-02 00:30") && last.trim_end().ends_with("2026-01-02 01:30"), "{short}");
-        assert!(short.contains(" 3\n") && short.contains(" 0\n"), "{short}");
+        assert!(short.contains(" 6\n") && short.contains(" 0\n"), "{short}");
     }
 
     #[test]

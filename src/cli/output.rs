@@ -289,6 +289,10 @@ impl NewObject {
     }
 
     async fn put_in_place(mut self) -> Result<(), CliError> {
+        if self.upload.is_some() {
+            // No store refuses to complete an upload because of an object that appeared meanwhile.
+            self.refuse_existing().await?;
+        }
         let last = self.buffer.take();
         let Some(mut upload) = self.upload.take() else {
             let mode = match self.replaces {
@@ -299,11 +303,6 @@ impl NewObject {
             return put.map(drop).map_err(|error| self.failed(error));
         };
         upload.put(last);
-        // No store refuses to complete an upload because of an object that appeared meanwhile.
-        if let Err(refused) = self.refuse_existing().await {
-            self.upload = Some(upload);
-            return Err(refused);
-        }
         upload.finish().await.map(drop).map_err(|error| self.failed(error))
     }
 }

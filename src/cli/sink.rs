@@ -14,6 +14,8 @@ use datafusion::arrow::json::writer::{JsonArray, LineDelimited, Writer as JsonWr
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::file::properties::WriterProperties;
 
 use super::args::OutputFormat;
 use super::error::CliError;
@@ -41,7 +43,12 @@ impl<W: Write + Send> Sink<W> {
                 writer.write(&flat(&RecordBatch::new_empty(Arc::clone(schema)))?)?;
                 Self::Csv(Box::new(writer))
             }
-            OutputFormat::Parquet => Self::Parquet(Box::new(ArrowWriter::try_new(out, Arc::clone(schema), None)?)),
+            OutputFormat::Parquet => {
+                let properties = WriterProperties::builder()
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .set_max_row_group_row_count(Some(ROW_GROUP));
+                Self::Parquet(Box::new(ArrowWriter::try_new(out, Arc::clone(schema), Some(properties.build()))?))
+            }
             OutputFormat::Arrow => Self::Arrow(StreamWriter::try_new(out, schema)?),
         })
     }
@@ -111,6 +118,9 @@ pub(super) struct Pages<W: Write + Send> {
     rows: usize,
     pages: usize,
 }
+
+/// Rows of a group of Parquet, which are in memory until it is whole.
+const ROW_GROUP: usize = 131_072;
 
 /// Rows of a page.
 const PAGE: usize = 10_000;

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use super::layout;
 use super::log;
 use super::record::{FileRef, RunFiles};
-use super::table::{Look, Table, column};
+use super::table::{Look, Table, WHOLE_UP_TO, column};
 use super::{ObjectLedger, Place};
 use crate::backend::{LocalMembers, SortedIds};
 use crate::model::id::{SegmentId, TenantId};
@@ -159,11 +159,13 @@ async fn snapshots(ledger: &ObjectLedger, tenant: &TenantId, segments: &[Segment
     'attempts: for _ in 0..ATTEMPTS {
         let state = ledger.log().await?;
         let entries = state.tenants.get(tenant).map(|entry| &entry.segments);
-        // Of several, only a part of each is in memory at a time.
-        let look = if segments.len() == 1 { Look::Whole } else { Look::Size };
+        let file_of = |segment| entries.and_then(|entries| entries.get(segment)).and_then(|entry| entry.snapshot.as_ref());
+        let files: Vec<Option<&FileRef>> = segments.iter().map(file_of).collect();
+        // Of what is too large together, only parts are in memory at a time.
+        let size: u64 = files.iter().flatten().map(|file| file.size).sum();
+        let look = if size <= WHOLE_UP_TO { Look::Whole } else { Look::Size };
         let mut tables = Vec::with_capacity(segments.len());
-        for segment in segments {
-            let file = entries.and_then(|entries| entries.get(segment)).and_then(|entry| entry.snapshot.as_ref());
+        for file in files {
             let Some(file) = file else {
                 tables.push(None);
                 continue;

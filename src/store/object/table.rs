@@ -31,7 +31,7 @@ use crate::store::{LedgerError, RowStream};
 
 /// Files up to this size are read whole and compared with their checksum; of larger ones only the size is compared, and `verify`
 /// looks at the rest.
-const WHOLE_UP_TO: u64 = 32 * 1024 * 1024;
+pub(super) const WHOLE_UP_TO: u64 = 32 * 1024 * 1024;
 
 /// Writes a new file, a row group at a time.
 pub(super) struct TableWriter {
