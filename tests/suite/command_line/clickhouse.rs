@@ -26,8 +26,9 @@ use crate::clickhouse::{Server, trial};
 type Test = fn(&'static Server);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 6] = [
         ("every command does what it does on files", every_command_does_what_it_does_on_files),
+        ("attributes are of the row that counts", attributes_are_of_the_row_that_counts),
         ("tables are loaded once, or replaced", tables_are_loaded_once_or_replaced),
         ("what is wrong is told with what to do", what_is_wrong_is_told_with_what_to_do),
         ("nothing that was evaluated stays", nothing_that_was_evaluated_stays),
@@ -221,6 +222,32 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
     assert_eq!(remote, files);
     assert!(shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'win-back'").is_empty());
     assert!(!shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'vip-customers'").is_empty());
+}
+
+/// Of several rows of a subject the greatest version counts; where none does, that is told before a row is shown.
+fn attributes_are_of_the_row_that_counts(server: &'static Server) {
+    let shop = Shop::ready(server, "vip-customers");
+    shop.run(&["refresh", "--all"]).ok();
+    let with = ["members", "vip-customers", "--with", "country,email", "--format", "csv"];
+    let before = shop.run(&with).ok().stdout;
+    assert!(before.lines().count() > 10, "{before}");
+    shop.configure(&[("[tenants.users]", "[tenants.users]\nversion = \"created_at\"")]);
+    assert_eq!(shop.run(&with).ok().stdout, before);
+    let add = |replaced: &str| {
+        let text =
+            format!("INSERT INTO demo_users SELECT * REPLACE ({replaced}) FROM demo_users ORDER BY user_id LIMIT 1 BY user_id");
+        let connection = Connection::new(shop.settings.clone(), Uuid::nil());
+        shop.runtime.block_on(connection.execute_once(Statement::new(text))).unwrap();
+    };
+    add("'ZZ' AS country, created_at - INTERVAL 1 DAY AS created_at");
+    assert_eq!(shop.run(&with).ok().stdout, before, "an older row changes nothing");
+    add("'AA' AS country, created_at + INTERVAL 9 DAY AS created_at");
+    let newer = shop.run(&with).ok().stdout;
+    assert_eq!(newer.lines().count(), before.lines().count());
+    assert!(newer.lines().skip(1).all(|line| line.contains(",AA,")), "{newer}");
+    shop.configure(&[]);
+    let doubled = shop.run(&with).exits(1);
+    assert!(doubled.stdout.is_empty() && doubled.stderr.contains("with more than one row"), "{}", doubled.stderr);
 }
 
 /// What is told of a property on files and on the server: a list or map that is missing is an empty one there.
