@@ -2,7 +2,7 @@
 //!
 //! Members come sorted by id, as they are stored, and the rows of the subjects table are sorted by key for them; the two are merged. What is
 //! held is a batch of each and what a sort may take, which goes to the disk beyond the memory limit. Only an order of another kind, without
-//! a limit, sorts the members as well.
+//! a limit, sorts the members as well. The members of a page are held, and the rows of the table pass by them.
 
 use std::error::Error;
 use std::fmt;
@@ -16,7 +16,7 @@ use datafusion::common::{Column, DataFusionError, JoinType, Result};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::SessionContext;
@@ -84,20 +84,32 @@ impl DataFusionBackend {
     ) -> std::result::Result<ArrangedRows<'_>, BackendError> {
         let tables = self.tables();
         let failed = |cause| tables.failure("reading attributes", cause);
-        let beside = beside(tables, subject, attributes)?;
+        let is_page = order.is_empty() && limit.is_some_and(|limit| limit <= PAGE);
+        let beside = beside(tables, subject, attributes, if is_page { Numbered::Never } else { Numbered::ByKey })?;
         let planned = async {
             let ids = (vec![Column::new(Some(MEMBERS), "subject_id")], vec![Column::new_unqualified(ID)]);
-            let joined = scan(Arc::clone(&schema), members)?.join(beside, JoinType::Left, ids, None)?;
+            let members = scan(Arc::clone(&schema), members)?;
+            if is_page {
+                // The rows of the table pass by those of the page, and need no order.
+                let joined = members.limit(0, limit)?.join(beside, JoinType::Left, ids, None)?;
+                let plan = arranged(joined, attributes, &schema, order, None)?;
+                return tables.session().execute_logical_plan(plan).await?.execute_stream().await;
+            }
+            let joined = members.join(beside, JoinType::Left, ids, None)?;
             let plan = arranged(joined, attributes, &schema, order, limit)?;
             merging(tables.session()).execute_logical_plan(plan).await?.execute_stream().await
         };
         let rows = planned.await.map_err(failed)?;
         let schema = with_fields(&schema, attributes);
         let table = TableRole::of(subject);
+        let mut last = None;
         Ok(rows
             .map(move |batch| {
                 let batch = batch.map_err(failed)?;
                 refuse_second(&batch, table)?;
+                if is_page {
+                    refuse_repeated(&batch, &mut last, table)?;
+                }
                 in_schema(&batch, &schema).map_err(failed)
             })
             .boxed())
@@ -116,8 +128,24 @@ const ID: &str = "id of attributes";
 /// What the members are called in plans.
 const MEMBERS: &str = "members";
 
+/// Rows up to which a page is held, so that the rows of the table need not be sorted.
+const PAGE: usize = 100_000;
+
+/// Whether rows say which of those of their key they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numbered {
+    ByKey,
+    /// Rows of one key will stand next to each other.
+    Never,
+}
+
 /// The rows of the subjects table: key, attributes, and which of the rows of its key one is.
-fn beside(tables: &Tables, subject: Subject, attributes: &[Attribute]) -> std::result::Result<LogicalPlan, BackendError> {
+fn beside(
+    tables: &Tables,
+    subject: Subject,
+    attributes: &[Attribute],
+    numbered: Numbered,
+) -> std::result::Result<LogicalPlan, BackendError> {
     let role = TableRole::of(subject);
     let scan = tables.scan(role)?;
     let catalog = tables.catalog();
@@ -154,8 +182,13 @@ fn beside(tables: &Tables, subject: Subject, attributes: &[Attribute]) -> std::r
         };
         let aliased = |values: Vec<(String, Expr)>| values.into_iter().map(|(name, value)| value.alias(name)).collect();
         let plan = with_columns(with_columns(plan, aliased(json))?, aliased(values))?;
+        let plan = plan.filter(key.is_not_null())?;
+        if numbered == Numbered::Never {
+            columns.push(lit(1_u64).alias(PLACE));
+            return plan.project(columns)?.build();
+        }
         let place = row_number().partition_by(vec![named(ID)]).order_by(vec![named(ID).sort(true, false)]).build()?.alias(PLACE);
-        plan.filter(key.is_not_null())?.project(columns)?.window(vec![place])?.build()
+        plan.project(columns)?.window(vec![place])?.build()
     };
     planned().map_err(|cause| tables.failure("planning", cause))
 }
@@ -238,6 +271,20 @@ fn refuse_second(batch: &RecordBatch, table: TableRole) -> std::result::Result<(
     let ids = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>());
     let examples = ids.filter(|ids| ids.is_valid(row)).map(|ids| format!("`{}`", ids.value(row))).unwrap_or_default();
     Err(BackendError::DuplicateKeys { table, count: 1, examples })
+}
+
+/// Refuses a subject that stood in the row before, of rows by id.
+fn refuse_repeated(batch: &RecordBatch, last: &mut Option<String>, table: TableRole) -> std::result::Result<(), BackendError> {
+    let Some(ids) = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>()) else { return Ok(()) };
+    let mut before = last.as_deref();
+    for id in ids.iter().flatten() {
+        if before == Some(id) {
+            return Err(BackendError::DuplicateKeys { table, count: 1, examples: format!("`{id}`") });
+        }
+        before = Some(id);
+    }
+    *last = before.map(str::to_owned);
+    Ok(())
 }
 
 /// The first columns of a batch under names of their own.

@@ -260,6 +260,10 @@ fn attributes_stand_beside_members() {
         ])
     );
     assert_eq!(with(&[BUYERS, "--after", "u1", "--limit", "1"], "age"), json!([["u2", null]]));
+    assert_eq!(
+        with(&[BUYERS, UNCHANGED_IN_FRANCE, "--union", "--limit", "3"], "age"),
+        json!([["u1", 31], ["u2", null], ["u3", 52]])
+    );
     // What bears the name of a column of the members is told from it.
     let named = rows(&project, &["members", BIG, "--with", "reason"]);
     assert_eq!(told(&named[0], &["reason", "users.reason"]), [json!("rule_match"), json!("theirs")]);
@@ -283,6 +287,9 @@ fn attributes_stand_beside_members() {
     project.write("scheduler.toml", &config);
     let doubled = project.run(&["members", BUYERS, "--with", "age"]).exits(1);
     assert!(doubled.stderr.contains("more than one row, such as `u3`"), "{}", doubled.stderr);
+    let page = project.run(&["members", BUYERS, "--with", "age", "--limit", "3"]).exits(1);
+    assert!(page.stderr.contains("more than one row, such as `u3`"), "{}", page.stderr);
+    project.run(&["members", BUYERS, "--with", "age", "--sort", "-age", "--limit", "5"]).exits(1);
 }
 
 /// Rows of Parquet by subject, with columns as text.
