@@ -7,6 +7,7 @@
 //! that vanishes or cannot be read is an error; a value that does not fit its reading is missing and counted as an
 //! [`Observation`], never an error.
 
+pub mod attributes;
 mod heads;
 mod mapping;
 mod members;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::args::GlobalArguments;
 use super::error::CliError;
+use super::output::Unfinished;
 use super::render::Screen;
 use crate::backend::Backend;
 use crate::clock::{SharedClock, SystemClock};
@@ -36,6 +37,8 @@ pub(crate) struct Context<P> {
     pub(crate) clock: SharedClock,
     /// What is asked of a server is named after it, unless it belongs to a run of the store.
     pub(crate) run: Uuid,
+    /// Uploads of results that ended before they were whole.
+    pub(crate) uploads: Unfinished,
     tenant: Option<String>,
 }
 
@@ -53,7 +56,7 @@ impl Context<()> {
         let config = parse_config(path, &text, &environment).map_err(Error::from)?;
         let clock: SharedClock = Arc::new(SystemClock::new());
         let run = clock.run_id(clock.now());
-        Ok(Self { screen, config, place: (), clock, run, tenant: arguments.tenant.clone() })
+        Ok(Self { screen, config, place: (), clock, run, uploads: Unfinished::default(), tenant: arguments.tenant.clone() })
     }
 
     /// The same with the store of this process; nothing is created yet.
@@ -71,8 +74,8 @@ impl Context<()> {
     }
 
     fn at<P>(self, place: P) -> Context<P> {
-        let Self { screen, config, place: (), clock, run, tenant } = self;
-        Context { screen, config, place, clock, run, tenant }
+        let Self { screen, config, place: (), clock, run, uploads, tenant } = self;
+        Context { screen, config, place, clock, run, uploads, tenant }
     }
 }
 

@@ -10,6 +10,7 @@ use datafusion::parquet::errors::ParquetError;
 use super::signals::Stop;
 use crate::diagnostic::Report;
 use crate::refresh::{Error, ErrorKind};
+use crate::store::LedgerError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,12 @@ impl From<ParquetError> for CliError {
             },
             other => Self::Parquet(other),
         }
+    }
+}
+
+impl From<LedgerError> for CliError {
+    fn from(error: LedgerError) -> Self {
+        Error::from(error).into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line: arguments to work, results to text, errors to exit codes.
 
 mod args;
+mod chart;
 mod commands;
 mod context;
 mod error;
@@ -8,8 +9,10 @@ mod facts;
 mod foreign;
 mod observations;
 mod progress;
+mod output;
 mod render;
 mod signals;
+mod sink;
 mod subjects;
 mod templates;
 
@@ -44,7 +47,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (false, 0) => Chatter::Normal,
         (false, _) => Chatter::Verbose,
     };
-    let screen = Screen { format: arguments.global.format, chatter };
+    let asked = arguments.global.format;
+    let screen = Screen { format: asked.unwrap_or_default(), asked, chatter };
     match dispatch(arguments, screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
@@ -61,7 +65,7 @@ fn answer_of_parser(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ArgumentErrorKind::DisplayHelp | ArgumentErrorKind::DisplayVersion => {
             // That nobody reads the help is no failure.
-            Screen { format: args::OutputFormat::Table, chatter: Chatter::Normal }.text(&text.to_string()).ok();
+            Screen { format: args::OutputFormat::Table, asked: None, chatter: Chatter::Normal }.text(&text.to_string()).ok();
             ExitCode::SUCCESS
         }
         _ => {
@@ -125,6 +129,7 @@ async fn at<P: ReadablePlace>(context: &Context<P>, command: Command) -> Result<
         done = execute(context, command) => done,
         Some(stop) = stops.next(), if !is_scheduler => Err(CliError::Stopped(stop)),
     };
+    context.uploads.abort().await;
     context.place.stop().await;
     context.place.forget(context.run).await;
     done
@@ -144,8 +149,8 @@ async fn execute<P: ReadablePlace>(context: &Context<P>, command: Command) -> Re
         Command::Run(_) => commands::run::execute(context).await,
         Command::List(arguments) => commands::list::list(context, &arguments).await,
         Command::Show(arguments) => commands::list::show(context, &arguments).await,
-        Command::Members(arguments) => commands::members::members(context, &arguments).await,
-        Command::Changes(arguments) => commands::members::changes(context, &arguments).await,
+        Command::Members(arguments) => commands::members::execute(context, &arguments).await,
+        Command::Changes(arguments) => commands::changes::execute(context, &arguments).await,
         Command::History(arguments) => commands::history::execute(context, &arguments).await,
         Command::SegmentsOf(arguments) => commands::segments_of::execute(context, &arguments).await,
         Command::Backfill(arguments) => commands::backfill::execute(context, &arguments).await,

@@ -4,29 +4,24 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::Arc;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
-use datafusion::arrow::array::{Array as _, AsArray as _};
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::csv;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef, TimeUnit};
-use datafusion::arrow::ipc::writer::StreamWriter;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::json::ReaderBuilder;
-use datafusion::arrow::json::writer::{JsonArray, LineDelimited, Writer as JsonWriter, WriterBuilder};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::parquet::arrow::ArrowWriter;
 use futures::{Stream, StreamExt};
 use serde::Serialize;
 
 use super::args::OutputFormat;
 use super::error::CliError;
+use super::sink::Sink;
 use crate::diagnostic::{Charset, Colour, Report, Style, render_text, to_json};
-use crate::store::LedgerError;
 
 /// Where results go, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
     /// How results are printed.
     pub(crate) format: OutputFormat,
+    /// The same when somebody said so, which the name of a file does not change.
+    pub(crate) asked: Option<OutputFormat>,
     /// How much is said besides results.
     pub(crate) chatter: Chatter,
 }
@@ -123,22 +118,22 @@ impl Screen {
     }
 
     /// Prints rows as they come.
-    pub(crate) async fn stream(
+    pub(crate) async fn stream<E: Into<CliError>>(
         self,
         schema: SchemaRef,
-        mut rows: impl Stream<Item = Result<RecordBatch, LedgerError>> + Unpin,
+        mut rows: impl Stream<Item = Result<RecordBatch, E>> + Unpin,
     ) -> Result<(), CliError> {
         let mut sink = Sink::open(self.format, &schema, BufWriter::new(io::stdout()))?;
         while let Some(batch) = rows.next().await {
-            sink.write(&batch.map_err(crate::refresh::Error::from)?)?;
+            sink.write(&batch.map_err(Into::into)?)?;
         }
-        sink.finish()
+        sink.finish().map(drop)
     }
 
     fn batch(self, batch: &RecordBatch) -> Result<(), CliError> {
         let mut sink = Sink::open(self.format, &batch.schema(), BufWriter::new(io::stdout()))?;
         sink.write(batch)?;
-        sink.finish()
+        sink.finish().map(drop)
     }
 
     fn json(self, value: &impl Serialize) -> Result<(), CliError> {
@@ -209,6 +204,8 @@ pub(crate) enum Column {
     Share,
     /// True or false.
     Flag,
+    /// How long: whole seconds; days, hours and minutes for people.
+    Span,
     /// An instant, RFC 3339.
     Instant,
 }
@@ -227,7 +224,7 @@ impl<R: Serialize> Listing<R> {
             table.add_row(shown.iter().map(|(name, column)| row.get(*name).map_or_else(String::new, |value| cell(value, *column))));
         }
         for (index, (_, column)) in shown.iter().enumerate() {
-            if let (Column::Count | Column::Number | Column::Score | Column::Share, Some(cells)) =
+            if let (Column::Count | Column::Number | Column::Score | Column::Share | Column::Span, Some(cells)) =
                 (*column, table.column_mut(index))
             {
                 cells.set_cell_alignment(CellAlignment::Right);
@@ -244,14 +241,30 @@ fn cell(value: &serde_json::Value, column: Column) -> String {
         (serde_json::Value::Number(number), Column::Share) => {
             format!("{:.1} %", number.as_f64().unwrap_or_default() * 100.0)
         }
+        (serde_json::Value::Number(number), Column::Span) => span_text(number.as_u64().unwrap_or_default()),
         (serde_json::Value::Number(number), Column::Score) => score_text(number.as_f64().unwrap_or_default()),
         (serde_json::Value::String(text), _) => text.clone(),
         (other, _) => other.to_string(),
     }
 }
 
+/// How long, in the two largest units that it fills.
+fn span_text(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
+    let parts = units.iter().scan(seconds, |left, (unit, size)| {
+        let count = *left / size;
+        *left %= size;
+        Some((count, *unit))
+    });
+    let mut parts = parts.skip_while(|(count, _)| *count == 0).take(2).filter(|(count, _)| *count > 0).peekable();
+    if parts.peek().is_none() {
+        return "0 s".to_owned();
+    }
+    parts.map(|(count, unit)| format!("{count} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
 /// A score as people are shown it.
-fn score_text(score: f64) -> String {
+pub(super) fn score_text(score: f64) -> String {
     format!("{score:.3}")
 }
 
@@ -259,7 +272,7 @@ fn schema_of(columns: &[(&'static str, Column)]) -> SchemaRef {
     let field = |(name, column): &(&'static str, Column)| {
         let data_type = match column {
             Column::Text => DataType::Utf8,
-            Column::Count => DataType::UInt64,
+            Column::Count | Column::Span => DataType::UInt64,
             Column::Number | Column::Score | Column::Share => DataType::Float64,
             Column::Flag => DataType::Boolean,
             Column::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
@@ -295,7 +308,7 @@ pub(crate) fn matrix(header: Vec<String>, rows: impl Iterator<Item = Vec<String>
     lines_of(&table)
 }
 
-fn plain_table(header: impl Iterator<Item = String>) -> Table {
+pub(super) fn plain_table(header: impl Iterator<Item = String>) -> Table {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
     for column in table.column_iter_mut() {
@@ -304,149 +317,18 @@ fn plain_table(header: impl Iterator<Item = String>) -> Table {
     table
 }
 
-fn lines_of(table: &Table) -> String {
+pub(super) fn lines_of(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// Writes batches in one of the formats.
-enum Sink<W: Write + Send> {
-    Table(Pages<W>),
-    Json(JsonWriter<W, JsonArray>),
-    Ndjson(JsonWriter<W, LineDelimited>),
-    Csv(csv::Writer<W>),
-    Parquet(Box<ArrowWriter<W>>),
-    Arrow(StreamWriter<W>),
-}
+#[cfg(test)]
+mod tests {
+    use super::span_text;
 
-impl<W: Write + Send> Sink<W> {
-    fn open(format: OutputFormat, schema: &SchemaRef, out: W) -> Result<Self, CliError> {
-        let json = || WriterBuilder::new().with_explicit_nulls(true);
-        Ok(match format {
-            OutputFormat::Table => Self::Table(Pages { out, schema: Arc::clone(schema), held: Vec::new(), rows: 0, pages: 0 }),
-            OutputFormat::Json => Self::Json(json().build(out)),
-            OutputFormat::Ndjson => Self::Ndjson(json().build(out)),
-            OutputFormat::Csv => {
-                let mut writer = csv::WriterBuilder::new().with_header(true).build(out);
-                writer.write(&RecordBatch::new_empty(Arc::clone(schema)))?;
-                Self::Csv(writer)
-            }
-            OutputFormat::Parquet => Self::Parquet(Box::new(ArrowWriter::try_new(out, Arc::clone(schema), None)?)),
-            OutputFormat::Arrow => Self::Arrow(StreamWriter::try_new(out, schema)?),
-        })
+    #[test]
+    fn spans_are_told_in_their_two_largest_units() {
+        let spans = [0, 59, 60, 3_599, 3_600, 90_000, 86_400, 86_460, 12 * 86_400 + 3 * 3_600 + 59, u64::MAX];
+        let texts = ["0 s", "59 s", "1 min", "59 min 59 s", "1 h", "1 d 1 h", "1 d", "1 d", "12 d 3 h", "213503982334601 d 7 h"];
+        assert_eq!(spans.map(span_text), texts);
     }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
-        match self {
-            Self::Table(pages) => pages.write(batch)?,
-            Self::Json(writer) => writer.write(batch)?,
-            Self::Ndjson(writer) => writer.write(batch)?,
-            Self::Csv(writer) => writer.write(batch)?,
-            Self::Parquet(writer) => writer.write(batch)?,
-            Self::Arrow(writer) => writer.write(batch)?,
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), CliError> {
-        let mut out = match self {
-            Self::Table(pages) => pages.finish()?,
-            Self::Json(mut writer) => {
-                writer.finish()?;
-                let mut out = writer.into_inner();
-                out.write_all(b"\n")?;
-                out
-            }
-            Self::Ndjson(mut writer) => {
-                writer.finish()?;
-                writer.into_inner()
-            }
-            Self::Csv(writer) => writer.into_inner(),
-            Self::Parquet(writer) => writer.into_inner()?,
-            Self::Arrow(writer) => writer.into_inner()?,
-        };
-        Ok(out.flush()?)
-    }
-}
-
-/// Rows for people, in pages with columns of their own widths: nobody waits for the last row to see the first.
-struct Pages<W: Write + Send> {
-    out: W,
-    schema: SchemaRef,
-    held: Vec<RecordBatch>,
-    rows: usize,
-    pages: usize,
-}
-
-/// Rows of a page.
-const PAGE: usize = 10_000;
-
-impl<W: Write + Send> Pages<W> {
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
-        self.rows += batch.num_rows();
-        self.held.push(batch.clone());
-        if self.rows >= PAGE { self.turn() } else { Ok(()) }
-    }
-
-    fn turn(&mut self) -> Result<(), CliError> {
-        let page = concat_batches(&self.schema, &std::mem::take(&mut self.held))?;
-        let gap = if self.pages > 0 { "\n" } else { "" };
-        write!(self.out, "{gap}{}", table_of(&page)?)?;
-        self.pages += 1;
-        self.rows = 0;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<W, CliError> {
-        if self.rows > 0 {
-            self.turn()?;
-        }
-        if self.pages == 0 {
-            self.out.write_all(b"nothing\n")?;
-        }
-        Ok(self.out)
-    }
-}
-
-/// The columns of the store that say the same in every row that a person asked for, or nothing at all, are left out.
-const UNSHOWN: [&str; 6] = ["tenant", "run_id", "definition_hash", "confidence", "score", "evaluation_date"];
-
-/// Those of them that say something of a segment that scores.
-const SCORE_COLUMNS: [&str; 2] = ["score", "confidence"];
-
-fn table_of(batch: &RecordBatch) -> Result<String, CliError> {
-    let schema = batch.schema();
-    let shown: Vec<usize> = schema
-        .fields()
-        .iter()
-        .enumerate()
-        .filter(|(index, field)| {
-            let is_filled = batch.columns().get(*index).is_some_and(|column| column.null_count() < column.len());
-            !UNSHOWN.contains(&field.name().as_str()) || (SCORE_COLUMNS.contains(&field.name().as_str()) && is_filled)
-        })
-        .map(|(index, _)| index)
-        .collect();
-    let options = FormatOptions::default().with_null("");
-    let formatters: Vec<ArrayFormatter<'_>> = shown
-        .iter()
-        .filter_map(|&index| batch.columns().get(index))
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-        .collect::<Result<_, _>>()?;
-    let mut table = plain_table(shown.iter().map(|&index| schema.field(index).name().replace('_', " ")));
-    for row in 0..batch.num_rows() {
-        // Scores are the only fractions of the store.
-        let cells = shown.iter().zip(&formatters).map(|(&index, formatter)| {
-            let scores = batch.columns().get(index).and_then(|column| column.as_primitive_opt::<Float64Type>());
-            match scores.filter(|scores| scores.is_valid(row)) {
-                Some(scores) => score_text(scores.value(row)),
-                None => formatter.value(row).to_string(),
-            }
-        });
-        table.add_row(cells);
-    }
-    for (position, &index) in shown.iter().enumerate() {
-        if let (true, Some(column)) = (schema.field(index).data_type().is_numeric(), table.column_mut(position)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    Ok(lines_of(&table))
 }

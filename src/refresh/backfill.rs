@@ -199,16 +199,15 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         let mut recorded = Recorded::new();
         for segment in segments {
             let (id, hash) = (&segment.logical.id, segment.record.hash.as_str());
-            let filter = ReadFilter { segment: Some(id.clone()), from: Some(self.request.from), ..ReadFilter::default() };
+            let filter = ReadFilter { from: Some(self.request.from), kinds: vec![RunKind::Backfill], ..ReadFilter::of(id) };
             let mut rows = self.place.ledger().read_history(&self.tenant.id, &filter).await?;
             while let Some(batch) = rows.try_next().await? {
                 let text = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
                 let times = batch.column_by_name("as_of");
                 let times = times.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-                let (Some(kinds), Some(hashes), Some(times)) = (text("kind"), text("definition_hash"), times) else { continue };
+                let (Some(hashes), Some(times)) = (text("definition_hash"), times) else { continue };
                 for row in 0..batch.num_rows() {
-                    let is_ours =
-                        kinds.value(row) == RunKind::Backfill.keyword() && hashes.is_valid(row) && hashes.value(row) == hash;
+                    let is_ours = hashes.is_valid(row) && hashes.value(row) == hash;
                     if let (true, Ok(instant)) = (is_ours, Timestamp::from_microsecond(times.value(row))) {
                         recorded.entry(id.clone()).or_default().insert(instant);
                     }

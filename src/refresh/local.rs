@@ -1,23 +1,26 @@
 //! The place inside this process: tables read by DataFusion, members kept as Parquet on an object store.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _, future};
 use uuid::Uuid;
 
+use super::audience::{AudienceRequest, AudienceRows, readable};
 use super::config::{Config, TenantConfig};
 use super::error::Error;
 use super::place::{Place, ReadablePlace};
-use crate::backend::datafusion::{DataFusionBackend, Tables};
+use crate::backend::datafusion::{DataFusionBackend, Tables, in_order};
 use crate::backend::sets::LocalSets;
 use crate::backend::tables::EngineSettings;
 use crate::backend::{BackendError, LocalMembers};
 use crate::clock::SharedClock;
 use crate::model::catalog::Catalog;
 use crate::model::id::TenantId;
-use crate::store::LedgerError;
 use crate::store::object::{self, Holder, ObjectLedger};
+use crate::store::{Ledger as _, LedgerError, RowStream};
 
 /// Evaluates with DataFusion and keeps members on an object store.
 pub struct LocalPlace {
@@ -69,7 +72,58 @@ impl ReadablePlace for LocalPlace {
         LocalSets
     }
 
+    async fn read_audience<'a>(
+        &'a self,
+        tenant: &TenantConfig,
+        request: &AudienceRequest,
+        tables: Option<&'a DataFusionBackend>,
+    ) -> Result<AudienceRows<'a>, Error> {
+        let AudienceRequest { audience, subject, with, order, limit } = request;
+        let rows = self.ledger.read_audience(&tenant.id, audience).await?;
+        let tables = tables.filter(|_| !with.is_empty());
+        if tables.is_none() && order.is_empty() {
+            return Ok(first(rows, *limit).map_err(Error::from).boxed());
+        }
+        // What the engine makes of an error of the store is no error of the store.
+        let broken: Arc<Mutex<Option<LedgerError>>> = Arc::default();
+        let noted = Arc::clone(&broken);
+        let members = rows.map_err(move |error| {
+            let text = error.to_string();
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            text.into()
+        });
+        let (schema, members) = (audience.schema(), members.boxed());
+        let id = tenant.id.clone();
+        let told = move |source| match broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Error::from(error),
+            None => Error::Backend { tenant: id.clone(), source },
+        };
+        let rows = match tables {
+            Some(tables) => tables.with_attributes(*subject, with, (schema, members), order, *limit).await,
+            None => in_order(&self.engine, schema, members, order, *limit).await,
+        };
+        Ok(readable(request, rows.map_err(&told)?.map_err(told).boxed()))
+    }
+
     async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {
         self.ledger.kept_catalog(tenant).await
     }
+}
+
+/// The first rows of a stream, which is read no further.
+fn first(rows: RowStream, limit: Option<usize>) -> RowStream {
+    let Some(limit) = limit else { return rows };
+    rows.scan(limit, |left, batch| {
+        let batch = match batch {
+            _ if *left == 0 => return future::ready(None),
+            Ok(batch) => {
+                let taken = batch.num_rows().min(*left);
+                *left -= taken;
+                Ok(batch.slice(0, taken))
+            }
+            Err(error) => Err(error),
+        };
+        future::ready(Some(batch))
+    })
+    .boxed()
 }

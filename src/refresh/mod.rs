@@ -1,6 +1,7 @@
 //! When and what: configuration, which segments are due, one run of a tenant, and the loop around it. The only floor that joins a
 //! backend with the ledger of its place.
 
+pub mod audience;
 pub mod backfill;
 pub mod config;
 pub mod definitions;

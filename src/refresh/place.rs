@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::audience::{AudienceRequest, AudienceRows};
 use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, ReadySegment, is_evaluated};
 use super::error::Error;
@@ -60,6 +61,17 @@ pub trait ReadablePlace: Place {
 
     /// What looks into members, on behalf of a run or a command.
     fn sets(&self, run: Uuid) -> Self::Sets;
+
+    /// Members with attributes of their subjects, in an order. `tables` are those of the tenant, which only attributes need.
+    ///
+    /// # Errors
+    /// When the store or a table cannot be read, or a subject has several rows that count.
+    async fn read_audience<'a>(
+        &'a self,
+        tenant: &TenantConfig,
+        request: &AudienceRequest,
+        tables: Option<&'a Self::Backend>,
+    ) -> Result<AudienceRows<'a>, Error>;
 
     /// The catalog of a tenant that the last run kept; `None` when there was none.
     ///

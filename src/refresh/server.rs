@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _};
 use uuid::Uuid;
 
+use super::audience::{AudienceRequest, AudienceRows, readable};
 use super::config::{ServerConfig, TenantConfig};
+use super::error::Error;
 use super::place::{Place, ReadablePlace};
 use crate::backend::BackendError;
+use crate::backend::attributes::Attribute;
 use crate::backend::clickhouse::{ClickHouseBackend, Evaluations, RemoteMembers, RemoteSets};
 use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
 use crate::model::catalog::Catalog;
 use crate::model::id::TenantId;
 use crate::store::LedgerError;
-use crate::store::clickhouse::{ClickHouseLedger, Holder};
+use crate::store::clickhouse::{Arranged, Beside, ClickHouseLedger, Holder};
 use crate::store::object::{self, PublicFiles};
 
 /// Evaluates and keeps members on a ClickHouse server.
@@ -89,6 +93,26 @@ impl ReadablePlace for ClickHousePlace {
 
     fn sets(&self, run: Uuid) -> RemoteSets {
         RemoteSets::new(self.connection.for_run(run), self.evaluations_of(run))
+    }
+
+    async fn read_audience<'a>(
+        &'a self,
+        tenant: &TenantConfig,
+        request: &AudienceRequest,
+        tables: Option<&'a ClickHouseBackend>,
+    ) -> Result<AudienceRows<'a>, Error> {
+        let AudienceRequest { audience, subject, with, order, limit } = request;
+        let beside = match tables.filter(|_| !with.is_empty()) {
+            Some(tables) => {
+                let statement = tables.attributes(*subject, with).await;
+                let statement = statement.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
+                Some(Beside { statement, fields: with.iter().map(Attribute::field).collect() })
+            }
+            None => None,
+        };
+        let limit = limit.map(|limit| limit as u64);
+        let rows = self.ledger.read_arranged(&tenant.id, &Arranged { audience, beside, order, limit }).await?;
+        Ok(readable(request, rows.map_err(Error::from).boxed()))
     }
 
     async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {

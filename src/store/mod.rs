@@ -12,7 +12,10 @@
 //! 2. over history rows of kind `run`, `manual` and `erase`, `member_count` = previous + added - removed = rows of the snapshot;
 //! 3. `entered_at` of a member is the `at` of its latest enter.
 
+pub mod audience;
 pub mod clickhouse;
+pub mod daily;
+mod filter;
 mod holder;
 pub mod object;
 mod overrides;
@@ -38,6 +41,8 @@ use crate::model::manual::Origin;
 use crate::model::segment::{Kind, Status};
 
 pub use self::overrides::{Basis, EditAction, Edited, OverrideEdit, Overrides};
+pub use audience::{Audience, SetOperation};
+pub use filter::{Change, ReadFilter, RunStatus};
 
 /// Rows of a table of the store, as they are read.
 pub type RowStream = BoxStream<'static, Result<RecordBatch, LedgerError>>;
@@ -95,6 +100,13 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// As [`Ledger::state`].
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError>;
+
+    /// Whom an audience contains, by subject id, in the columns of [`Audience::schema`]. All of its segments are seen as one commit left
+    /// them; one without a snapshot is empty.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn read_audience(&self, tenant: &TenantId, audience: &Audience) -> Result<RowStream, LedgerError>;
 
     /// Changes in the order of their commits, in the columns of [`rows::change_schema`].
     ///
@@ -281,6 +293,9 @@ pub enum RunKind {
 }
 
 impl RunKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Run, Self::Daily, Self::Manual, Self::Backfill, Self::Erase];
+
     /// The word in the tables.
     #[must_use]
     pub fn keyword(self) -> &'static str {
@@ -428,6 +443,20 @@ impl From<Origin> for ChangeReason {
 }
 
 impl ChangeReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::Initial,
+        Self::RuleMatch,
+        Self::RuleEnded,
+        Self::DefinitionChanged,
+        Self::LeftUniverse,
+        Self::Manual,
+        Self::Import,
+        Self::Archived,
+        Self::SegmentDeleted,
+        Self::Erased,
+    ];
+
     /// The word in the tables.
     #[must_use]
     pub fn keyword(self) -> &'static str {
@@ -508,19 +537,6 @@ pub struct SegmentState {
     pub duration_ms: u64,
 }
 
-/// Which rows to read; an absent field selects all.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReadFilter {
-    /// Of this segment.
-    pub segment: Option<SegmentId>,
-    /// Of this subject; history rows have none.
-    pub subject: Option<String>,
-    /// Of runs whose `as_of` is at or after this.
-    pub from: Option<Timestamp>,
-    /// Of runs whose `as_of` is before this.
-    pub to: Option<Timestamp>,
-}
-
 /// A current member of a segment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Membership {
@@ -530,6 +546,8 @@ pub struct Membership {
     pub entered_at: Timestamp,
     /// How well it fits; `None` unless the segment scores.
     pub score: Option<f64>,
+    /// The same in words.
+    pub confidence: Option<String>,
     /// `rule_match`, `manual` or `import`.
     pub reason: String,
 }

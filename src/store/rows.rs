@@ -20,6 +20,25 @@ pub fn membership_schema() -> SchemaRef {
     ])
 }
 
+/// Who is in several segments together: one row per subject.
+#[must_use]
+pub fn audience_schema() -> SchemaRef {
+    schema(vec![required("subject_id", DataType::Utf8), required("entered_at", instant())])
+}
+
+/// What became of a segment day by day: one row per segment and local day.
+#[must_use]
+pub fn daily_schema() -> SchemaRef {
+    schema(vec![
+        required("tenant", DataType::Utf8),
+        required("segment_id", DataType::Utf8),
+        required("evaluation_date", DataType::Date32),
+        required("member_count", DataType::UInt64),
+        required("added_count", DataType::UInt64),
+        required("removed_count", DataType::UInt64),
+    ])
+}
+
 /// `changes/`: one row per enter and exit.
 #[must_use]
 pub fn change_schema() -> SchemaRef {

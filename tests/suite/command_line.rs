@@ -5,6 +5,7 @@ mod foreign;
 mod init;
 mod overrides;
 mod project;
+mod reading;
 mod scored;
 mod whatif;
 
@@ -53,6 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     all.extend(scored::trials());
     all.extend(init::trials());
     all.extend(overrides::trials());
+    all.extend(reading::trials());
     all.extend(whatif::trials());
     all
 }

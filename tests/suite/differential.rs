@@ -98,10 +98,12 @@ fn agree(seed: u64, batch: u64, backend: Evaluator) -> Result<(), Failed> {
 
 /// Does something on a thread with room for deep recursion, as the program does: the plan of a batch grows with its instants.
 fn with_room(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<(), Failed> {
-    let spawned = |scope| std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, test);
-    std::thread::scope(|scope| match spawned(scope).map_err(|error| error.to_string())?.join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
+    std::thread::scope(|scope| {
+        let spawned = std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, test);
+        match spawned.map_err(|error| error.to_string())?.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })
 }
 

@@ -16,11 +16,11 @@ use segmenta::clock::SharedClock;
 use segmenta::model::id::{SegmentId, TenantId};
 use segmenta::model::manual::{Origin, Override, Verdict};
 use segmenta::model::segment::Status;
-use segmenta::store::rows::{change_schema, history_schema, membership_schema, override_schema};
+use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
-    Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Figures, Lease, LeaseScope, Ledger, LedgerError,
-    Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, SegmentState, Staged, StagedSegment,
-    TenantState, Transaction,
+    Audience, Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Figures, Lease, LeaseScope, Ledger,
+    LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState,
+    SetOperation, Staged, StagedSegment, TenantState, Transaction,
 };
 
 /// How long a lease lasts; nothing renews it.
@@ -104,7 +104,7 @@ struct HistoryRow {
     figures: Figures,
     duration_ms: u64,
     hash: String,
-    status: &'static str,
+    status: RunStatus,
     error: Option<String>,
     run: Run,
 }
@@ -131,6 +131,25 @@ impl MemoryLedger {
 
     fn tenant(&self, tenant: &TenantId) -> Tenant {
         self.kept().tenants.get(tenant).cloned().unwrap_or_default()
+    }
+
+    fn rows_of_members(found: &Tenant, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        let Some(Snapshot { members, reasons, run, .. }) = found.snapshots.get(segment) else {
+            return Ok(futures::stream::empty().boxed());
+        };
+        let n = members.len();
+        let columns: Vec<ArrayRef> = vec![
+            texts(vec![tenant.to_string(); n]),
+            texts(vec![segment.to_string(); n]),
+            texts(members.keys()),
+            instants(members.values().copied()),
+            Arc::new(Float64Array::from(vec![None; n])),
+            optional_texts(vec![None; n]),
+            texts(members.keys().map(|id| reasons.get(id).copied().unwrap_or(ChangeReason::RuleMatch).keyword())),
+            texts(vec![run.run_id.to_string(); n]),
+            instants(vec![run.as_of; n]),
+        ];
+        Ok(stream(membership_schema(), columns))
     }
 
     fn check_newest(&self, tenant: &TenantId, number: u64) -> Result<(), LedgerError> {
@@ -188,7 +207,7 @@ impl Ledger for MemoryLedger {
     async fn read_overrides(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         let mut rows = self.tenant(tenant).decisions;
         rows.retain(|row| {
-            filter.segment.as_ref().is_none_or(|wanted| *wanted == row.segment)
+            (filter.segments.is_empty() || filter.segments.contains(&row.segment))
                 && filter.subject.as_ref().is_none_or(|wanted| *wanted == row.subject)
         });
         rows.sort_by_key(|row| (row.segment.clone(), row.subject.clone(), row.since));
@@ -224,29 +243,47 @@ impl Ledger for MemoryLedger {
     }
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        Self::rows_of_members(&self.tenant(tenant), tenant, segment)
+    }
+
+    async fn read_audience(&self, tenant: &TenantId, audience: &Audience) -> Result<RowStream, LedgerError> {
         let found = self.tenant(tenant);
-        let Some(Snapshot { members, reasons, run, .. }) = found.snapshots.get(segment) else {
-            return Ok(futures::stream::empty().boxed());
-        };
-        let n = members.len();
-        let columns: Vec<ArrayRef> = vec![
-            texts(vec![tenant.to_string(); n]),
-            texts(vec![segment.to_string(); n]),
-            texts(members.keys()),
-            instants(members.values().copied()),
-            Arc::new(Float64Array::from(vec![None; n])),
-            optional_texts(vec![None; n]),
-            texts(members.keys().map(|id| reasons.get(id).copied().unwrap_or(ChangeReason::RuleMatch).keyword())),
-            texts(vec![run.run_id.to_string(); n]),
-            instants(vec![run.as_of; n]),
-        ];
-        Ok(stream(membership_schema(), columns))
+        if let Some(only) = audience.only() {
+            let mut rows = found;
+            if let (Some(after), Some(snapshot)) = (&audience.after, rows.snapshots.get_mut(only)) {
+                snapshot.members.retain(|id, _| id > after);
+            }
+            return Self::rows_of_members(&rows, tenant, only);
+        }
+        let sets: Vec<BTreeMap<String, Timestamp>> = audience
+            .segments
+            .iter()
+            .map(|segment| found.snapshots.get(segment).map(|snapshot| snapshot.members.clone()).unwrap_or_default())
+            .collect();
+        let ids: BTreeSet<&String> = sets.iter().flat_map(BTreeMap::keys).collect();
+        let ids = ids.into_iter().filter(|id| audience.after.as_ref().is_none_or(|after| *id > after));
+        let rows: Vec<(&String, Timestamp)> = ids
+            .filter_map(|id| {
+                let entries: Vec<Timestamp> = sets.iter().filter_map(|set| set.get(id).copied()).collect();
+                let since = match audience.operation {
+                    SetOperation::Union => entries.iter().min(),
+                    SetOperation::Intersection => entries.iter().max().filter(|_| entries.len() == sets.len()),
+                    SetOperation::Difference => entries.first().filter(|_| entries.len() == 1 && sets[0].contains_key(id)),
+                };
+                Some((id, *since?))
+            })
+            .collect();
+        let columns: Vec<ArrayRef> = vec![texts(rows.iter().map(|(id, _)| id)), instants(rows.iter().map(|(_, at)| *at))];
+        Ok(stream(audience_schema(), columns))
     }
 
     async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         let mut rows = self.tenant(tenant).changes;
         rows.retain(|row| {
-            passes(filter, &row.segment, &row.run) && filter.subject.as_ref().is_none_or(|subject| *subject == row.subject)
+            passes(filter, &row.segment, &row.run)
+                && filter.subject.as_ref().is_none_or(|subject| *subject == row.subject)
+                && filter.change.is_none_or(|change| change.keyword() == row.change)
+                && (filter.reasons.is_empty() || filter.reasons.contains(&row.reason))
         });
         let columns: Vec<ArrayRef> = vec![
             texts(rows.iter().map(|row| row.run.tenant.to_string())),
@@ -264,7 +301,11 @@ impl Ledger for MemoryLedger {
 
     async fn read_history(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
         let mut rows = self.tenant(tenant).history;
-        rows.retain(|row| passes(filter, &row.segment, &row.run));
+        rows.retain(|row| {
+            passes(filter, &row.segment, &row.run)
+                && (filter.kinds.is_empty() || filter.kinds.contains(&row.kind))
+                && (filter.statuses.is_empty() || filter.statuses.contains(&row.status))
+        });
         let epoch = jiff::civil::date(1970, 1, 1);
         let day = |row: &HistoryRow| i32::try_from(row.run.evaluation_date.duration_since(epoch).as_hours() / 24).unwrap();
         let columns: Vec<ArrayRef> = vec![
@@ -274,7 +315,7 @@ impl Ledger for MemoryLedger {
             texts(rows.iter().map(|row| row.kind.keyword())),
             instants(rows.iter().map(|row| row.run.as_of)),
             Arc::new(rows.iter().map(|row| Some(day(row))).collect::<Date32Array>()),
-            texts(rows.iter().map(|row| row.status)),
+            texts(rows.iter().map(|row| row.status.keyword())),
             numbers(rows.iter().map(|row| row.figures.member_count)),
             numbers(rows.iter().map(|row| row.figures.added_count)),
             numbers(rows.iter().map(|row| row.figures.removed_count)),
@@ -290,7 +331,7 @@ impl Ledger for MemoryLedger {
         let memberships = found.snapshots.iter().filter_map(|(segment, snapshot)| {
             let entered_at = *snapshot.members.get(subject_id)?;
             let reason = snapshot.reasons.get(subject_id).copied().unwrap_or(ChangeReason::RuleMatch).keyword().to_owned();
-            Some(Membership { segment_id: segment.clone(), entered_at, score: None, reason })
+            Some(Membership { segment_id: segment.clone(), entered_at, score: None, confidence: None, reason })
         });
         Ok(memberships.collect())
     }
@@ -459,11 +500,11 @@ impl MemoryTransaction {
         let hash = definition.hash.clone();
         let (kind, run) = (self.run.kind, self.run.clone());
         let status = if error.is_some() {
-            "failed"
+            RunStatus::Failed
         } else if held.is_some() {
-            "held"
+            RunStatus::Held
         } else {
-            "ok"
+            RunStatus::Ok
         };
         let remark = error.clone().or_else(|| held.clone());
         let row = HistoryRow { segment: segment.clone(), kind, figures, duration_ms, hash, status, error: remark, run };
@@ -537,7 +578,7 @@ impl Transaction for MemoryTransaction {
             figures,
             duration_ms: 0,
             hash,
-            status: "ok",
+            status: RunStatus::Ok,
             error: None,
             run,
         };
@@ -552,7 +593,7 @@ impl Transaction for MemoryTransaction {
             figures,
             duration_ms: u64::try_from(duration.as_millis()).unwrap(),
             hash: definition_hash.to_owned(),
-            status: "ok",
+            status: RunStatus::Ok,
             error: None,
             run: self.run.clone(),
         });
@@ -582,7 +623,7 @@ impl Transaction for MemoryTransaction {
             }
         }
         let Tenant { history, state, .. } = &mut self.next;
-        for row in history.iter_mut().filter(|row| row.run.run_id == self.run.run_id && row.status == "ok") {
+        for row in history.iter_mut().filter(|row| row.run.run_id == self.run.run_id && row.status == RunStatus::Ok) {
             row.error = state.segments.get(&row.segment).and_then(|segment| segment.note.remark());
         }
         self.ledger.kept().tenants.insert(self.run.tenant.clone(), self.next);
@@ -610,9 +651,7 @@ fn origin_of(overrides: &Overrides<IdSet>, subject: &str, verdict: Verdict) -> O
 }
 
 fn passes(filter: &ReadFilter, segment: &SegmentId, run: &Run) -> bool {
-    filter.segment.as_ref().is_none_or(|wanted| wanted == segment)
-        && filter.from.is_none_or(|from| run.as_of >= from)
-        && filter.to.is_none_or(|to| run.as_of < to)
+    (filter.segments.is_empty() || filter.segments.contains(segment)) && filter.holds_at(run.as_of)
 }
 
 fn stream(schema: SchemaRef, columns: Vec<ArrayRef>) -> RowStream {

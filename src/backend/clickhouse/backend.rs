@@ -67,6 +67,15 @@ impl ClickHouseBackend {
         }
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// A clock for what depends on no instant.
+    pub(super) fn timeless(&self) -> Result<Times, BackendError> {
+        clock(Timestamp::UNIX_EPOCH, &self.tables.catalog.timezone)
+    }
+
     fn evaluations_table(&self) -> String {
         TableName { database: self.connection.database().to_owned(), table: EVALUATIONS.to_owned() }.qualified()
     }
@@ -87,7 +96,7 @@ impl ClickHouseBackend {
     }
 
     /// Fails when subjects have several rows that count; returns how many rows have no key.
-    async fn look_at_keys(&self, subject: Subject, keys: &Query) -> Result<u64, BackendError> {
+    pub(super) async fn look_at_keys(&self, subject: Subject, keys: &Query) -> Result<u64, BackendError> {
         let statement = keys.print().within(
             "SELECT countIf(isNotNull(id) AND winners > 1), arraySlice(arraySort(groupArrayIf(100)(id, isNotNull(id) AND winners > 1)), 1, 3), \
              sumIf(rows, isNull(id)) FROM ",
@@ -162,9 +171,8 @@ impl Backend for ClickHouseBackend {
     }
 
     async fn profile(&self, table: TableRole) -> Result<TableProfile, BackendError> {
-        let zone = &self.tables.catalog.timezone;
         // No definition is asked about: the instant does not matter.
-        profile(&self.connection, &self.tables, &clock(Timestamp::UNIX_EPOCH, zone)?, table).await
+        profile(&self.connection, &self.tables, &self.timeless()?, table).await
     }
 }
 

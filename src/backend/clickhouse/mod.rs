@@ -1,6 +1,7 @@
 //! ClickHouse: a batch as SQL that runs where the tables are. What each statement means is what the plans of the embedded engine mean; the
 //! tests run both.
 
+mod attributes;
 mod backend;
 mod compare;
 mod evaluations;

@@ -96,6 +96,20 @@ impl<'a> Reads<'a> {
         value
     }
 
+    /// A stored value as it stands in its column, which is no JSON.
+    pub(super) fn raw(&self, access: &Access) -> Expr {
+        field(self.table, access)
+    }
+
+    /// A value inside of JSON as JSON; NULL where there is none.
+    pub(super) fn json_text(&mut self, access: &Access) -> Expr {
+        let value = self.stored(access, Reading::Stored);
+        match value.form {
+            Form::Stored { text } => *text,
+            _ => value.expr,
+        }
+    }
+
     /// The time of an event, which is counted as such where there is none.
     pub(super) fn time(&mut self, access: &Access) -> Expr {
         self.read(access, Reading::Date).value.expr

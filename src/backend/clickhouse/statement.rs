@@ -89,6 +89,20 @@ fn ids(of: Query) -> Query {
     Query::select(vec![(Expr::column(ID), ID.to_owned())], Source::Query(Box::new(of)))
 }
 
+/// Rows of `id`, a key of a table or NULL; `rows`, how many have it; and `winners`, how many of them count: of the rows with the greatest
+/// version there must be one.
+pub(super) fn keys(lets: &Lets, key: &Expr, version: Option<&[Expr]>, rows: &Source) -> Query {
+    let place = version.map_or_else(|| formula!("1"), |version| place_of_version(key, version));
+    let of_key = vec![(key.clone(), ID.to_owned()), (place, "place".to_owned())];
+    let of_key = lets.beneath(Query { columns: of_key, ..Query::default() }, rows);
+    let columns = vec![
+        (Expr::column(ID), ID.to_owned()),
+        (formula!("count()"), "rows".to_owned()),
+        (formula!("countIf({0} = 1)", Expr::column("place")), "winners".to_owned()),
+    ];
+    Query { group: vec![Expr::column(ID)], ..Query::select(columns, Source::Query(Box::new(of_key))) }
+}
+
 struct Compiler<'a> {
     batch: &'a Batch,
     tables: &'a Tables<'a>,
@@ -135,16 +149,7 @@ impl Compiler<'_> {
             let only = self.tables.subject_id.map(|id| formula!("ifNull({0} = {1}, 0)", key, Expr::text(id)));
             let filter = Expr::all(std::iter::once(formula!("isNotNull({0})", key)).chain(only));
             let mut found = Query { columns, filter: Some(filter), ..Query::default() };
-            // Of the rows with the greatest version there must be one.
-            let place = version.as_deref().map_or_else(|| formula!("1"), |version| place_of_version(&key, version));
-            let of_key = vec![(key, ID.to_owned()), (place, "place".to_owned())];
-            let of_key = lets.beneath(Query { columns: of_key, ..Query::default() }, &rows);
-            let columns = vec![
-                (Expr::column(ID), ID.to_owned()),
-                (formula!("count()"), "rows".to_owned()),
-                (formula!("countIf({0} = 1)", Expr::column("place")), "winners".to_owned()),
-            ];
-            keys = Some(Query { group: vec![Expr::column(ID)], ..Query::select(columns, Source::Query(Box::new(of_key))) });
+            keys = Some(self::keys(&lets, &key, version.as_deref(), &rows));
             if let Some(version) = version {
                 found.order = version.into_iter().map(|version| (version, true)).collect();
                 found.limit_by = Some((1, Expr::column(ID)));

@@ -40,6 +40,10 @@ impl DataFusionBackend {
         Self { tables }
     }
 
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The plan of a batch, of one subject or of all.
     fn plan(
         &self,

@@ -40,7 +40,9 @@ mod assembly;
 mod outputs;
 mod collect;
 mod backend;
+mod audience;
 
+pub use audience::{ArrangedRows, MemberRows, in_order};
 pub use backend::DataFusionBackend;
 pub use profile::{SAMPLE_FILES, profile};
 pub use rows::Rows;

@@ -149,6 +149,15 @@ impl Reads {
         }
     }
 
+    /// What stands at the end of a column's structs and maps, over the columns of a scan.
+    pub(super) fn raw_value(access: &Access) -> Result<Expr> {
+        access.fields.iter().try_fold(named(&access.column), |parent, field| {
+            // The child of a NULL struct or map may hold anything. Keys of maps are compared in the type that they have.
+            let key = ScalarValue::Utf8View(Some(field.clone()));
+            when(parent.clone().is_not_null(), get_field(parent, key)).end()
+        })
+    }
+
     /// The column of a stored value.
     pub(super) fn stored(&mut self, access: &Access, wanted: Wanted) -> Result<Typed> {
         let definition = self.counted(access, wanted)?;
@@ -309,11 +318,7 @@ impl Reads {
     }
 
     fn definition(&mut self, access: &Access, wanted: Wanted) -> Result<Definition> {
-        let stored = access.fields.iter().try_fold(named(&access.column), |parent, field| {
-            // The child of a NULL struct or map may hold anything. Keys of maps are compared in the type that they have.
-            let key = ScalarValue::Utf8View(Some(field.clone()));
-            when(parent.clone().is_not_null(), get_field(parent, key)).end()
-        })?;
+        let stored = Self::raw_value(access)?;
         let Some(keys) = &access.json else {
             return native(&stored, &access.stored, wanted, &self.local);
         };

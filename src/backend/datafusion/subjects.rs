@@ -66,7 +66,7 @@ pub(super) fn subjects(
 }
 
 /// Keeps the rows of the subject, when one is asked for, and of several versions of one subject the greatest.
-fn of_rows(
+pub(super) fn of_rows(
     plan: LogicalPlanBuilder,
     table: &SubjectTable,
     mut reads: Reads,

@@ -281,7 +281,7 @@ async fn by_hand<P: ReadablePlace>(
     (segment, subject): (&SegmentId, &str),
     at: Timestamp,
 ) -> Result<Option<ByHand>, CliError> {
-    let filter = ReadFilter { segment: Some(segment.clone()), subject: Some(subject.to_owned()), ..ReadFilter::default() };
+    let filter = ReadFilter { subject: Some(subject.to_owned()), ..ReadFilter::of(segment) };
     let mut rows = context.place.ledger().read_overrides(&tenant.id, &filter).await.map_err(Error::from)?;
     let at = at.as_microsecond();
     let mut found = None;

@@ -1,6 +1,7 @@
 //! One file a command, or a few that show the same things.
 
 pub(crate) mod backfill;
+pub(crate) mod changes;
 pub(crate) mod clickhouse;
 pub(crate) mod delete;
 pub(crate) mod describe;

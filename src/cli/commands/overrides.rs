@@ -147,7 +147,11 @@ async fn list<P: ReadablePlace>(context: &Context<P>, arguments: &OverrideListAr
         let state = ledger.state(&tenant.id).await.map_err(Error::from)?;
         refuse_unknown(tenant, &state, segment)?;
     }
-    let filter = ReadFilter { segment: arguments.segment.clone(), subject: arguments.subject.clone(), ..ReadFilter::default() };
+    let filter = ReadFilter {
+        segments: arguments.segment.iter().cloned().collect(),
+        subject: arguments.subject.clone(),
+        ..ReadFilter::default()
+    };
     let found = ledger.read_overrides(&tenant.id, &filter).await.map_err(Error::from)?;
     let all = arguments.all;
     let shown = found.map(move |batch| {

@@ -38,7 +38,7 @@ use jiff::Timestamp;
 use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
-use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
+use super::{Audience, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
@@ -46,6 +46,7 @@ use crate::model::id::{SegmentId, TenantId};
 
 pub use self::ddl::{Layout, Replication, ddl};
 pub use self::init::{Made, database_ddl, init, make_database};
+pub use self::read::{Arranged, Beside};
 pub use self::transaction::ClickHouseTransaction;
 pub use super::holder::{Holder, LeaseTiming};
 
@@ -98,6 +99,14 @@ impl Default for Options {
 }
 
 impl ClickHouseLedger {
+    /// Whom an audience contains, as [`Ledger::read_audience`], in an order, with what stands beside each.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    pub async fn read_arranged(&self, tenant: &TenantId, asked: &Arranged<'_>) -> Result<RowStream, LedgerError> {
+        read::audience(&self.server, tenant, asked).await
+    }
+
     /// The ledger in the database of a connection. Nothing is sent yet.
     #[must_use]
     pub fn new(connection: &Connection, clock: SharedClock, holder: Holder) -> Self {
@@ -189,6 +198,10 @@ impl Ledger for ClickHouseLedger {
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
         read::members(&self.server, tenant, segment).await
+    }
+
+    async fn read_audience(&self, tenant: &TenantId, audience: &Audience) -> Result<RowStream, LedgerError> {
+        self.read_arranged(tenant, &Arranged { audience, beside: None, order: &[], limit: None }).await
     }
 
     async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {

@@ -188,13 +188,9 @@ WHERE action != 'clear'"
 pub(super) async fn read(server: &Server, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
     let mut condition = format!("overrides.tenant = {{tenant:String}} AND {}", is_committed("overrides"));
     let mut statement = Statement::default().text("tenant", tenant.as_str());
-    for (column, value) in
-        [("segment_id", filter.segment.as_ref().map(SegmentId::as_str)), ("subject_id", filter.subject.as_deref())]
-    {
-        if let Some(value) = value {
-            condition += &format!(" AND overrides.{column} = {{{column}:String}}");
-            statement = statement.text(column, value);
-        }
+    for (column, wanted) in filter.texts_of_overrides() {
+        condition += &format!(" AND overrides.{column} IN {{{column}:Array(String)}}");
+        statement = statement.texts(column, wanted);
     }
     statement.text = format!("{}\nORDER BY segment_id, subject_id, since", decisions(OVERRIDES, &condition));
     server.stream("read the overrides", statement, override_schema()).await

@@ -36,7 +36,7 @@ pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &Tenan
         }
     }
     for segment in touched.iter().filter(|segment| base.segments.contains_key(*segment)) {
-        let filter = ReadFilter { segment: Some(segment.clone()), ..ReadFilter::default() };
+        let filter = ReadFilter::of(segment);
         files.put_overrides(tenant, segment, overrides::read(server, tenant, &filter).await?).await?;
     }
     for gone in touched.iter().filter(|segment| !base.segments.contains_key(*segment)) {

@@ -1,15 +1,41 @@
 //! Reading: each question is one statement, which sees whole runs only.
 
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, FieldRef, Schema};
 use jiff::Timestamp;
 
 use super::ddl::{CHANGES, HISTORY, LOG};
 use super::log::{Tenants, commits, damaged, states};
 use super::server::Server;
+use crate::backend::attributes::{Order, OrderBy, column_of};
 use crate::backend::clickhouse::MEMBERS;
-use crate::clickhouse::Statement;
+use crate::clickhouse::{Statement, quoted};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::rows::{change_schema, history_schema, membership_schema};
-use crate::store::{LedgerError, Membership, ReadFilter, RowStream};
+use crate::store::{Audience, LedgerError, Membership, ReadFilter, RowStream, SetOperation};
+
+/// What is asked of an audience.
+#[derive(Debug)]
+pub struct Arranged<'a> {
+    /// Who.
+    pub audience: &'a Audience,
+    /// What stands beside each member.
+    pub beside: Option<Beside>,
+    /// What the rows are put in order by.
+    pub order: &'a [Order],
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+/// What stands beside members.
+#[derive(Debug)]
+pub struct Beside {
+    /// Rows of `id`, and `attribute 0`, `attribute 1`, ...; at most one for each id. Its parameters are named `p1`, `p2`, ...
+    pub statement: Statement,
+    /// The columns of the attributes.
+    pub fields: Vec<Field>,
+}
 
 /// The current snapshots of a tenant: `segment_id, snapshot`.
 pub(super) fn snapshots() -> String {
@@ -42,6 +68,81 @@ ORDER BY subject_id",
     server.stream("read the members", statement, membership_schema()).await
 }
 
+/// Whom an audience contains, in an order, with what stands beside each.
+pub(super) async fn audience(server: &Server, tenant: &TenantId, asked: &Arranged<'_>) -> Result<RowStream, LedgerError> {
+    let Arranged { audience, beside, order, limit } = asked;
+    let mut statement = of_audience(audience).text("tenant", tenant.as_str());
+    let mut fields: Vec<FieldRef> = audience.schema().fields().iter().cloned().collect();
+    if let Some(Beside { statement: attributes, fields: columns }) = beside {
+        let own = fields.iter().map(|field| format!("`rows`.{}", quoted(field.name())));
+        let others = (0..columns.len()).map(|number| format!("`attributes`.{}", quoted(&column_of(number))));
+        let selected: Vec<String> = own.chain(others).collect();
+        let text = format!(
+            "SELECT {}\nFROM (\n{}\n) AS `rows`\nLEFT JOIN (\n{}\n) AS `attributes` ON `attributes`.`id` = `rows`.`subject_id`",
+            selected.join(", "),
+            statement.text,
+            attributes.text
+        );
+        // Those of attributes have names of their own: p1, p2, ...
+        let parameters = statement.parameters.into_iter().chain(attributes.parameters.iter().cloned()).collect();
+        statement = Statement { text, parameters };
+        fields.extend(columns.iter().cloned().map(FieldRef::new));
+    }
+    let direction = |descends: bool| if descends { "DESC" } else { "ASC" };
+    let mut keys: Vec<String> = Vec::new();
+    for Order { by, descends } in *order {
+        let column = match by {
+            OrderBy::Column(name) => quoted(name),
+            OrderBy::Attribute(number) => format!("`attributes`.{}", quoted(&column_of(*number))),
+        };
+        keys.push(format!("{column} {} NULLS LAST", direction(*descends)));
+    }
+    keys.push("`subject_id`".to_owned());
+    statement.text += &format!("\nORDER BY {}", keys.join(", "));
+    if let Some(limit) = limit {
+        statement.text += "\nLIMIT {limit:UInt64}";
+        statement = statement.number("limit", "UInt64", limit);
+    }
+    server.stream("read the members", statement, Arc::new(Schema::new(fields))).await
+}
+
+/// The rows of an audience, in no order, but for the tenant.
+fn of_audience(audience: &Audience) -> Statement {
+    let mut statement = Statement::default();
+    let mut after = String::new();
+    if let Some(id) = &audience.after {
+        after += " AND subject_id > {after:String}";
+        statement = statement.text("after", id);
+    }
+    if let Some(segment) = audience.only() {
+        statement.text = format!(
+            "SELECT tenant, segment_id, subject_id, entered_at, score, confidence, reason, toString(members.run_id) AS run_id, as_of
+{}{after}",
+            current()
+        );
+        return statement.text("segment", segment.as_str());
+    }
+    let (since, condition) = match audience.operation {
+        SetOperation::Union => ("min(members.entered_at)", ""),
+        SetOperation::Intersection => {
+            ("max(members.entered_at)", "\nHAVING uniqExact(members.segment_id) = length({segments:Array(String)})")
+        }
+        SetOperation::Difference => (
+            "any(members.entered_at)",
+            "\nHAVING count() = 1 AND any(members.segment_id) = arrayElement({segments:Array(String)}, 1)",
+        ),
+    };
+    let snapshots = snapshots();
+    statement.text = format!(
+        "SELECT subject_id, {since} AS entered_at
+FROM {MEMBERS} AS members
+WHERE members.tenant = {{tenant:String}} AND members.segment_id IN ({{segments:Array(String)}})
+    AND (members.segment_id, members.run_id) IN (SELECT segment_id, snapshot FROM ({snapshots})){after}
+GROUP BY subject_id{condition}"
+    );
+    statement.texts("segments", audience.segments.iter().map(SegmentId::as_str))
+}
+
 pub(super) async fn recount(server: &Server, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
     let text = format!("SELECT count() {}", current());
     let statement = Statement::new(text).text("tenant", tenant.as_str()).text("segment", segment.as_str());
@@ -49,11 +150,7 @@ pub(super) async fn recount(server: &Server, tenant: &TenantId, segment: &Segmen
 }
 
 pub(super) async fn changes(server: &Server, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
-    let (mut conditions, mut statement) = selected(filter, "changes.at");
-    if let Some(subject) = &filter.subject {
-        conditions += " AND changes.subject_id = {subject:String}";
-        statement = statement.text("subject", subject);
-    }
+    let (conditions, statement) = selected(filter, "changes", "at", &filter.texts_of_changes());
     changes_where(server, tenant, &conditions, statement).await
 }
 
@@ -80,7 +177,7 @@ ORDER BY commit_number, position, subject_id",
 }
 
 pub(super) async fn history(server: &Server, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
-    let (conditions, statement) = selected(filter, "history.as_of");
+    let (conditions, statement) = selected(filter, "history", "as_of", &filter.texts_of_history());
     history_where(server, tenant, &conditions, statement).await
 }
 
@@ -112,16 +209,16 @@ fn of_commit(number: u64) -> (&'static str, Statement) {
     (" AND commit_number = {number:UInt64}", Statement::default().number("number", "UInt64", number))
 }
 
-/// What a filter says of the segment and the instant of a row, with its values bound.
-fn selected(filter: &ReadFilter, at: &str) -> (String, Statement) {
+/// What a filter says of the instant and the texts of a row, with its values bound.
+fn selected(filter: &ReadFilter, rows: &str, at: &str, texts: &[(&str, Vec<&str>)]) -> (String, Statement) {
     let (mut conditions, mut statement) = (String::new(), Statement::default());
-    if let Some(segment) = &filter.segment {
-        conditions += " AND segment_id = {segment:String}";
-        statement = statement.text("segment", segment.as_str());
+    for (column, wanted) in texts {
+        conditions += &format!(" AND {rows}.{column} IN ({{{column}:Array(String)}})");
+        statement = statement.texts(column, wanted.iter().copied());
     }
     for (name, compares, instant) in [("from", ">=", filter.from), ("to", "<", filter.to)] {
         if let Some(instant) = instant {
-            conditions += &format!(" AND {at} {compares} fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')");
+            conditions += &format!(" AND {rows}.{at} {compares} fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')");
             statement = statement.number(name, "Int64", instant.as_microsecond());
         }
     }
@@ -130,7 +227,7 @@ fn selected(filter: &ReadFilter, at: &str) -> (String, Statement) {
 
 pub(super) async fn segments_of(server: &Server, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError> {
     let text = format!(
-        "SELECT segment_id, toUnixTimestamp64Micro(entered_at), score, reason
+        "SELECT segment_id, toUnixTimestamp64Micro(entered_at), score, toString(confidence), reason
 FROM {MEMBERS} AS members
 WHERE members.tenant = {{tenant:String}} AND members.subject_id = {{subject:String}}
     AND (members.segment_id, members.run_id) IN (SELECT segment_id, snapshot FROM ({}))
@@ -138,12 +235,13 @@ ORDER BY segment_id",
         snapshots()
     );
     let statement = Statement::new(text).text("tenant", tenant.as_str()).text("subject", subject_id);
-    let found = server.rows::<(String, i64, Option<f64>, String)>("read the members", statement).await?;
-    let membership = |(segment, entered_at, score, reason): (String, i64, Option<f64>, String)| {
+    let found = server.rows::<(String, i64, Option<f64>, Option<String>, String)>("read the members", statement).await?;
+    let membership = |(segment, entered_at, score, confidence, reason): (String, i64, Option<f64>, Option<String>, String)| {
         Ok(Membership {
             entered_at: Timestamp::from_microsecond(entered_at).map_err(|error| damaged(&segment, &error))?,
             segment_id: segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?,
             score,
+            confidence,
             reason,
         })
     };

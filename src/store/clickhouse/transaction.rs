@@ -22,7 +22,7 @@ use crate::model::id::SegmentId;
 use crate::model::segment::Status;
 use crate::store::{
     Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LeaseScope, LedgerError, Outcome, OverrideEdit, Run,
-    RunKind, SegmentState, Staged, StagedSegment, Transaction,
+    RunKind, RunStatus, SegmentState, Staged, StagedSegment, Transaction,
 };
 
 /// Changes of one tenant that become visible together.
@@ -63,7 +63,7 @@ struct HistoryRow {
     figures: Figures,
     duration_ms: u64,
     definition_hash: String,
-    status: &'static str,
+    status: RunStatus,
     error: Option<String>,
 }
 
@@ -290,9 +290,9 @@ impl ClickHouseTransaction {
             duration_ms,
             definition_hash: definition.hash.clone(),
             status: match (&last_error, &held) {
-                (Some(_), _) => "failed",
-                (None, Some(_)) => "held",
-                (None, None) => "ok",
+                (Some(_), _) => RunStatus::Failed,
+                (None, Some(_)) => RunStatus::Held,
+                (None, None) => RunStatus::Ok,
             },
             error: last_error.clone().or_else(|| held.clone()),
         });
@@ -365,7 +365,7 @@ impl ClickHouseTransaction {
                 ("kind", texts(rows.iter().map(|row| row.kind.keyword()))),
                 ("as_of", Arc::new(as_of)),
                 ("evaluation_date", Arc::new(Date32Array::from_value(days(run.evaluation_date), rows.len()))),
-                ("status", texts(rows.iter().map(|row| row.status))),
+                ("status", texts(rows.iter().map(|row| row.status.keyword()))),
                 ("member_count", numbers(rows.iter().map(|row| row.figures.member_count))),
                 ("added_count", numbers(rows.iter().map(|row| row.figures.added_count))),
                 ("removed_count", numbers(rows.iter().map(|row| row.figures.removed_count))),
@@ -452,7 +452,7 @@ impl Transaction for ClickHouseTransaction {
             figures: Figures { member_count: state.member_count, ..Figures::default() },
             duration_ms: 0,
             definition_hash: state.definition.hash.clone(),
-            status: "ok",
+            status: RunStatus::Ok,
             error: None,
         };
         self.history.push(row);
@@ -466,7 +466,7 @@ impl Transaction for ClickHouseTransaction {
             figures,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             definition_hash: definition_hash.to_owned(),
-            status: "ok",
+            status: RunStatus::Ok,
             error: None,
         });
     }

@@ -12,7 +12,7 @@ use super::place::{Place, failed};
 use super::record::FileRef;
 use super::table::TableWriter;
 use crate::model::id::SegmentId;
-use crate::store::{Figures, LedgerError, Run, RunKind};
+use crate::store::{Figures, LedgerError, Run, RunKind, RunStatus};
 
 /// What a run says of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,28 +22,9 @@ pub(super) struct HistoryRow {
     pub(super) figures: Figures,
     pub(super) duration_ms: u64,
     pub(super) definition_hash: Option<String>,
-    pub(super) status: RowStatus,
+    pub(super) status: RunStatus,
     /// Why it failed, or what else there is to say.
     pub(super) error: Option<String>,
-}
-
-/// Whether a segment was computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RowStatus {
-    Ok,
-    Failed,
-    /// Its result is held.
-    Held,
-}
-
-impl RowStatus {
-    fn keyword(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Held => "held",
-        }
-    }
 }
 
 /// Writes the history rows of a run.

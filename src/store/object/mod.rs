@@ -52,7 +52,7 @@ use self::lease::Leases;
 use self::log::{Entry, LogState};
 use self::record::{Action, FileRef, LeaseCondition};
 use self::table::{Look, Table};
-use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
+use super::{Audience, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
@@ -218,6 +218,10 @@ impl Ledger for ObjectLedger {
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
         read::members(self, tenant, segment).await
+    }
+
+    async fn read_audience(&self, tenant: &TenantId, audience: &Audience) -> Result<RowStream, LedgerError> {
+        read::audience(self, tenant, audience).await
     }
 
     async fn read_changes(&self, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {

@@ -121,6 +121,12 @@ impl Place {
         Self { store: Arc::new(DelayedStore::new(self.store, pause)), ..self }
     }
 
+    /// The store, and the path in it that the place's location names.
+    #[must_use]
+    pub fn object(&self) -> (Arc<dyn ObjectStore>, Path) {
+        (Arc::clone(&self.store), self.prefix.clone())
+    }
+
     /// What the place is called in messages.
     #[must_use]
     pub fn location(&self) -> &str {

@@ -14,10 +14,11 @@ use super::layout;
 use super::log::{self, SegmentEntry};
 use super::overrides::Decisions;
 use super::record::{FileRef, RunFiles};
-use super::table::{Look, Table, column};
+use super::table::{Look, Table, WHOLE_UP_TO, column};
 use super::{ObjectLedger, Place};
 use crate::backend::{LocalMembers, SortedIds};
 use crate::model::id::{SegmentId, TenantId};
+use crate::store::audience::{Audience, first_after, merged};
 use crate::store::{LedgerError, Membership, Overrides, ReadFilter, RowStream};
 
 /// How often a reader takes the state anew because a file of an older one is gone.
@@ -45,6 +46,31 @@ pub(super) async fn members(ledger: &ObjectLedger, tenant: &TenantId, segment: &
         Some(table) => table.all_rows().await,
         None => Ok(futures::stream::empty().boxed()),
     }
+}
+
+/// Whom an audience contains. Its snapshots are those of one state of the log.
+pub(super) async fn audience(ledger: &ObjectLedger, tenant: &TenantId, audience: &Audience) -> Result<RowStream, LedgerError> {
+    let tables = snapshots(ledger, tenant, &audience.segments).await?;
+    let after = audience.after.clone();
+    if audience.only().is_some() {
+        let Some(table) = tables.into_iter().flatten().next() else { return Ok(futures::stream::empty().boxed()) };
+        let rows = table.rows_after(None, after.as_deref()).await?;
+        let Some(after) = after else { return Ok(rows) };
+        let path = table.path().clone();
+        let rest = rows.map_ok(move |batch| {
+            let first = column::<StringArray>(&path, &batch, "subject_id").map(|ids| first_after(ids, &after));
+            first.map(|first| batch.slice(first, batch.num_rows() - first))
+        });
+        return Ok(rest.map(|batch| batch.flatten()).boxed());
+    }
+    let mut streams = Vec::with_capacity(tables.len());
+    for table in tables {
+        streams.push(match table {
+            Some(table) => table.rows_after(Some(&["subject_id", "entered_at"]), after.as_deref()).await?,
+            None => futures::stream::empty().boxed(),
+        });
+    }
+    Ok(merged(audience.operation, after, streams))
 }
 
 pub(super) async fn recount(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
@@ -90,7 +116,7 @@ pub(super) async fn overrides(
 /// The rows of what people decided, segment by segment.
 pub(super) async fn override_rows(ledger: &ObjectLedger, tenant: &TenantId, filter: &ReadFilter) -> Result<RowStream, LedgerError> {
     let mut segments = overridden(ledger, tenant).await?;
-    segments.retain(|segment| filter.segment.as_ref().is_none_or(|wanted| wanted == segment));
+    segments.retain(|segment| filter.segments.is_empty() || filter.segments.contains(segment));
     let (ledger, tenant, subject) = (ledger.clone(), tenant.clone(), filter.subject.clone());
     let tables = futures::stream::iter(segments).then(move |segment| {
         let (ledger, tenant, subject) = (ledger.clone(), tenant.clone(), subject.clone());
@@ -134,7 +160,7 @@ pub(super) async fn rows(
 ) -> Result<RowStream, LedgerError> {
     let state = ledger.log().await?;
     let mut runs = log::run_files(ledger.place(), &state, tenant).await?;
-    runs.retain(|run| filter.from.is_none_or(|from| run.as_of >= from) && filter.to.is_none_or(|to| run.as_of < to));
+    runs.retain(|run| filter.holds_at(run.as_of));
     let place = ledger.place().clone();
     let filter = filter.clone();
     let tables = futures::stream::iter(runs).then(move |run| {
@@ -143,10 +169,8 @@ pub(super) async fn rows(
             let Some(file) = rows.file(&run) else { return Ok(futures::stream::empty().boxed()) };
             let table = run_table(&place, rows.public(&run), file).await?;
             let path = table.path().clone();
-            let selected = table.all_rows().await?.and_then(move |batch| {
-                let kept = select(&path, rows, &filter, &batch);
-                async move { kept }
-            });
+            let found = table.rows_near(&rows.texts(&filter)).await?;
+            let selected = found.and_then(move |batch| futures::future::ready(select(&path, rows, &filter, &batch)));
             let some = selected.try_filter(|batch| futures::future::ready(batch.num_rows() > 0));
             Ok::<_, LedgerError>(some.boxed())
         }
@@ -155,6 +179,14 @@ pub(super) async fn rows(
 }
 
 impl Rows {
+    /// What a filter says of the texts of a row.
+    fn texts(self, filter: &ReadFilter) -> Vec<(&'static str, Vec<&str>)> {
+        match self {
+            Self::Changes => filter.texts_of_changes(),
+            Self::History => filter.texts_of_history(),
+        }
+    }
+
     pub(super) fn file(self, run: &RunFiles) -> Option<&FileRef> {
         match self {
             Self::Changes => run.changes.as_ref(),
@@ -171,7 +203,35 @@ impl Rows {
     }
 }
 
-/// The current snapshot of a segment.
+/// The snapshots of segments as one commit left them. When one of those was deleted since the state was read, all are looked up anew.
+async fn snapshots(ledger: &ObjectLedger, tenant: &TenantId, segments: &[SegmentId]) -> Result<Vec<Option<Table>>, LedgerError> {
+    let mut missing = Path::default();
+    'attempts: for _ in 0..ATTEMPTS {
+        let state = ledger.log().await?;
+        let entries = state.tenants.get(tenant).map(|entry| &entry.segments);
+        let file_of = |segment| entries.and_then(|entries| entries.get(segment)).and_then(|entry| entry.snapshot.as_ref());
+        let files: Vec<Option<&FileRef>> = segments.iter().map(file_of).collect();
+        // Of what is too large together, only parts are in memory at a time.
+        let size: u64 = files.iter().flatten().map(|file| file.size).sum();
+        let look = if size <= WHOLE_UP_TO { Look::Whole } else { Look::Size };
+        let mut tables = Vec::with_capacity(segments.len());
+        for file in files {
+            let Some(file) = file else {
+                tables.push(None);
+                continue;
+            };
+            let Some(table) = Table::open(ledger.place(), file.location(), file, look).await? else {
+                missing = file.location();
+                continue 'attempts;
+            };
+            tables.push(Some(table));
+        }
+        return Ok(tables);
+    }
+    Err(absent(&missing))
+}
+
+/// The current snapshot of a segment. One that was superseded and deleted since the state was read is looked up anew.
 async fn snapshot(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId, look: Look) -> Result<Option<Table>, LedgerError> {
     file_of(ledger, tenant, segment, |entry| entry.snapshot.as_ref(), look).await
 }
@@ -215,16 +275,10 @@ fn absent(path: &Path) -> LedgerError {
 
 /// The rows of a batch that pass the filter; that of a run's instant is applied to whole runs.
 fn select(path: &Path, rows: Rows, filter: &ReadFilter, batch: &RecordBatch) -> Result<RecordBatch, LedgerError> {
-    let subject = match rows {
-        Rows::Changes => filter.subject.as_deref(),
-        Rows::History => None,
-    };
-    let wanted = [("segment_id", filter.segment.as_ref().map(SegmentId::as_str)), ("subject_id", subject)];
     let mut kept = batch.clone();
-    for (name, value) in wanted {
-        let Some(value) = value else { continue };
-        let matches: BooleanArray =
-            column::<StringArray>(path, &kept, name)?.iter().map(|found| Some(found == Some(value))).collect();
+    for (name, wanted) in rows.texts(filter) {
+        let texts = column::<StringArray>(path, &kept, name)?;
+        let matches: BooleanArray = texts.iter().map(|found| Some(found.is_some_and(|found| wanted.contains(&found)))).collect();
         kept = filter_record_batch(&kept, &matches)
             .map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })?;
     }
@@ -234,11 +288,13 @@ fn select(path: &Path, rows: Rows, filter: &ReadFilter, batch: &RecordBatch) -> 
 fn membership(segment_id: &SegmentId, path: &Path, row: &RecordBatch) -> Result<Membership, LedgerError> {
     let entered_at = column::<TimestampMicrosecondArray>(path, row, "entered_at")?.value(0);
     let scores: &Float64Array = column(path, row, "score")?;
+    let confidences: &StringArray = column(path, row, "confidence")?;
     Ok(Membership {
         segment_id: segment_id.clone(),
         entered_at: Timestamp::from_microsecond(entered_at)
             .map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })?,
         score: scores.is_valid(0).then(|| scores.value(0)),
+        confidence: confidences.is_valid(0).then(|| confidences.value(0).to_owned()),
         reason: column::<StringArray>(path, row, "reason")?.value(0).to_owned(),
     })
 }

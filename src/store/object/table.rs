@@ -12,9 +12,10 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection, RowSelector};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use datafusion::parquet::data_type::ByteArray;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use datafusion::parquet::file::statistics::Statistics;
+use datafusion::parquet::file::statistics::{Statistics, ValueStatistics};
 use datafusion::parquet::file::writer::SerializedFileWriter;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -30,7 +31,7 @@ use crate::store::{LedgerError, RowStream};
 
 /// Files up to this size are read whole and compared with their checksum; of larger ones only the size is compared, and `verify`
 /// looks at the rest.
-const WHOLE_UP_TO: u64 = 32 * 1024 * 1024;
+pub(super) const WHOLE_UP_TO: u64 = 32 * 1024 * 1024;
 
 /// Writes a new file, a row group at a time.
 pub(super) struct TableWriter {
@@ -212,7 +213,7 @@ impl Table {
     pub(super) async fn rows_of_subject(&self, subject_id: &str) -> Result<Vec<RecordBatch>, LedgerError> {
         let builder = self.builder().await?;
         let groups = builder.metadata().row_groups().iter().enumerate();
-        let groups = groups.filter(|(_, group)| may_hold(group, subject_id)).map(|(position, _)| position).collect();
+        let groups = groups.filter(|(_, group)| may_hold(group, "subject_id", subject_id)).map(|(position, _)| position).collect();
         let mut rows = self.stream(builder.with_row_groups(groups))?;
         let mut found = Vec::new();
         while let Some(batch) = rows.try_next().await? {
@@ -222,6 +223,33 @@ impl Table {
             }
         }
         Ok(found)
+    }
+
+    /// All rows and columns, without groups of rows that the end of the file says hold none of the texts that are wanted of a column. Rows
+    /// of others may be among them.
+    pub(super) async fn rows_near(&self, wanted: &[(&str, Vec<&str>)]) -> Result<RowStream, LedgerError> {
+        let builder = self.builder().await?;
+        let groups = builder.metadata().row_groups().iter().enumerate();
+        let may_hold_some =
+            |group: &RowGroupMetaData| wanted.iter().all(|(column, texts)| texts.iter().any(|text| may_hold(group, column, text)));
+        let groups = groups.filter(|(_, group)| may_hold_some(group)).map(|(position, _)| position).collect();
+        self.stream(builder.with_row_groups(groups))
+    }
+
+    /// The rows of a file that is sorted by `subject_id`, in the columns named or in all, without groups of rows that end at or before an
+    /// id. Rows up to it may be among them.
+    pub(super) async fn rows_after(&self, columns: Option<&[&str]>, after: Option<&str>) -> Result<RowStream, LedgerError> {
+        let mut builder = self.builder().await?;
+        if let Some(columns) = columns {
+            let projection = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder = builder.with_projection(projection);
+        }
+        if let Some(after) = after {
+            let groups = builder.metadata().row_groups().iter().enumerate();
+            let groups = groups.filter(|(_, group)| may_go_beyond(group, after)).map(|(position, _)| position).collect();
+            builder = builder.with_row_groups(groups);
+        }
+        self.stream(builder)
     }
 
     async fn builder(&self) -> Result<ParquetRecordBatchStreamBuilder<TableReader>, LedgerError> {
@@ -313,14 +341,27 @@ fn only_value(statistics: &Statistics) -> Option<&[u8]> {
     statistics.min_bytes_opt().filter(|least| exact && Some(*least) == statistics.max_bytes_opt())
 }
 
-fn may_hold(group: &RowGroupMetaData, subject_id: &str) -> bool {
-    let column = group.columns().iter().find(|column| column.column_path().string() == "subject_id");
-    match column.and_then(|column| column.statistics()) {
-        Some(Statistics::ByteArray(bounds)) => {
-            let id = subject_id.as_bytes();
-            bounds.min_opt().is_none_or(|min| min.data() <= id) && bounds.max_opt().is_none_or(|max| id <= max.data())
-        }
-        Some(_) | None => true,
+/// Whether a text may stand in a column of a group, by the bounds that the file gives.
+fn may_hold(group: &RowGroupMetaData, column: &str, text: &str) -> bool {
+    let text = text.as_bytes();
+    bounds_of(group, column).is_none_or(|bounds| {
+        let (least, greatest) = (bounds.min_opt(), bounds.max_opt());
+        least.is_none_or(|least| least.data() <= text) && greatest.is_none_or(|greatest| text <= greatest.data())
+    })
+}
+
+/// Whether a subject of a group may come after another.
+fn may_go_beyond(group: &RowGroupMetaData, after: &str) -> bool {
+    let greatest = bounds_of(group, "subject_id").and_then(|bounds| bounds.max_opt());
+    greatest.is_none_or(|greatest| greatest.data() > after.as_bytes())
+}
+
+/// What a group's texts in a column are not less and not greater than.
+fn bounds_of<'a>(group: &'a RowGroupMetaData, column: &str) -> Option<&'a ValueStatistics<ByteArray>> {
+    let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column);
+    match chunk.and_then(|chunk| chunk.statistics()) {
+        Some(Statistics::ByteArray(bounds)) => Some(bounds),
+        Some(_) | None => None,
     }
 }
 
@@ -445,8 +486,17 @@ mod tests {
         }
         assert!(table.rows_of_subject("0000001 is not there").await.unwrap().is_empty());
         let builder = table.builder().await.unwrap();
-        let holding = |id: &str| builder.metadata().row_groups().iter().filter(|group| may_hold(group, id)).count();
+        let holding = |id: &str| builder.metadata().row_groups().iter().filter(|group| may_hold(group, "subject_id", id)).count();
         assert_eq!((builder.metadata().num_row_groups(), holding(&subject(150_000)), holding("zzz")), (3, 1, 0));
+
+        let counted = |rows: RowStream| rows.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) });
+        for (after, expected) in [(subject(0), 300_000), (subject(131_072), 300_000 - 131_072), (subject(299_999), 0)] {
+            let rows = table.rows_after(Some(&["subject_id"]), Some(&after)).await.unwrap();
+            assert_eq!(counted(rows).await.unwrap(), expected, "whole groups are passed over");
+        }
+        let near = async |column, text: &str| counted(table.rows_near(&[(column, vec![text])]).await.unwrap()).await.unwrap();
+        assert_eq!(near("subject_id", &subject(7)).await, 131_072);
+        assert_eq!((near("segment_id", "vip").await, near("segment_id", "vio").await), (300_000, 0));
     }
 
     #[tokio::test]

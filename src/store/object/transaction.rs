@@ -18,7 +18,7 @@ use super::chunk::{RowGroup, Value};
 use super::compare::Comparison;
 use super::encode::{GROUP_ROWS, Occasion, RunTables, Work, jobs};
 use super::hand::Decided;
-use super::history::{HistoryRow, RowStatus, write_history};
+use super::history::{HistoryRow, write_history};
 use super::layout;
 use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
 use super::overrides::{self, OverrideRecord};
@@ -34,7 +34,7 @@ use crate::model::segment::Status;
 use crate::store::rows::membership_schema;
 use crate::store::{
     Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LedgerError, Outcome, OverrideEdit, Run, RunKind,
-    Staged, StagedSegment, Transaction,
+    RunStatus, Staged, StagedSegment, Transaction,
 };
 
 /// Rows, of snapshots before and after, that are in memory at the same time. A segment of more is written by itself, and read and
@@ -99,7 +99,7 @@ struct Settled {
     progress: Progress,
     figures: Figures,
     snapshot: SnapshotChange,
-    status: RowStatus,
+    status: RunStatus,
     /// Why it is not `ok`.
     error: Option<String>,
 }
@@ -218,7 +218,7 @@ impl ObjectTransaction {
                     ..unattempted
                 },
             };
-            let status = if staged.held.is_some() { RowStatus::Held } else { RowStatus::Ok };
+            let status = if staged.held.is_some() { RunStatus::Held } else { RunStatus::Ok };
             let (definition, figures, error) = (one.definition, staged.figures, staged.held.clone());
             self.remember(&one.segment, entry, Settled { definition, progress, figures, snapshot, status, error });
         }
@@ -236,7 +236,7 @@ impl ObjectTransaction {
             last_error: Some(error.clone()),
             ..self.progress(duration)
         };
-        let (snapshot, status, error) = (SnapshotChange::Kept, RowStatus::Failed, Some(error));
+        let (snapshot, status, error) = (SnapshotChange::Kept, RunStatus::Failed, Some(error));
         self.remember(segment, entry, Settled { definition, progress, figures, snapshot, status, error });
         figures
     }
@@ -282,7 +282,7 @@ impl ObjectTransaction {
             }
             self.changes = Changes::Open(changes);
         }
-        let (snapshot, status, error) = (SnapshotChange::Removed, RowStatus::Ok, None);
+        let (snapshot, status, error) = (SnapshotChange::Removed, RunStatus::Ok, None);
         self.remember(segment, entry, Settled { definition, progress, figures, snapshot, status, error });
         if reason == ChangeReason::SegmentDeleted {
             self.segments.insert(segment.clone(), SegmentRecord::Deleted);
@@ -518,7 +518,7 @@ impl Transaction for ObjectTransaction {
             figures: Figures { member_count: entry.member_count, ..Figures::default() },
             duration_ms: 0,
             definition_hash: Some(entry.definition.hash.clone()),
-            status: RowStatus::Ok,
+            status: RunStatus::Ok,
             error: None,
         };
         self.history.push(row);
@@ -532,7 +532,7 @@ impl Transaction for ObjectTransaction {
             figures,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             definition_hash: Some(definition_hash.to_owned()),
-            status: RowStatus::Ok,
+            status: RunStatus::Ok,
             error: None,
         });
     }

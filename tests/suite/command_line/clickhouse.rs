@@ -26,9 +26,10 @@ use crate::clickhouse::{Server, trial};
 type Test = fn(&'static Server);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 6] = [
+    let tests: [(&str, Test); 7] = [
         ("every command does what it does on files", every_command_does_what_it_does_on_files),
         ("what people decide wins as on files", what_people_decide_wins_as_on_files),
+        ("attributes are of the row that counts", attributes_are_of_the_row_that_counts),
         ("tables are loaded once, or replaced", tables_are_loaded_once_or_replaced),
         ("what is wrong is told with what to do", what_is_wrong_is_told_with_what_to_do),
         ("nothing that was evaluated stays", nothing_that_was_evaluated_stays),
@@ -196,6 +197,10 @@ fn what_people_decide_wins_as_on_files(server: &'static Server) {
     assert!(files.len() > 3, "{files:?}");
 }
 
+/// Columns of many types of the demo's users. A list that is missing is an empty one on the server.
+const DEMO_COLUMNS: &str = "country,lifetime_value,email,email_verified,birthday,created_at,interests.beauty,affinities.gadgets,\
+                            attributes.loyalty.tier,attributes.nps,attributes.devices";
+
 fn every_command_does_what_it_does_on_files(server: &'static Server) {
     let shop = Shop::ready(server, "all");
     for selection in ["--all", "--due"] {
@@ -204,7 +209,7 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         assert!(selection == "--due" || files.len() > 100, "{} segments", files.len());
         assert_eq!(remote, files);
     }
-    let same: [&[&str]; 17] = [
+    let same: [&[&str]; 27] = [
         &["preview", "vip-customers", "--breakdown", "--sample", "5"],
         &["preview", "high-value", "--sample", "all"],
         &["preview", "bestsellers", "--sample", "3"],
@@ -215,6 +220,16 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         &["diff", "vip-customers", "segments/win-back.json", "--against", "stored", "--sample", "all"],
         &["segments-of", "u000001"],
         &["members", "high-value", "--limit", "5"],
+        &["members", "vip-customers", "--after", "u000100", "--with", DEMO_COLUMNS, "--limit", "20"],
+        &["members", "vip-customers", "repeat-buyers", "--union", "--sort", "entered_at,-subject_id", "--limit", "30"],
+        &["members", "vip-customers", "repeat-buyers", "win-back", "--intersect"],
+        &["members", "repeat-buyers", "vip-customers", "win-back", "--except", "--after", "u000010"],
+        &["members", "repeat-buyers", "vip-customers", "--union", "--with", "lifetime_value,country", "--sort", "-lifetime_value"],
+        &["members", "bestsellers", "--with", "data.brand,data", "--limit", "20"],
+        &["members", "high-value", "--sort", "-score", "--limit", "9"],
+        &["changes", "vip-customers", "win-back", "--change", "enter", "--reason", "initial", "--subject", "u000001"],
+        &["history", "vip-customers", "--daily"],
+        &["history", "--kind", "run", "--status", "ok", "--from", "2020-01-01"],
         &["explain", "vip-customers", "--subject", "u000001"],
         &["explain", "bestsellers", "--subject", "p0001"],
         &["evaluate", "--subject", "u000001"],
@@ -263,6 +278,32 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
     assert_eq!(remote, files);
     assert!(shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'win-back'").is_empty());
     assert!(!shop.ask("SELECT subject_id FROM segment_memberships WHERE segment_id = 'vip-customers'").is_empty());
+}
+
+/// Of several rows of a subject the greatest version counts; where none does, that is told before a row is shown.
+fn attributes_are_of_the_row_that_counts(server: &'static Server) {
+    let shop = Shop::ready(server, "vip-customers");
+    shop.run(&["refresh", "--all"]).ok();
+    let with = ["members", "vip-customers", "--with", "country,email", "--format", "csv"];
+    let before = shop.run(&with).ok().stdout;
+    assert!(before.lines().count() > 10, "{before}");
+    shop.configure(&[("[tenants.users]", "[tenants.users]\nversion = \"created_at\"")]);
+    assert_eq!(shop.run(&with).ok().stdout, before);
+    let add = |replaced: &str| {
+        let text =
+            format!("INSERT INTO demo_users SELECT * REPLACE ({replaced}) FROM demo_users ORDER BY user_id LIMIT 1 BY user_id");
+        let connection = Connection::new(shop.settings.clone(), Uuid::nil());
+        shop.runtime.block_on(connection.execute_once(Statement::new(text))).unwrap();
+    };
+    add("'ZZ' AS country, created_at - INTERVAL 1 DAY AS created_at");
+    assert_eq!(shop.run(&with).ok().stdout, before, "an older row changes nothing");
+    add("'AA' AS country, created_at + INTERVAL 9 DAY AS created_at");
+    let newer = shop.run(&with).ok().stdout;
+    assert_eq!(newer.lines().count(), before.lines().count());
+    assert!(newer.lines().skip(1).all(|line| line.contains(",AA,")), "{newer}");
+    shop.configure(&[]);
+    let doubled = shop.run(&with).exits(1);
+    assert!(doubled.stdout.is_empty() && doubled.stderr.contains("with more than one row"), "{}", doubled.stderr);
 }
 
 /// What is told of a property on files and on the server: a list or map that is missing is an empty one there.

@@ -266,7 +266,7 @@ impl World {
     pub(crate) fn history(&self, segment: &str) -> Vec<HistoryRow> {
         use datafusion::arrow::array::{Array, AsArray};
         use datafusion::arrow::datatypes::TimestampMicrosecondType;
-        let filter = ReadFilter { segment: Some(segment.parse().unwrap()), ..ReadFilter::default() };
+        let filter = ReadFilter { segments: vec![segment.parse().unwrap()], ..ReadFilter::default() };
         let read = async {
             let stream = self.ledger.read_history(&"demo".parse().unwrap(), &filter).await.unwrap();
             stream.map(Result::unwrap).collect::<Vec<_>>().await

@@ -11,8 +11,8 @@ use segmenta::backend::MemberSet;
 use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
-    Basis, ChangeReason, DefinitionNote, EditAction, Edited, Figures, LeaseScope, Ledger, LedgerError, Outcome, OverrideEdit,
-    ReadFilter, Run, RunKind, Staged, StagedSegment, Transaction,
+    Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Figures, LeaseScope, Ledger, LedgerError, Outcome,
+    OverrideEdit, ReadFilter, Run, RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -68,6 +68,10 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("archived and deleted segments end", |stage| Box::pin(archived_and_deleted_segments_end(stage))),
         ("notes, jobs, daily rows and counts", |stage| Box::pin(notes_jobs_daily_rows_and_counts(stage))),
         ("rows are read by segment, subject and time", |stage| Box::pin(rows_are_read_by_segment_subject_and_time(stage))),
+        ("rows are read by direction, reason, kind and status", |stage| {
+            Box::pin(rows_are_read_by_direction_reason_kind_and_status(stage))
+        }),
+        ("segments are put together", |stage| Box::pin(segments_are_put_together(stage))),
         ("a subject finds its segments", |stage| Box::pin(a_subject_finds_its_segments(stage))),
         ("a lease keeps others out", |stage| Box::pin(a_lease_keeps_others_out(stage))),
         ("a newer lease fences an older one off", |stage| Box::pin(a_newer_lease_fences_an_older_one_off(stage))),
@@ -368,10 +372,10 @@ async fn rows_are_read_by_segment_subject_and_time<S: Stage>(stage: &S) {
         refresh(stage, &ledger, &[("a", "h1", members), ("b", "h1", &["ann"])]).await.unwrap();
         stage.clock().advance(Duration::from_secs(86_400));
     }
-    let by_segment = ReadFilter { segment: Some(segment("b")), ..ReadFilter::default() };
+    let by_segment = ReadFilter { segments: vec![segment("b")], ..ReadFilter::default() };
     assert_eq!(changes(stage, by_segment.clone()).await, ["b ann enter initial"]);
     assert_eq!(history(stage, by_segment).await, ["b run ok 1 1 0", "b run ok 1 0 0", "b run ok 1 0 0"]);
-    let by_subject = ReadFilter { segment: Some(segment("a")), subject: Some("bob".to_owned()), ..ReadFilter::default() };
+    let by_subject = ReadFilter { segments: vec![segment("a")], subject: Some("bob".to_owned()), ..ReadFilter::default() };
     assert_eq!(changes(stage, by_subject).await, ["a bob enter initial", "a bob exit rule_ended", "a bob enter rule_match"]);
     let second =
         ReadFilter { from: "2026-01-02T00:00:00Z".parse().ok(), to: "2026-01-03T00:00:00Z".parse().ok(), ..ReadFilter::default() };
@@ -379,6 +383,85 @@ async fn rows_are_read_by_segment_subject_and_time<S: Stage>(stage: &S) {
     assert_eq!(history(stage, second).await, ["a run ok 1 0 1", "b run ok 1 0 0"]);
     let nothing = ReadFilter { from: "2027-01-01T00:00:00Z".parse().ok(), ..ReadFilter::default() };
     assert!(changes(stage, nothing).await.is_empty());
+}
+
+async fn rows_are_read_by_direction_reason_kind_and_status<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("a", "h1", &["ann", "bob"]), ("b", "h1", &["ann"])]).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    refresh(stage, &ledger, &[("a", "h1", &["bob", "cid"]), ("b", "h2", &["bob"])]).await.unwrap();
+    fail(stage, &ledger, "b", "h2").await;
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+    transaction.record_daily(&segment("a")).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+
+    let all = ReadFilter::default;
+    let exits = ReadFilter { change: Some(Change::Exit), ..all() };
+    assert_eq!(changes(stage, exits).await, ["a ann exit rule_ended", "b ann exit definition_changed"]);
+    let reasons = vec![ChangeReason::RuleMatch, ChangeReason::DefinitionChanged];
+    let enters = ReadFilter { change: Some(Change::Enter), reasons, ..all() };
+    assert_eq!(changes(stage, enters).await, ["a cid enter rule_match", "b bob enter definition_changed"]);
+    let of_both = ReadFilter { segments: vec![segment("b"), segment("a")], subject: Some("ann".to_owned()), ..all() };
+    assert_eq!(
+        changes(stage, of_both).await,
+        ["a ann enter initial", "b ann enter initial", "a ann exit rule_ended", "b ann exit definition_changed"]
+    );
+    let nobody = ReadFilter { reasons: vec![ChangeReason::Erased], ..all() };
+    assert!(changes(stage, nobody).await.is_empty());
+
+    let failed = ReadFilter { statuses: vec![RunStatus::Failed], ..all() };
+    assert_eq!(history(stage, failed).await, ["b run failed 1 0 0"]);
+    let daily = ReadFilter { kinds: vec![RunKind::Daily, RunKind::Erase], ..all() };
+    assert_eq!(history(stage, daily).await, ["a daily ok 2 0 0"]);
+    let runs = ReadFilter {
+        segments: vec![segment("a")],
+        kinds: vec![RunKind::Run],
+        statuses: vec![RunStatus::Ok, RunStatus::Held],
+        ..all()
+    };
+    assert_eq!(history(stage, runs).await, ["a run ok 2 2 0", "a run ok 2 1 1"]);
+}
+
+async fn segments_are_put_together<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("a", "h1", &["ann", "bob", "dan"]), ("b", "h1", &["bob"]), ("none", "h1", &[])]).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    refresh(
+        stage,
+        &ledger,
+        &[("a", "h1", &["ann", "bob", "dan", "Ünal 🦊"]), ("b", "h1", &["bob", "dan", "eve"]), ("c", "h1", &["ann", "eve"])],
+    )
+    .await
+    .unwrap();
+    let of = async |segments: &[&str], operation: SetOperation, after: Option<&str>| {
+        let segments = segments.iter().map(|id| segment(id)).collect();
+        let audience = Audience { segments, operation, after: after.map(str::to_owned) };
+        let rows = stage.open().read_audience(&tenant(), &audience).await.unwrap();
+        lines(rows, &["subject_id", "entered_at"]).await
+    };
+    let (first, second) = (" 2026-01-01T00:00:00Z", " 2026-01-01T00:01:00Z");
+    let line = |id: &str, at: &str| format!("{id}{at}");
+    let union = [line("ann", first), line("bob", first), line("dan", first), line("eve", second), line("Ünal 🦊", second)];
+    assert_eq!(of(&["a", "b", "c"], SetOperation::Union, None).await, union);
+    assert_eq!(of(&["c", "never", "b", "a"], SetOperation::Union, Some("bob")).await, union[2..]);
+    assert_eq!(of(&["b", "a"], SetOperation::Intersection, None).await, [line("bob", first), line("dan", second)]);
+    assert!(of(&["a", "b", "c"], SetOperation::Intersection, None).await.is_empty());
+    assert!(of(&["a", "none"], SetOperation::Intersection, None).await.is_empty());
+    assert_eq!(of(&["a", "b"], SetOperation::Difference, None).await, [line("ann", first), line("Ünal 🦊", second)]);
+    assert_eq!(of(&["b", "c", "none"], SetOperation::Difference, None).await, [line("bob", first), line("dan", second)]);
+    assert_eq!(of(&["b", "c"], SetOperation::Difference, Some("bob")).await, [line("dan", second)]);
+    assert!(of(&["none", "a"], SetOperation::Difference, None).await.is_empty());
+
+    let alone = Audience { after: Some("bob".to_owned()), ..Audience::of(&segment("a")) };
+    let rows = stage.open().read_audience(&tenant(), &alone).await.unwrap();
+    assert_eq!(
+        lines(rows, &["tenant", "segment_id", "subject_id", "reason"]).await,
+        ["demo a dan rule_match", "demo a Ünal 🦊 rule_match"]
+    );
+    let never = stage.open().read_audience(&tenant(), &Audience::of(&segment("never"))).await.unwrap();
+    assert!(text_rows(never).await.unwrap().is_empty());
 }
 
 async fn a_subject_finds_its_segments<S: Stage>(stage: &S) {

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use segmenta::store::{Ledger, LedgerError, ReadFilter};
+use segmenta::store::{Audience, Ledger, LedgerError, ReadFilter, SetOperation};
 
 use super::faulty::FaultyStore;
 use super::stage::{AT_ONCE, DiskStage, ObjectStage, Stage, figures, refresh, segment, tenant, text_rows, within, write_scope};
@@ -15,6 +15,7 @@ use super::stage::{AT_ONCE, DiskStage, ObjectStage, Stage, figures, refresh, seg
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("every damaged file is noticed, and nothing panics", every_damaged_file_is_noticed()),
+        trial("a damaged file of one of several segments is noticed", a_damaged_file_of_several_segments_is_noticed()),
         trial("a store of a newer version is left alone", a_newer_store_is_left_alone()),
         trial("a store that cannot be written is still read", a_store_that_cannot_be_written_is_still_read()),
         trial("a store that was deleted and made anew is seen as it is", a_store_made_anew_is_seen_as_it_is()),
@@ -96,6 +97,46 @@ async fn every_damaged_file_is_noticed() {
         }
     }
     assert!(noticed > 30, "only {noticed} kinds of damage were noticed");
+}
+
+async fn a_damaged_file_of_several_segments_is_noticed() {
+    let origin = Arc::new(InMemory::new());
+    let stage = lived_in(Arc::clone(&origin) as _).await;
+    let read = async |stage: &ObjectStage| {
+        let mut found = Vec::new();
+        for operation in [SetOperation::Union, SetOperation::Intersection, SetOperation::Difference] {
+            let audience = Audience { segments: vec![segment("vip"), segment("calm")], operation, after: None };
+            found.extend(text_rows(stage.open().read_audience(&tenant(), &audience).await?).await?);
+        }
+        Ok::<_, LedgerError>(found)
+    };
+    let intact = read(&stage).await.unwrap();
+    assert_eq!(intact.len(), 3 + 2);
+    let mut noticed = 0;
+    for path in stage.paths().await.iter().filter(|path| path.starts_with("log/files/")) {
+        let location = Path::from(format!("some/prefix/{path}"));
+        let bytes = origin.get(&location).await.unwrap().bytes().await.unwrap();
+        let mut flipped = bytes.to_vec();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0x20;
+        for content in [Some(flipped.into()), Some(bytes.slice(..bytes.len() / 2)), None] {
+            let copy = Arc::new(origin.fork());
+            match content {
+                Some(content) => drop(copy.put(&location, object_store::PutPayload::from_bytes(content)).await.unwrap()),
+                None => copy.delete(&location).await.unwrap(),
+            }
+            let damaged = ObjectStage { store: copy, clock: Arc::clone(&stage.clock), options: stage.options };
+            match read(&damaged).await {
+                Ok(found) => assert_eq!(found, intact, "{path}"),
+                Err(LedgerError::Corrupt { path: named, .. }) => {
+                    noticed += 1;
+                    assert_eq!(named, *path);
+                }
+                Err(error) => panic!("{path}: {error:?}"),
+            }
+        }
+    }
+    assert_eq!(noticed, 2 * 3, "both snapshots, in each way");
 }
 
 async fn a_newer_store_is_left_alone() {

@@ -114,7 +114,7 @@ impl Project {
         for id in SEGMENTS {
             let rows = ledger.read_members(&tenant(), &segment(id)).await.unwrap();
             members.insert(id, lines(rows, &["subject_id"]).await.into_iter().collect());
-            let filter = ReadFilter { segment: Some(segment(id)), ..ReadFilter::default() };
+            let filter = ReadFilter { segments: vec![segment(id)], ..ReadFilter::default() };
             for line in lines(ledger.read_changes(&tenant(), &filter).await.unwrap(), &["change", "subject_id"]).await {
                 let replayed = replayed.entry(id).or_default();
                 match line.split_once(' ').unwrap() {

@@ -2,6 +2,7 @@
 
 mod backfill;
 mod overrides;
+mod reading;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,10 @@ use crate::syntax::dialect::Dialect;
 
 pub(crate) use backfill::BackfillArguments;
 pub(crate) use overrides::{OverrideArguments, OverrideCommand, OverrideEditArguments, OverrideListArguments};
+pub(crate) use reading::{
+    ChangesArguments, HistoryArguments, ListArguments, MembersArguments, OutputArguments, RangeArguments, SegmentsOfArguments,
+    ShowArguments,
+};
 
 /// Who is in which segment, since when, and why.
 #[derive(Debug, Parser)]
@@ -53,9 +58,9 @@ pub(crate) struct GlobalArguments {
     /// The tenant; may be left out when there is one
     #[arg(long, global = true, value_name = "ID", env = "SEGMENTA_TENANT")]
     pub(crate) tenant: Option<String>,
-    /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub(crate) format: OutputFormat,
+    /// How results are printed: for people, unless this or the name of a file to write says otherwise
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<OutputFormat>,
     /// Print nothing on standard error but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -163,20 +168,35 @@ pub(crate) enum Command {
     /// Show one segment: its definition and its state
     #[command(after_help = "Example:\n  segmenta show lapsed-buyers")]
     Show(ShowArguments),
-    /// Print the members of a segment
+    /// Print the members of a segment, or of several together
     #[command(
-        after_help = "Examples:\n  segmenta members vip --limit 10\n  segmenta members vip --format parquet > vip.parquet\n  \
-                            segmenta members vip --limit 1000 --after u42    the next page"
+        long_about = "Print the members of a segment, or of several together.\n\nOf several segments, `entered_at` is the earliest entry for a \
+                      union, the latest for an intersection, and that into the first for a difference. Rows come by id, and are shown or \
+                      written as they are read; with `--sort` they are sorted first, on disk when memory does not suffice.",
+        after_help = "Examples:\n  segmenta members vip --limit 10\n  segmenta members vip --limit 1000 --after u42    the next page\n  \
+                      segmenta members vip --with country,lifetime_value --sort -lifetime_value --limit 20\n  \
+                      segmenta members vip win-back --intersect --format csv\n  \
+                      segmenta members vip churned --except --output s3://bucket/audience.parquet"
     )]
     Members(MembersArguments),
     /// Print who entered and left, when and why
-    #[command(after_help = "Examples:\n  segmenta changes\n  segmenta changes vip --from 2026-01-01T00:00:00Z --format ndjson")]
+    #[command(
+        after_help = "Examples:\n  segmenta changes\n  segmenta changes vip repeat-buyers --from 2026-01-01 --change exit\n  \
+                            segmenta changes --subject u42\n  segmenta changes --reason manual --output changes.parquet"
+    )]
     Changes(ChangesArguments),
-    /// Print the figures of every run; one segment in a terminal is drawn as a chart
-    #[command(after_help = "Examples:\n  segmenta history vip\n  segmenta history vip --format csv")]
+    /// Print the figures of every run or day; one segment in a terminal is drawn as a chart
+    #[command(
+        long_about = "Print the figures of every run or day; one segment in a terminal is drawn as a chart.\n\nWith `--daily` there is a row \
+                      for each day from the first to the last, in the timezone of the tenant: the members at its end, and who entered and \
+                      left in all of its runs, edits and erasures. A day without any carries the count on. The figures of a backfill \
+                      are shown when a segment has no others, or with `--kind backfill`.",
+        after_help = "Examples:\n  segmenta history vip\n  segmenta history vip --daily --from 2026-01-01 --to 2026-01-31\n  \
+                      segmenta history --status failed\n  segmenta history --daily --output history.parquet"
+    )]
     History(HistoryArguments),
     /// Print the segments that a subject is in
-    #[command(name = "segments-of", after_help = "Example:\n  segmenta segments-of u42")]
+    #[command(name = "segments-of", after_help = "Examples:\n  segmenta segments-of u42\n  segmenta segments-of u42 --format json")]
     SegmentsOf(SegmentsOfArguments),
     /// Record what segments were at instants of the past
     #[command(
@@ -546,75 +566,6 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListArguments {
-    /// List archived segments as well
-    #[arg(long)]
-    pub(crate) archived: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ShowArguments {
-    /// The segment
-    #[arg(value_name = "ID")]
-    pub(crate) segment: SegmentId,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MembersArguments {
-    /// The segment
-    #[arg(value_name = "ID")]
-    pub(crate) segment: SegmentId,
-    /// At most this many
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
-    /// Only those whose id comes after this one
-    #[arg(long, value_name = "SUBJECT")]
-    pub(crate) after: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ChangesArguments {
-    /// The segment; all when left out
-    #[arg(value_name = "ID")]
-    pub(crate) segment: Option<SegmentId>,
-    /// Only of this subject
-    #[arg(long, value_name = "ID")]
-    pub(crate) subject: Option<String>,
-    #[command(flatten)]
-    pub(crate) range: RangeArguments,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct HistoryArguments {
-    /// The segment; all when left out
-    #[arg(value_name = "ID")]
-    pub(crate) segment: Option<SegmentId>,
-    #[command(flatten)]
-    pub(crate) range: RangeArguments,
-}
-
-/// Which rows of a log to read.
-#[derive(Debug, Args)]
-pub(crate) struct RangeArguments {
-    /// Only at or after this instant
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
-    pub(crate) from: Option<Timestamp>,
-    /// Only before this instant
-    #[arg(long, value_name = "INSTANT", value_parser = instant)]
-    pub(crate) to: Option<Timestamp>,
-    /// At most this many rows, the latest
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SegmentsOfArguments {
-    /// The subject's id
-    #[arg(value_name = "SUBJECT")]
-    pub(crate) subject: String,
 }
 
 #[derive(Debug, Args)]
