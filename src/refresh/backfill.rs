@@ -16,7 +16,7 @@ use super::error::Error;
 use super::place::{Known, Opened, Planned, ReadablePlace, calendar_of, members_by_segment};
 use super::run::{Progress, Step, release};
 use crate::backend::sets::Sets as _;
-use crate::backend::{Backend, MemberSet as _};
+use crate::backend::{Backend, MemberSet as _, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Universe;
@@ -55,6 +55,8 @@ pub struct BackfillReport {
     pub rows: Vec<PastFigures>,
     /// Figures that stood in the history already.
     pub known: usize,
+    /// What was read.
+    pub scans: Vec<Scan>,
 }
 
 /// A segment's figures at an instant of the past.
@@ -141,7 +143,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         let is_missing = |instant: &Timestamp| segments.iter().any(|segment| !is_known(segment, instant));
         let missing: Vec<usize> = (0..instants.len()).filter(|at| is_missing(&instants[*at])).collect();
         let known = instants.len() * segments.len();
-        let mut report = BackfillReport { rows: Vec::new(), known };
+        let mut report = BackfillReport { rows: Vec::new(), known, scans: Vec::new() };
         // The members at the instant before, where they are known.
         let mut before: Option<(usize, Known<P::Members>)> = None;
         for chunk in missing.chunks(INSTANTS_AT_ONCE) {
@@ -153,7 +155,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
                 wanted.remove(&(first - 1));
             }
             let asked: Vec<Timestamp> = wanted.iter().map(|at| instants[*at]).collect();
-            let (mut found, duration) = self.evaluated(&segments, &asked).await?;
+            let (mut found, duration) = self.evaluated(&segments, &asked, &mut report.scans).await?;
             if let Some((_, last)) = before.take().filter(|_| is_next) {
                 found.extend(last);
             }
@@ -222,6 +224,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         &mut self,
         segments: &[ReadySegment],
         instants: &[Timestamp],
+        scans: &mut Vec<Scan>,
     ) -> Result<(Known<P::Members>, Duration), Error> {
         let began = self.clock.elapsed();
         self.opened.earlier.clear();
@@ -242,6 +245,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
                 self.progress.step(Step::Evaluating { subject: batch.subject, segments: requests.len() });
                 let evaluation = self.opened.evaluate_after(self.place, self.tenant, &batch, &found).await?;
                 found.extend(members_by_segment(&batch, &evaluation));
+                scans.extend(evaluation.scans);
             }
         }
         let parts = u32::try_from(instants.len() * segments.len()).unwrap_or(u32::MAX).max(1);

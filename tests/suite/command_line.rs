@@ -1,5 +1,6 @@
 //! The real program over a small project: that the wiring is right, with every command, format and exit code.
 
+mod backfill;
 mod clickhouse;
 mod foreign;
 mod init;
@@ -49,6 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     });
     let mut all = vec![demo];
     all.extend(named("command_line::", trials));
+    all.extend(backfill::trials());
     all.extend(clickhouse::trials());
     all.extend(foreign::trials());
     all.extend(scored::trials());

@@ -45,7 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let alike = move || INSPECTED.into_iter().try_for_each(|batch| seen_alike(seed, batch));
     trials.push(Evaluator::ClickHouse.trial("differential::one_subject_looks_alike_on_both".to_owned(), alike));
     for evaluator in [Evaluator::DataFusion, Evaluator::ClickHouse] {
-        let batches = if evaluator == Evaluator::DataFusion { cases / 4 } else { server_cases / 12 };
+        let batches = if evaluator == Evaluator::DataFusion { cases / 16 } else { server_cases / 24 };
         let all = move || with_room(move || (0..batches).try_for_each(|batch| seen_from_several_instants(seed, batch, evaluator)));
         trials.push(evaluator.trial(format!("differential::instants_in_one_pass_on_{}", evaluator.name()), all));
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::args::BackfillArguments;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
 use crate::refresh::backfill::{BackfillRequest, PastFigures, backfill};
@@ -30,6 +31,7 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     let report = backfill(&context.place, tenant, &request, context.clock.as_ref(), &bar).await;
     drop(bar);
     let report = report?;
+    observations::detail_scans(context.screen, &report.scans);
     if report.known > 0 {
         context.screen.note(&format!("{} figures stand in the history already", report.known));
     }

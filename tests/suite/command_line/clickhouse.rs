@@ -188,6 +188,14 @@ fn what_people_decide_wins_as_on_files(server: &'static Server) {
         let [files, remote] = shop.both(same);
         assert_eq!(remote.stdout, files.stdout, "{same:?}");
     }
+    // What people had decided counts at instants of the past, many of them in one statement.
+    let range = ["--from", "2025-12-28T00:00:00Z", "--to", "2026-01-01T00:00:00Z", "--step", "1d", "--format", "json"];
+    let past: Vec<&str> = ["backfill", "vip-customers", "win-back", "advisory-board"].iter().chain(&range).copied().collect();
+    let [files, remote] = shop.both(&past);
+    assert_eq!(remote.json()["rows"], files.json()["rows"]);
+    let [files, remote] = shop.both(&past);
+    assert_eq!((&remote.json()["known"], &files.json()["known"]), (&Value::from(15), &Value::from(15)));
+    shop.both(&["verify"]);
     let [files, remote] = shop.both(&["override", "list", "--all", "--format", "json"]).map(|answer| {
         let rows = answer.json();
         let row = |row: &Value| ["segment_id", "subject_id", "override", "reason"].map(|name| row[name].clone());

@@ -1,0 +1,138 @@
+//! `backfill`: against previews at the same instants, and that the present stays as it is.
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use super::project::{BUYERS, Project};
+
+pub(super) fn trials() -> Vec<Trial> {
+    let trials: [(&str, fn()); 4] = [
+        ("a backfill is what previews say", a_backfill_is_what_previews_say),
+        ("a backfill goes on where it stopped", a_backfill_goes_on_where_it_stopped),
+        ("a backfill of the examples reads the events once", a_backfill_of_the_examples_reads_the_events_once),
+        ("a backfill tells what makes no sense", a_backfill_tells_what_makes_no_sense),
+    ];
+    super::named("command_line::backfill::", trials)
+}
+
+fn rows(answer: &Value) -> Vec<(String, String, [u64; 3])> {
+    let row = |row: &Value| {
+        let text = |name: &str| row[name].as_str().unwrap().to_owned();
+        (text("segment_id"), text("as_of"), ["members", "entered", "left"].map(|name| row[name].as_u64().unwrap()))
+    };
+    answer["rows"].as_array().unwrap().iter().map(row).collect()
+}
+
+/// The history rows of the past: instant, local day, count, who entered, who left.
+fn recorded(project: &Project, segment: &str) -> Vec<String> {
+    let history = project.run(&["history", segment, "--kind", "backfill", "--format", "json"]).ok().json();
+    let row = |row: &Value| {
+        let [count, added, removed] = ["member_count", "added_count", "removed_count"].map(|name| row[name].as_u64().unwrap());
+        format!("{} {} {count} {added} {removed}", row["as_of"].as_str().unwrap(), row["evaluation_date"].as_str().unwrap())
+    };
+    history.as_array().unwrap().iter().map(row).collect()
+}
+
+fn a_backfill_is_what_previews_say() {
+    let project = Project::refreshed();
+    let before = [project.run(&["members", BUYERS, "--format", "csv"]).stdout, project.run(&["list", "--format", "json"]).stdout];
+    let range = ["--from", "2025-11-30T00:00:00Z", "--to", "2026-01-01T00:00:00Z", "--step", "8d"];
+    let arguments: Vec<&str> =
+        ["backfill", BUYERS, "no-orders"].iter().chain(&range).chain(&["--format", "json"]).copied().collect();
+    let answer = project.run(&arguments).ok().json();
+    let found = rows(&answer);
+    assert_eq!(found.len(), 10);
+    let mut previous: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    for (segment, as_of, [members, entered, left]) in &found {
+        let preview = project.run(&["preview", segment, "--as-of", as_of, "--format", "json"]).ok().json();
+        assert_eq!(preview["count"], *members, "{segment} as of {as_of}");
+        let before = previous.insert(segment.clone(), *members).unwrap_or(0);
+        assert_eq!(before + entered, members + left, "{segment} as of {as_of}");
+    }
+    assert!(found.iter().any(|(_, _, [_, _, left])| *left > 0), "someone left: {found:?}");
+    assert_eq!(
+        recorded(&project, BUYERS),
+        [
+            "2025-11-30T00:00:00Z 2025-11-30 0 0 0",
+            "2025-12-08T00:00:00Z 2025-12-08 1 1 0",
+            "2025-12-16T00:00:00Z 2025-12-16 2 1 0",
+            "2025-12-24T00:00:00Z 2025-12-24 2 0 0",
+            "2026-01-01T00:00:00Z 2026-01-01 3 1 0",
+        ]
+    );
+    let after = [project.run(&["members", BUYERS, "--format", "csv"]).stdout, project.run(&["list", "--format", "json"]).stdout];
+    assert_eq!(after, before, "the present is not touched");
+    project.run(&["verify"]).ok();
+    project.run(&["refresh", "--all"]).ok();
+    project.run(&["verify"]).ok();
+}
+
+fn a_backfill_goes_on_where_it_stopped() {
+    let project = Project::new();
+    let run = |from: &str, to: &str| {
+        project.run(&["backfill", BUYERS, "--from", from, "--to", to, "--step", "1d", "--format", "json"]).ok().json()
+    };
+    // What an interruption leaves: the first days.
+    let first = run("2025-12-01T00:00:00Z", "2025-12-10T00:00:00Z");
+    assert_eq!((rows(&first).len(), &first["known"]), (10, &json!(0)));
+    let rest = run("2025-12-01T00:00:00Z", "2026-01-01T00:00:00Z");
+    assert_eq!((rows(&rest).len(), &rest["known"]), (22, &json!(10)));
+    assert_eq!(rows(&rest)[0].2, [2, 1, 0], "who entered since the day before, which was recorded earlier");
+    let again = run("2025-12-01T00:00:00Z", "2026-01-01T00:00:00Z");
+    assert_eq!((rows(&again).len(), &again["known"]), (0, &json!(32)));
+    let recorded = recorded(&project, BUYERS);
+    assert_eq!(recorded.len(), 32);
+    let entered: u64 = recorded.iter().map(|row| row.split(' ').nth(3).unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(entered, 3, "{recorded:?}");
+    // Another definition has a past of its own.
+    let changed = project.read("queries/buyers.json").replace("\"value\": 1", "\"value\": 2");
+    project.write("queries/buyers.json", &changed);
+    let other = run("2025-12-30T00:00:00Z", "2026-01-01T00:00:00Z");
+    assert_eq!(rows(&other).iter().map(|row| row.2).collect::<Vec<_>>(), [[1, 1, 0], [1, 0, 0], [1, 0, 0]]);
+}
+
+fn a_backfill_of_the_examples_reads_the_events_once() {
+    let project = Project::of_the_repository();
+    let list = project.run(&["list", "--format", "json"]).ok().json();
+    let ids: Vec<String> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["subject"] == "user" && row["status"] == "active" && row["kind"] == "dynamic")
+        .map(|row| row["segment_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(ids.len() > 30, "{}", ids.len());
+    let mut arguments = vec!["backfill"];
+    arguments.extend(ids.iter().map(String::as_str));
+    arguments.extend(["--from", "2025-12-25T00:00:00Z", "--to", "2025-12-31T00:00:00Z", "--step", "2d", "-v", "--format", "json"]);
+    let answer = project.run(&arguments).ok();
+    let passes: Vec<&str> = answer.stderr.lines().filter(|line| line.contains("events: ") && line.contains("pass")).collect();
+    assert!(passes.len() == 1 && passes[0].contains("events: one pass"), "{passes:?}\n{}", answer.stderr);
+    let found = rows(&answer.json());
+    assert_eq!(found.len(), ids.len() * 4);
+    // Of some of them, another way.
+    for (segment, as_of, [members, ..]) in found.iter().step_by(23) {
+        let preview = project.run(&["preview", segment, "--as-of", as_of, "--format", "json"]).ok().json();
+        assert_eq!(preview["count"], *members, "{segment} as of {as_of}");
+    }
+}
+
+fn a_backfill_tells_what_makes_no_sense() {
+    let project = Project::new();
+    for (range, message) in [
+        (["--from", "2025-12-02T00:00:00Z", "--to", "2025-12-01T00:00:00Z", "--step", "1d"], "is after"),
+        (["--from", "2025-12-02T00:00:00Z", "--to", "2026-02-01T00:00:00Z", "--step", "1d"], "is not over"),
+        (["--from", "2020-12-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z", "--step", "1s"], "more than 100000 instants"),
+    ] {
+        let arguments: Vec<&str> = ["backfill", BUYERS].iter().chain(&range).copied().collect();
+        let refused = project.run(&arguments).exits(1);
+        assert!(refused.stderr.contains(message) && refused.stderr.contains("help: "), "{}", refused.stderr);
+    }
+    let range = ["--from", "2025-12-01T00:00:00Z", "--to", "2025-12-02T00:00:00Z"];
+    let of = |segment: &str| {
+        let arguments: Vec<&str> = ["backfill", segment].iter().chain(&range).copied().collect();
+        project.run(&arguments)
+    };
+    assert!(of("buyer").exits(2).stderr.contains("Did you mean `buyers`?"));
+    assert!(!project.path("out").exists(), "nothing was written");
+}
