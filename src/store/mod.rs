@@ -15,7 +15,9 @@
 pub mod clickhouse;
 mod holder;
 pub mod object;
+mod replay;
 pub mod rows;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +35,11 @@ use crate::backend::MemberSet;
 use crate::model::condition::Subject;
 use crate::model::id::{SegmentId, TenantId};
 use crate::model::segment::{Kind, Status};
+
+pub use self::upkeep::{
+    CompactRequest, Compacted, Compaction, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance, Remedy, Retention,
+    Waste,
+};
 
 /// Rows of a table of the store, as they are read.
 pub type RowStream = BoxStream<'static, Result<RecordBatch, LedgerError>>;
@@ -105,11 +112,59 @@ pub trait Ledger: Send + Sync {
     /// As [`Ledger::state`].
     async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError>;
 
-    /// Checks the laws of the tenant's data; returns what breaks them, in words, empty when all hold.
+    /// The members of a segment as they were after the last committed run at or before an instant.
     ///
     /// # Errors
     /// As [`Ledger::state`].
-    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError>;
+    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
+        replay::members_at(self, tenant, segment, at).await
+    }
+
+    /// Does one bounded step of putting together what many runs wrote, and of letting go of what is kept no longer. Whoever reads
+    /// meanwhile reads every row once.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`].
+    async fn compact(
+        &self,
+        _lease: &Lease,
+        _tenant: &TenantId,
+        _rewrite_id: Uuid,
+        _request: &CompactRequest,
+    ) -> Result<Compaction, LedgerError> {
+        Ok(Compaction::Unneeded { why: "the server puts its tables together by itself, and every row is kept" })
+    }
+
+    /// What nothing refers to any more, and is to be deleted once it is older than `grace` where readers may still know of it.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn garbage(&self, _tenant: &TenantId, _grace: Duration) -> Result<Garbage, LedgerError> {
+        Ok(Garbage::default())
+    }
+
+    /// Deletes it, under a write lease; returns what was deleted.
+    ///
+    /// # Errors
+    /// When the lease is no longer the newest, or the store cannot be written.
+    async fn collect(&self, _lease: &Lease, _tenant: &TenantId, _grace: Duration) -> Result<Garbage, LedgerError> {
+        Ok(Garbage::default())
+    }
+
+    /// Checks the laws of the tenant's data; returns what breaks them, nothing when all hold.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError>;
+
+    /// As [`Ledger::verify`], under a write lease, and puts right what can be. Nothing that is whole is lost. The faults say what
+    /// became of them.
+    ///
+    /// # Errors
+    /// When the lease is no longer the newest, or the store cannot be written.
+    async fn repair(&self, _lease: &Lease, tenant: &TenantId, _rewrite_id: Uuid) -> Result<Vec<Fault>, LedgerError> {
+        self.verify(tenant).await
+    }
 }
 
 /// Changes of one tenant that become visible together. Dropped without a commit, it leaves nothing visible.

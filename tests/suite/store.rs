@@ -1,5 +1,6 @@
 //! One contract for every ledger, and what survives a crash.
 
+mod broken_upkeep;
 mod clickhouse;
 mod contract;
 mod crash;
@@ -11,11 +12,13 @@ mod proxy;
 mod races;
 mod stage;
 mod tables;
+mod upkeep;
 
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
     [
+        broken_upkeep::trials(),
         clickhouse::trials(),
         contract::trials(),
         crash::trials(),
@@ -24,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         large::trials(),
         races::trials(),
         tables::trials(),
+        upkeep::trials(),
     ]
     .into_iter()
     .flatten()

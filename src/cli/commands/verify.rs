@@ -27,7 +27,7 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>) -> Result<()
         let ledger = context.place.ledger();
         segments += ledger.state(&tenant.id).await.map_err(Error::from)?.segments.len();
         let faults = ledger.verify(&tenant.id).await.map_err(Error::from)?;
-        rows.extend(faults.into_iter().map(|fault| Row { tenant: tenant.id.to_string(), fault }));
+        rows.extend(faults.into_iter().map(|fault| Row { tenant: tenant.id.to_string(), fault: fault.to_string() }));
     }
     drop(bar);
     let faults = rows.len();

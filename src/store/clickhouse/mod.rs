@@ -35,7 +35,7 @@ use async_trait::async_trait;
 use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
-use super::{Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
+use super::{Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, ReadFilter, RowStream, Run, TenantState};
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
@@ -196,7 +196,7 @@ impl Ledger for ClickHouseLedger {
         read::recount(&self.server, tenant, segment).await
     }
 
-    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
         verify::verify(&self.server, tenant).await
     }
 }

@@ -19,9 +19,8 @@ use super::compare::Comparison;
 use super::encode::{GROUP_ROWS, Occasion, RunTables, Work, jobs};
 use super::history::{HistoryRow, RowStatus, write_history};
 use super::layout;
-use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
+use super::log::{Entry, LogState, SegmentEntry, TenantEntry};
 use super::place::{FILES_AT_ONCE, failed};
-use super::publish;
 use super::record::{Action, FileRef, Progress, RunRecord, SegmentRecord, SnapshotChange};
 use super::table::{ClosedTable, Table, TableWriter, column};
 use crate::backend::LocalMembers;
@@ -379,6 +378,7 @@ impl ObjectTransaction {
             counts: std::mem::take(&mut self.counts),
             jobs: std::mem::take(&mut self.jobs),
             notes: std::mem::take(&mut self.notes),
+            kept: Vec::new(),
         })
     }
 
@@ -480,28 +480,14 @@ impl Transaction for ObjectTransaction {
     }
 
     async fn commit(mut self) -> Result<(), LedgerError> {
-        let place = self.ledger.place().clone();
         let committed_at = self.ledger.now();
         let written = self.written(committed_at).await;
         // A newer writer may have deleted what this one staged: that the lease is lost says more than that a file is.
         self.ledger.check_newest(&self.run.tenant, self.lease).await?;
         let run = written?;
-        let action = Action::Run(run.clone());
+        let action = Action::Run(run);
         let entry = Entry { tenant: self.run.tenant, lease: self.lease, attempt: self.attempt, committed_at, action };
-        let state = log::append(&place, self.base, entry).await?;
-        // The run is committed. What follows is done again by the next writer when it fails now.
-        let number = state.number;
-        let settled = async {
-            let state = publish::publish(&place, state).await?;
-            self.ledger.remember(&state);
-            publish::discard(&place, &run).await?;
-            self.ledger.remember(&log::checkpoint(&place, state, self.ledger.options.checkpoint_every).await?);
-            Ok::<_, LedgerError>(())
-        };
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, number, "the run is committed; the next one will finish its publishing");
-        }
-        Ok(())
+        self.ledger.commit(self.base, entry).await
     }
 }
 

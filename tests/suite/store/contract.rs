@@ -77,7 +77,7 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
 
 /// Every law holds, seen by a process that starts now.
 async fn assert_lawful<S: Stage>(stage: &S) {
-    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
 }
 
 async fn members<S: Stage>(stage: &S, id: &str) -> Vec<String> {

@@ -126,7 +126,7 @@ async fn a_held_up_writer_finds_its_place_taken() {
     ledger.release(lease).await.unwrap();
     let rows = stage.open().read_members(&tenant(), &segment("vip")).await.unwrap();
     assert_eq!(lines(rows, &["subject_id"]).await, ["ann", "cid"]);
-    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
 }
 
 async fn many_tenants_share_one_log() {
@@ -155,7 +155,7 @@ async fn many_tenants_share_one_log() {
         let ledger = stage.open();
         let rows = ledger.read_members(&tenant, &segment("vip")).await.unwrap();
         assert_eq!(lines(rows, &["tenant", "subject_id"]).await, [format!("{tenant} bob")]);
-        assert_eq!(ledger.verify(&tenant).await.unwrap(), Vec::<String>::new());
+        assert_eq!(ledger.verify(&tenant).await.unwrap(), []);
     }
     let published = stage.store.get_opts(&Path::from("some/prefix/log/published"), GetOptions::default()).await.unwrap();
     assert_eq!(published.bytes().await.unwrap().as_ref(), b"18\n");
@@ -237,7 +237,7 @@ async fn deleted_leases_do_not_fool_the_log() {
         stage.delete(&path).await;
     }
     assert_eq!(refresh(&stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap(), [figures(1, 1, 1)]);
-    assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
 }
 
 async fn leases_do_not_pile_up() {
