@@ -19,7 +19,7 @@ mod replay;
 pub mod rows;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -211,6 +211,10 @@ pub trait Transaction: Send {
 
     /// Notes when a job of the scheduler was last done.
     fn note_job(&mut self, job: &str, at: Timestamp);
+
+    /// Says of which segments snapshots that this transaction replaces are kept: those of runs before an instant, so that the last one of
+    /// each day is. A ledger that keeps every change and no snapshot goes on doing so.
+    fn keep_snapshots(&mut self, _segments: BTreeSet<SegmentId>, _before: Timestamp) {}
 
     /// Makes everything staged visible at once, then puts the published files in place.
     ///

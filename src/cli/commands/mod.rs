@@ -1,12 +1,14 @@
 //! One file a command, or a few that show the same things.
 
 pub(crate) mod clickhouse;
+pub(crate) mod compact;
 pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod diff;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod gc;
 pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod import;

@@ -326,7 +326,7 @@ impl Step<'_> {
                 None => None,
             };
             // The snapshot of the run that made the last of these changes says the same, and knows scores better.
-            let same = index.kept.iter_mut().filter(of_segment).find(|kept| kept.at == at && kept.number <= number);
+            let same = index.kept.iter_mut().filter(of_segment).find(|kept| kept.at == at);
             if let Some(same) = same {
                 same.is_baseline = true;
                 continue;

@@ -239,7 +239,12 @@ impl Ledger for ObjectLedger {
         // Numbers go on from those in the log even when somebody deleted the files of the leases.
         let floor = match scope {
             LeaseScope::Scheduler => 0,
-            LeaseScope::Tenant(tenant) => self.log().await?.tenants.get(tenant).map_or(0, |entry| entry.lease),
+            LeaseScope::Tenant(tenant) => match self.log().await {
+                Ok(state) => state.tenants.get(tenant).map_or(0, |entry| entry.lease),
+                // Who repairs the log needs a lease, and nobody else gets further with one.
+                Err(LedgerError::Corrupt { .. }) => 0,
+                Err(error) => return Err(error),
+            },
         };
         self.leases.acquire(scope, floor, wait).await
     }

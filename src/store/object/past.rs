@@ -75,8 +75,10 @@ async fn replayed<'a>(
     let reached =
         last.filter(|last| baseline.is_none_or(|baseline| last.number > baseline || (last.number == baseline && last.as_of <= at)));
     let start = match reached {
-        Some(last) => {
-            let of_then = |kept: &&KeptSnapshot| kept.at <= at && kept.number <= last.number && Some(kept.number) >= baseline;
+        Some(_) => {
+            // Its run is at or before the instant, so it is the last one or one before it; nobody entered or left between the run and
+            // the number. So what the number is beyond the last run needs no changes.
+            let of_then = |kept: &&KeptSnapshot| kept.at <= at && Some(kept.number) >= baseline;
             kept().filter(of_then).max_by_key(|kept| kept.number)
         }
         // Its changes are kept no longer: only a snapshot that stood at that instant tells of it.

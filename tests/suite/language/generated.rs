@@ -11,7 +11,7 @@ use segmenta::model::operator::{Operator, ValueType};
 use segmenta::model::property::{DatePart, Property, PropertyPath};
 use segmenta::model::schedule::Schedule;
 use segmenta::model::scoring::{Combination, Scoring, ScoringRule};
-use segmenta::model::segment::{Definition, Kind, Rule, Status};
+use segmenta::model::segment::{Definition, Keep, Keeping, Kind, Rule, Status};
 use segmenta::model::value::Literal;
 use segmenta::model::window::{Anchor, DateExpr, Duration, Offset, Truncation, Unit, Window};
 use segmenta::syntax::{Format, print_json};
@@ -20,7 +20,8 @@ pub(crate) fn definition() -> impl Strategy<Value = Definition> {
     let head = ("[a-z0-9][a-z0-9_-]{0,20}", option(text(1)), option(text(0)), prop::bool::ANY, status(), option(schedule()));
     let tail =
         (option(interval()), prop::collection::vec(text(0), 0..3), option(text(0)), option(text(0)), option(rule()), metadata());
-    (head, tail).prop_map(|((id, name, description, user, status, schedule), (cache_ttl, tags, icon, color, rule, metadata))| {
+    let all = (head, tail, keeping());
+    all.prop_map(|((id, name, description, user, status, schedule), (cache_ttl, tags, icon, color, rule, metadata), keeping)| {
         Definition {
             id: id.parse().unwrap(),
             name,
@@ -35,8 +36,14 @@ pub(crate) fn definition() -> impl Strategy<Value = Definition> {
             color,
             rule,
             metadata,
+            keeping,
         }
     })
+}
+
+fn keeping() -> impl Strategy<Value = Keeping> {
+    let keep = || option(prop_oneof![Just(Keep::Forever), interval().prop_map(Keep::For)]);
+    (keep(), keep(), keep()).prop_map(|(snapshots, changes, history)| Keeping { snapshots, changes, history })
 }
 
 /// A text to put into another, and how many characters it replaces.

@@ -16,9 +16,12 @@ use rand_chacha::ChaCha8Rng;
 use segmenta::clock::Clock as _;
 use segmenta::store::{
     CompactRequest, Compacted, Compaction, Horizon, Horizons, Ledger, LedgerError, Past, Provenance, ReadFilter, Retention,
+    Transaction as _,
 };
 
-use super::stage::{AT_ONCE, EVERYONE, ObjectStage, Stage, lines, refresh, segment, tenant, within, write_scope};
+use super::stage::{
+    AT_ONCE, EVERYONE, ObjectStage, Stage, evaluated, lines, local, refresh, run, segment, tenant, within, write_scope,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -28,6 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a reader that began before goes on where it was", a_reader_goes_on_where_it_was()),
         trial("steps are bounded, and together do what one does", steps_are_bounded()),
         trial("rows that are kept no longer go, and every law holds", rows_go_and_every_law_holds()),
+        trial("the last snapshot of a day is kept", the_last_snapshot_of_a_day_is_kept()),
         trial("members of the past are those of a plain replay", members_of_the_past_are_those_of_a_replay()),
     ]
 }
@@ -211,6 +215,60 @@ async fn rows_go_and_every_law_holds() {
     }
 }
 
+/// A run of both segments; of one of them the last snapshot of each day is kept.
+async fn refresh_keeping(stage: &ObjectStage, members: [&[&str]; 2]) {
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(&*stage.clock)).await.unwrap();
+    for (id, members) in ["a", "b"].into_iter().zip(members) {
+        transaction.stage(evaluated(id, "h1", local(members), local(&EVERYONE))).await.unwrap();
+    }
+    let midnight = stage.clock.at().to_zoned(TimeZone::UTC).start_of_day().unwrap().timestamp();
+    transaction.keep_snapshots([segment("b")].into(), midnight);
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+}
+
+async fn the_last_snapshot_of_a_day_is_kept() {
+    let stage = ObjectStage::new(Arc::new(InMemory::new()));
+    let of_days: [&[&str]; 4] = [&["ann"], &["ann", "bob"], &["ann", "bob"], &["cid"]];
+    for members in of_days {
+        for members in [members, &["dan", "eve"], members] {
+            refresh_keeping(&stage, [members, members]).await;
+            stage.clock.advance(DAY / 4);
+        }
+        stage.clock.advance(DAY / 4);
+    }
+    // The third day has a snapshot of its own, since others stood between.
+    let kept = ["20260101T120000.000000Z", "20260102T120000.000000Z", "20260103T120000.000000Z"];
+    assert_eq!(files(&stage, "snapshots/").await, kept.map(|name| format!("snapshots/demo/b/{name}.parquet")));
+    for (day, members) in (1..=3).zip(of_days) {
+        let night: Timestamp = format!("2026-01-0{day}T23:00:00Z").parse().unwrap();
+        let (found, provenance) = told(&stage, "b", night).await;
+        assert_eq!(found.unwrap().keys().collect::<Vec<_>>(), members);
+        let at = format!("2026-01-0{day}T12:00:00Z").parse().unwrap();
+        assert_eq!(provenance, Some(Provenance::Kept { at, changes: 0 }));
+    }
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+    // Changes of two days ago go: the snapshot of that night is the baseline. The others are kept until their time is over.
+    let keeping = |snapshots| Horizons { snapshots, changes: since(&stage, 2), history: Horizon::Everything };
+    let retention = |snapshots| Retention { segments: [(segment("b"), keeping(snapshots))].into(), ..Retention::default() };
+    let done = compact(&stage, &retention(Horizon::Everything)).await;
+    assert_eq!((done.baselines, done.snapshots_dropped), (0, 0), "{done:?}");
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+    assert_eq!(files(&stage, "snapshots/").await.len(), 3);
+    let (noon, _) = told(&stage, "b", "2026-01-01T07:00:00Z".parse().unwrap()).await;
+    assert_eq!(noon, None, "of the hours of that day nothing is known any more");
+    let (night, _) = told(&stage, "b", "2026-01-01T23:00:00Z".parse().unwrap()).await;
+    assert_eq!(night.unwrap().keys().collect::<Vec<_>>(), ["ann"]);
+    let done = compact(&stage, &retention(Horizon::Nothing)).await;
+    assert_eq!(done.snapshots_dropped, 2, "{done:?}");
+    assert_eq!(files(&stage, "snapshots/").await.len(), 1, "whoever replays begins with it");
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+    refresh_keeping(&stage, [&["ann"], &["ann"]]).await;
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+}
+
 /// The members of a segment after a run, each with the instant of its enter.
 type Members = BTreeMap<String, Timestamp>;
 
@@ -253,7 +311,11 @@ async fn members_of_the_past_are_those_of_a_replay() {
                 }
             }
             let ids: Vec<Vec<&str>> = after.iter().map(|members| members.keys().map(String::as_str).collect()).collect();
-            refresh(&stage, &stage.open(), &[("a", "h1", &ids[0]), ("b", "h1", &ids[1])]).await.unwrap();
+            if seed >= 2 {
+                refresh_keeping(&stage, [&ids[0], &ids[1]]).await;
+            } else {
+                refresh(&stage, &stage.open(), &[("a", "h1", &ids[0]), ("b", "h1", &ids[1])]).await.unwrap();
+            }
             truth.push((now, after));
             if seed % 2 == 1 && random.random_bool(0.1) {
                 stage.clock.jump_back(Duration::from_secs(random.random_range(0..50_000)));
@@ -263,7 +325,8 @@ async fn members_of_the_past_are_those_of_a_replay() {
             if random.random_bool(0.15) {
                 let short = Horizons { changes: since(&stage, 2), ..Horizons::default() };
                 let segments = if seed >= 4 { [(segment("a"), short)].into() } else { BTreeMap::new() };
-                compact(&stage, &Retention { segments, ..Retention::default() }).await;
+                let forever = Horizons { snapshots: Horizon::Everything, ..Horizons::default() };
+                compact(&stage, &Retention { segments, default: forever }).await;
             }
         }
         let first = truth.iter().map(|(at, _)| *at).min().unwrap();
