@@ -3,11 +3,13 @@
 mod broken_upkeep;
 mod clickhouse;
 mod contract;
+mod counting;
 mod crash;
 mod damage;
 mod faulty;
 mod kill;
 mod large;
+mod long_life;
 mod proxy;
 mod races;
 mod stage;
@@ -25,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         damage::trials(),
         kill::trials(),
         large::trials(),
+        long_life::trials(),
         races::trials(),
         tables::trials(),
         upkeep::trials(),
