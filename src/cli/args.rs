@@ -200,6 +200,15 @@ pub(crate) enum Command {
         after_help = "Examples:\n  segmenta gc --dry-run\n  segmenta gc --grace 2h"
     )]
     Gc(GcArguments),
+    /// Erase a subject: nothing of it is left in the store
+    #[command(
+        long_about = "Erase a subject: nothing of it is left in the store.\n\nIt is removed from members, kept snapshots and changes of \
+                      all segments, of every tenant or of the one that is named. What runs counted stays as it was recorded; each segment \
+                      that knew the subject gets a history row of kind `erase`. Every file that held it is gone when the command is \
+                      done. A table that still holds it brings it back with the next refresh.",
+        after_help = "Example:\n  segmenta erase --subject u42"
+    )]
+    Erase(EraseArguments),
     /// End a segment: everyone leaves, with the reason `segment_deleted`
     #[command(after_help = "Example:\n  rm queries/old.json && segmenta delete old")]
     Delete(DeleteArguments),
@@ -635,6 +644,16 @@ pub(crate) struct GcArguments {
     /// How long what readers may still know of stays
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_wait)]
     pub(crate) grace: Duration,
+    /// How long to wait for another writer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EraseArguments {
+    /// The subject
+    #[arg(long, value_name = "ID")]
+    pub(crate) subject: String,
     /// How long to wait for another writer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
     pub(crate) wait: Duration,

@@ -150,6 +150,7 @@ async fn execute<P: ReadablePlace>(context: &Context<P>, command: Command) -> Re
         Command::Verify(arguments) => commands::verify::execute(context, &arguments).await,
         Command::Compact(arguments) => commands::compact::execute(context, &arguments).await,
         Command::Gc(arguments) => commands::gc::execute(context, &arguments).await,
+        Command::Erase(arguments) => commands::erase::execute(context, &arguments).await,
         Command::Delete(arguments) => commands::delete::execute(context, &arguments).await,
         Command::Import(arguments) => commands::import::execute(context, &arguments).await,
         Command::Export(arguments) => commands::export::execute(context, &arguments).await,

@@ -16,7 +16,8 @@ use crate::model::calendar::Calendar;
 use crate::model::id::SegmentId;
 use crate::model::segment::{Keep, Keeping};
 use crate::store::{
-    CompactRequest, Compacted, Compaction, Fault, Garbage, Horizon, Horizons, LeaseScope, Ledger, Retention, TenantState,
+    CompactRequest, Compacted, Compaction, Erased, Fault, Garbage, Horizon, Horizons, LeaseScope, Ledger, Retention, Run, RunKind,
+    TenantState,
 };
 use crate::syntax::{Format, parse};
 
@@ -126,6 +127,32 @@ pub async fn collect<P: Place>(place: &P, tenant: &TenantConfig, grace: Duration
     let (files, bytes) = (collected.waste.len(), collected.waste.iter().map(|waste| waste.bytes).sum::<u64>());
     tracing::info!(tenant = %tenant.id, files, bytes, "garbage deleted");
     Ok(collected)
+}
+
+/// Erases a subject from the store of a tenant, under a write lease; returns what was touched. A table that still holds it brings it back
+/// with the next run.
+///
+/// # Errors
+/// When the lease is not to be had, or the store cannot do it; it is then as it was before, or the subject is gone from what readers see
+/// and files that hold it may still be there: the same again goes on.
+pub async fn erase<P: Place>(
+    place: &P,
+    tenant: &TenantConfig,
+    subject_id: &str,
+    wait: Duration,
+    clock: &dyn Clock,
+) -> Result<Erased, Error> {
+    let ledger = place.ledger();
+    let as_of = tenant.as_of.unwrap_or_else(|| clock.now());
+    let (run_id, evaluation_date) = (clock.run_id(as_of), calendar_of(tenant, as_of).date_of(as_of));
+    let run = Run { run_id, tenant: tenant.id.clone(), kind: RunKind::Erase, as_of, evaluation_date };
+    let lease = ledger.acquire(&LeaseScope::Tenant(tenant.id.clone()), wait).await?;
+    let erased = ledger.erase(&lease, &run, subject_id).await;
+    release(place, lease).await;
+    let erased = erased?;
+    // The id is not logged: a log would be one more place where it stands.
+    tracing::info!(%run_id, tenant = %tenant.id, segments = erased.segments.len(), files = erased.files, "a subject was erased");
+    Ok(erased)
 }
 
 /// Puts right what can be, under a write lease; returns what was found.

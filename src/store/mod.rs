@@ -37,8 +37,8 @@ use crate::model::id::{SegmentId, TenantId};
 use crate::model::segment::{Kind, Status};
 
 pub use self::upkeep::{
-    CompactRequest, Compacted, Compaction, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance, Remedy, Retention,
-    Waste,
+    CompactRequest, Compacted, Compaction, Erased, ErasedFrom, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance,
+    Remedy, Retention, Waste,
 };
 
 /// Rows of a table of the store, as they are read.
@@ -133,6 +133,16 @@ pub trait Ledger: Send + Sync {
         _request: &CompactRequest,
     ) -> Result<Compaction, LedgerError> {
         Ok(Compaction::Unneeded { why: "the server puts its tables together by itself, and every row is kept" })
+    }
+
+    /// Removes a subject from members, kept snapshots and changes, as if it had never been there; what runs counted stays as it was recorded,
+    /// and each segment that knew the subject gets a history row of the run, which is of kind `erase`. When it returns, no file holds the
+    /// subject any more.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`]; [`LedgerError::Unsupported`] where it cannot be done.
+    async fn erase(&self, _lease: &Lease, _run: &Run, _subject_id: &str) -> Result<Erased, LedgerError> {
+        Err(LedgerError::Unsupported { operation: "erase a subject" })
     }
 
     /// What nothing refers to any more, and is to be deleted once it is older than `grace` where readers may still know of it.
@@ -597,6 +607,12 @@ pub enum LedgerError {
         #[source]
         source: Box<crate::clickhouse::Error>,
     },
+    /// A store of this kind does not do it.
+    #[error("a store of this kind cannot {operation}")]
+    Unsupported {
+        /// What was asked for.
+        operation: &'static str,
+    },
     /// There is no such segment in the store.
     #[error("the store has no segment `{segment}` of tenant `{tenant}`")]
     UnknownSegment {
@@ -618,6 +634,7 @@ impl LedgerError {
                 Some("Run `segmenta clickhouse init`, or look at `database` in `[clickhouse]`.".to_owned())
             }
             Self::Server { source, .. } => source.help(),
+            Self::Unsupported { .. } => Some("Stores of files do it: `backend = \"datafusion\"`.".to_owned()),
             Self::Fenced { .. } | Self::Corrupt { .. } | Self::Location { .. } | Self::Io { .. } | Self::UnknownSegment { .. } => {
                 None
             }

@@ -173,6 +173,26 @@ impl fmt::Display for Provenance {
     }
 }
 
+/// What an erasure touched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Erased {
+    /// The segments that knew the subject.
+    pub segments: BTreeMap<SegmentId, ErasedFrom>,
+    /// Files that were written anew without it, or are gone.
+    pub files: u64,
+}
+
+/// What a segment knew of a subject that was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ErasedFrom {
+    /// Whether it was a member.
+    pub was_member: bool,
+    /// Its entries and exits.
+    pub changes: u64,
+    /// Snapshots of the past that it stood in.
+    pub snapshots: u64,
+}
+
 /// What nothing refers to any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Garbage {

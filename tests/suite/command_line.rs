@@ -628,4 +628,12 @@ fn the_store_is_looked_after() {
     assert!(!project.path("out").join(orphan).exists() && project.path("out/history/shop/notes.txt").exists());
     assert_eq!(project.run(&["history", "--format", "json"]).ok().json(), history);
     project.run(&["verify"]).ok();
+    let members = || project.run(&["members", BUYERS, "--format", "json"]).ok().json();
+    let (before, someone) = (members(), members()[0]["subject_id"].as_str().unwrap().to_owned());
+    let erased = project.run(&["erase", "--subject", &someone, "--format", "json"]).ok().json();
+    let row = erased.as_array().unwrap().iter().find(|row| row["segment_id"] == BUYERS).unwrap();
+    assert_eq!((&row["was_member"], &row["changes"]), (&serde_json::json!(true), &serde_json::json!(1)), "{erased}");
+    assert_eq!(members().as_array().unwrap().len(), before.as_array().unwrap().len() - 1);
+    assert_eq!(project.run(&["changes", "--subject", &someone, "--format", "json"]).ok().json(), serde_json::json!([]));
+    project.run(&["verify"]).ok();
 }

@@ -6,6 +6,7 @@ mod contract;
 mod counting;
 mod crash;
 mod damage;
+mod erasure;
 mod faulty;
 mod kill;
 mod large;
@@ -25,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         contract::trials(),
         crash::trials(),
         damage::trials(),
+        erasure::trials(),
         kill::trials(),
         large::trials(),
         long_life::trials(),

@@ -5,6 +5,7 @@ pub(crate) mod compact;
 pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod diff;
+pub(crate) mod erase;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;

@@ -56,6 +56,7 @@ pub(super) async fn step(
         retention: &request.retention,
         folded: BTreeMap::new(),
         counts: index.counts.clone(),
+        erased: None,
         done: Compacted { is_unfinished: !is_last, ..Compacted::default() },
     };
     let mut next = Index { counts: BTreeMap::new(), kept: index.kept, runs: Vec::new() };
@@ -147,7 +148,25 @@ struct Step<'a> {
     /// The changes that go, by segment, with the last commit that they may be of.
     folded: BTreeMap<SegmentId, (Folded, u64)>,
     counts: BTreeMap<SegmentId, u64>,
+    /// Whose changes go without a trace.
+    erased: Option<&'a str>,
     done: Compacted,
+}
+
+/// The files of one run, or of several that were put together, without the changes of a subject.
+pub(super) async fn without(
+    rewrite: Rewrite,
+    tenant: &TenantId,
+    run: &RunFiles,
+    subject: &str,
+) -> Result<(Rewrite, Option<RunFiles>), LedgerError> {
+    let retention = Retention::default();
+    let (folded, counts, done) = (BTreeMap::new(), BTreeMap::new(), Compacted::default());
+    let mut step = Step { rewrite, tenant: tenant.clone(), retention: &retention, folded, counts, erased: Some(subject), done };
+    let group = Group { runs: std::slice::from_ref(run), date: run.evaluation_date, is_finished: false };
+    let reaching = Reaching { all_finished: false, ..Reaching::default() };
+    let rewritten = step.put_together(&group, reaching).await?;
+    Ok((step.rewrite, rewritten))
 }
 
 impl Step<'_> {
@@ -265,6 +284,13 @@ impl Step<'_> {
         told: &mut Told,
     ) -> Result<RecordBatch, LedgerError> {
         let path = table.path();
+        let batch = match (self.erased, rows) {
+            (Some(subject), Rows::Changes) => {
+                let others = column::<StringArray>(path, &batch, "subject_id")?.iter();
+                filtered(path, &batch, &others.map(|id| Some(id != Some(subject))).collect())?
+            }
+            (None, Rows::Changes) | (_, Rows::History) => batch,
+        };
         let segments: &StringArray = column(path, &batch, "segment_id")?;
         let (mut stay, mut going) = (Vec::with_capacity(batch.num_rows()), BTreeSet::new());
         for text in segments.iter().flatten() {

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::layout;
 use super::place::{Created, Place};
 use super::record::{
-    Action, CommitRecord, FileRef, Index, Progress, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode, encode,
+    Action, CommitRecord, FileRef, Index, Progress, RewriteHistory, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode,
+    encode,
 };
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::{DefinitionNote, DefinitionRecord, LedgerError, SegmentState, TenantState};
@@ -443,6 +444,21 @@ impl LogState {
                     if let Some(segment) = entry.segments.get_mut(&id) {
                         segment.member_count = count;
                     }
+                }
+                entry.superseded.retain(|superseded| !rewrite.discarded.contains(&superseded.path));
+                if let Some(RewriteHistory { kind, as_of, evaluation_date, file }) = rewrite.history {
+                    self.recent.push(RunFiles {
+                        number,
+                        tenant,
+                        run_id: rewrite.rewrite_id,
+                        kind,
+                        as_of,
+                        evaluation_date,
+                        changes: None,
+                        history: Some(file),
+                        merged: None,
+                        kept: Vec::new(),
+                    });
                 }
             }
         }

@@ -25,6 +25,7 @@ mod compact;
 mod compare;
 mod delay;
 mod encode;
+mod erase;
 mod gc;
 mod history;
 mod layout;
@@ -56,8 +57,8 @@ use self::log::{Entry, LogState};
 use self::record::{Action, FileRef, LeaseCondition};
 use self::table::{Look, Table};
 use super::{
-    CompactRequest, Compaction, Fault, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Past, ReadFilter, RowStream,
-    Run, TenantState,
+    CompactRequest, Compaction, Erased, Fault, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Past, ReadFilter,
+    RowStream, Run, TenantState,
 };
 use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
@@ -298,6 +299,10 @@ impl Ledger for ObjectLedger {
         request: &CompactRequest,
     ) -> Result<Compaction, LedgerError> {
         compact::step(self, lease, tenant, rewrite_id, request).await.map(Compaction::Step)
+    }
+
+    async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {
+        erase::erase(self, lease, run, subject_id).await
     }
 
     async fn garbage(&self, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError> {

@@ -10,7 +10,9 @@ use object_store::path::Path;
 use super::layout;
 use super::log::{self, LogState};
 use super::place::{Copied, FILES_AT_ONCE, Place};
-use super::record::{Action, CommitRecord, FileRef, Publication, RewriteRecord, RunRecord, SegmentRecord, SnapshotChange};
+use super::record::{
+    Action, CommitRecord, FileRef, Publication, RewriteHistory, RewriteRecord, RunRecord, SegmentRecord, SnapshotChange,
+};
 use crate::model::id::TenantId;
 use crate::store::LedgerError;
 
@@ -48,6 +50,7 @@ pub(super) async fn discard(place: &Place, action: &Action) -> Result<(), Ledger
         }
         Action::Rewrite(rewrite) => {
             let staged = rewrite.published.iter().map(|Publication { file, .. }| file.location());
+            let staged = staged.chain(rewrite.history.iter().map(|history| history.file.location()));
             staged.chain(rewrite.discarded.iter().map(|path| Path::from(path.as_str()))).collect()
         }
     };
@@ -132,6 +135,12 @@ async fn place_rewrite(
     if entry.and_then(|entry| entry.base.as_ref()).is_some_and(|base| base.number == commit.number) {
         let published = rewrite.published.iter();
         copies.extend(published.map(|Publication { file, public }| (file.clone(), Path::from(public.as_str()))));
+    }
+    if let Some(RewriteHistory { evaluation_date, file, .. }) = &rewrite.history
+        && entry.is_none_or(|entry| entry.through() < commit.number)
+    {
+        let public = layout::history(&commit.tenant, *evaluation_date, commit.number, rewrite.rewrite_id);
+        copies.push((file.clone(), public));
     }
     for (segment, file) in &rewrite.snapshots {
         let current = entry.and_then(|entry| entry.segments.get(segment)).and_then(|entry| entry.snapshot.as_ref());

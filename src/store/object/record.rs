@@ -88,6 +88,18 @@ pub(super) struct RewriteRecord {
     /// Counts that were found to differ from the rows of the snapshots.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) counts: BTreeMap<SegmentId, u64>,
+    /// History rows of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) history: Option<RewriteHistory>,
+}
+
+/// The history rows of a rewrite that takes somebody away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RewriteHistory {
+    pub(super) kind: RunKind,
+    pub(super) as_of: Timestamp,
+    pub(super) evaluation_date: Date,
+    pub(super) file: FileRef,
 }
 
 /// What a rewrite is for.
@@ -98,6 +110,8 @@ pub(super) enum Purpose {
     Compaction,
     /// What was damaged is whole again.
     Repair,
+    /// Nothing is left of a subject.
+    Erasure,
 }
 
 /// A file that is to be found at a public path.

@@ -13,7 +13,7 @@ use super::chunk::{Column, Layout};
 use super::encode::GROUP_ROWS;
 use super::log::{Entry, LogState};
 use super::place::{Place, failed};
-use super::record::{Action, FileRef, Index, Publication, Purpose, RewriteRecord, encode};
+use super::record::{Action, FileRef, Index, Publication, Purpose, RewriteHistory, RewriteRecord, encode};
 use super::table::TableWriter;
 use super::{ObjectLedger, layout};
 use crate::model::id::{SegmentId, TenantId};
@@ -32,6 +32,9 @@ pub(super) struct Rewrite {
     pub(super) retracted: Vec<String>,
     pub(super) snapshots: BTreeMap<SegmentId, FileRef>,
     pub(super) counts: BTreeMap<SegmentId, u64>,
+    pub(super) history: Option<RewriteHistory>,
+    /// Immutable files that nothing refers to after it.
+    pub(super) discarded: Vec<String>,
 }
 
 impl Rewrite {
@@ -50,6 +53,8 @@ impl Rewrite {
             retracted: Vec::new(),
             snapshots: BTreeMap::new(),
             counts: BTreeMap::new(),
+            history: None,
+            discarded: Vec::new(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Rewrite {
         place.replace(&path, encode(&path, index)?).await?;
         let mut files: Vec<Path> = self.published.iter().map(|publication| publication.file.location()).collect();
         files.extend(self.snapshots.values().map(FileRef::location));
+        files.extend(self.history.iter().map(|history| history.file.location()));
         files.push(path.clone());
         place.persist(&files).await?;
         let before = self.base.tenants.get(&self.tenant).and_then(|entry| entry.base.as_ref());
@@ -72,11 +78,12 @@ impl Rewrite {
             purpose,
             through,
             index: path.to_string(),
-            discarded: before.map(|base| base.index.clone()).into_iter().collect(),
+            discarded: self.discarded.into_iter().chain(before.map(|base| base.index.clone())).collect(),
             published: self.published,
             retracted: self.retracted,
             snapshots: self.snapshots,
             counts: self.counts,
+            history: self.history,
         };
         self.ledger.check_newest(&self.tenant, self.lease).await?;
         let action = Action::Rewrite(record);

@@ -10,6 +10,7 @@ use object_store::memory::InMemory;
 use segmenta::clock::Clock as _;
 use segmenta::store::{Horizon, Horizons, Ledger, LedgerError, ReadFilter, Retention};
 
+use super::erasure::{erase, holding};
 use super::faulty::{After, Effect, FaultyStore};
 use super::stage::{AT_ONCE, ObjectStage, Stage, lines, refresh, segment, tenant, within, write_scope};
 use super::upkeep::{compact, step};
@@ -25,12 +26,14 @@ enum Work {
     Collect,
     /// What is damaged is put right.
     Repair,
+    /// Nothing is left of a subject.
+    Erase,
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
     let faults = [(Effect::Done, After::Fails), (Effect::None, After::Works)];
     let mut trials = Vec::new();
-    for work in [Work::Compact, Work::Forget, Work::Collect, Work::Repair] {
+    for work in [Work::Compact, Work::Forget, Work::Collect, Work::Repair, Work::Erase] {
         for (effect, after) in faults {
             let name = format!("store::broken_upkeep: {work:?}, the operation has effect {effect:?}, then everything {after:?}");
             trials.push(Trial::test(name, move || {
@@ -55,7 +58,7 @@ async fn origin(work: Work) -> (Arc<InMemory>, ObjectStage) {
         }
     }
     match work {
-        Work::Compact | Work::Forget => {}
+        Work::Compact | Work::Forget | Work::Erase => {}
         Work::Collect => {
             compact(&stage, &Retention::default()).await;
             stage.put("changes/demo/2026-01-01/000000000001-00000000-0000-0000-0000-000000000000.parquet", "stray").await;
@@ -88,6 +91,7 @@ async fn work_on(stage: &ObjectStage, work: Work) -> Result<(), LedgerError> {
         Work::Forget => {
             step(stage, &Retention { segments: [(segment("a"), short)].into(), ..Retention::default() }).await.map(drop)
         }
+        Work::Erase => erase(stage, "bob").await.map(drop),
         Work::Collect | Work::Repair => {
             let ledger = stage.open();
             let lease = ledger.acquire(&write_scope(), AT_ONCE).await?;
@@ -109,7 +113,7 @@ async fn told(stage: &ObjectStage) -> (Vec<String>, Vec<String>, u64) {
     let history = ledger.read_history(&tenant(), &ReadFilter::default()).await.unwrap();
     let count = ledger.state(&tenant()).await.unwrap().segments.values().map(|state| state.member_count).sum();
     let changes = lines(changes, &["segment_id", "subject_id", "change", "run_id"]).await;
-    (changes, lines(history, &["segment_id", "run_id", "member_count"]).await, count)
+    (changes, lines(history, &["segment_id", "kind", "member_count", "removed_count"]).await, count)
 }
 
 async fn every_operation(work: Work, effect: Effect, after: After) {
@@ -119,7 +123,7 @@ async fn every_operation(work: Work, effect: Effect, after: After) {
     let done = with(Arc::new(origin.fork()));
     work_on(&done, work).await.unwrap();
     let expected = told(&done).await;
-    assert_eq!(work == Work::Forget, before != expected, "{work:?}");
+    assert_eq!(matches!(work, Work::Forget | Work::Erase), before != expected, "{work:?}");
     let mut at = 1;
     loop {
         let copy: Arc<dyn ObjectStore> = Arc::new(origin.fork());
@@ -130,11 +134,17 @@ async fn every_operation(work: Work, effect: Effect, after: After) {
         assert!(found == before || found == expected, "{work:?}, operation {at}: {found:?}");
         if result.is_ok() {
             assert_eq!(found, expected, "{work:?}, operation {at}: it was done");
+            if work == Work::Erase {
+                assert_eq!(holding(&healed, "bob").await, Vec::<String>::new(), "operation {at}: it was said to be done");
+            }
         }
         // Whoever comes next, an hour later.
         healed.clock.advance(Duration::from_secs(3600));
         work_on(&healed, work).await.unwrap();
         assert_eq!(told(&healed).await, expected, "{work:?}, operation {at}");
+        if work == Work::Erase {
+            assert_eq!(holding(&healed, "bob").await, Vec::<String>::new(), "operation {at}");
+        }
         if work == Work::Repair {
             let rows = healed.open().read_members(&tenant(), &segment("a")).await.unwrap();
             assert_eq!(lines(rows, &["subject_id"]).await, ["eve"], "{work:?}, operation {at}");

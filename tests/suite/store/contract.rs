@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use segmenta::backend::MemberSet;
 use segmenta::model::segment::Status;
 use segmenta::store::{
-    ChangeReason, DefinitionNote, LeaseScope, Ledger, LedgerError, Outcome, ReadFilter, StagedSegment, Transaction,
+    ChangeReason, DefinitionNote, LeaseScope, Ledger, LedgerError, Outcome, Past, ReadFilter, StagedSegment, Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -71,6 +71,7 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("a newer lease fences an older one off", |stage| Box::pin(a_newer_lease_fences_an_older_one_off(stage))),
         ("a reader goes on with what it began", |stage| Box::pin(a_reader_goes_on_with_what_it_began(stage))),
         ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
+        ("members of the past are told", |stage| Box::pin(members_of_the_past_are_told(stage))),
         ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
     ]
 }
@@ -460,6 +461,33 @@ async fn time_may_go_back<S: Stage>(stage: &S) {
     );
     assert_eq!(members(stage, "vip").await, ["cid"]);
     assert_lawful(stage).await;
+}
+
+async fn members_of_the_past_are_told<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let hour = Duration::from_secs(3600);
+    for members in [&["ann", "bob"][..], &["bob"], &["bob"], &["ann", "cid"], &[]] {
+        refresh(stage, &ledger, &[("vip", "h1", members)]).await.unwrap();
+        stage.clock().advance(hour);
+    }
+    let told = async |id: &str, at: &str| match ledger.members_at(&tenant(), &segment(id), at.parse().unwrap()).await.unwrap() {
+        Past::Members { rows, .. } => Some(lines(rows, &["tenant", "segment_id", "subject_id", "entered_at", "reason"]).await),
+        Past::Unknown => None,
+    };
+    let row = |id: &str, at: &str| format!("demo vip {id} 2026-01-01T{at}Z rule_match");
+    for (at, expected) in [
+        ("2026-01-01T00:00:00Z", vec![row("ann", "00:00:00"), row("bob", "00:00:00")]),
+        ("2026-01-01T00:59:59Z", vec![row("ann", "00:00:00"), row("bob", "00:00:00")]),
+        ("2026-01-01T01:00:00Z", vec![row("bob", "00:00:00")]),
+        ("2026-01-01T02:30:00Z", vec![row("bob", "00:00:00")]),
+        ("2026-01-01T03:00:00Z", vec![row("ann", "03:00:00"), row("cid", "03:00:00")]),
+        ("2026-01-01T04:00:00Z", vec![]),
+        ("2027-01-01T00:00:00Z", vec![]),
+    ] {
+        assert_eq!(told("vip", at).await, Some(expected), "{at}");
+    }
+    assert_eq!(told("vip", "2025-12-31T23:59:59Z").await, None, "before the first run");
+    assert_eq!(told("other", "2026-01-01T03:00:00Z").await, None, "a segment that nobody knows");
 }
 
 /// Long enough for checkpoints, with the members of each run decided by its number.

@@ -74,7 +74,7 @@ pub(crate) async fn compact(stage: &ObjectStage, retention: &Retention) -> Compa
 }
 
 /// All changes and history rows, as text.
-async fn rows(stage: &ObjectStage, filter: &ReadFilter) -> [Vec<String>; 2] {
+pub(crate) async fn rows(stage: &ObjectStage, filter: &ReadFilter) -> [Vec<String>; 2] {
     let ledger = stage.open();
     let changes = ledger.read_changes(&tenant(), filter).await.unwrap();
     let history = ledger.read_history(&tenant(), filter).await.unwrap();
@@ -93,7 +93,7 @@ async fn files(stage: &ObjectStage, folder: &str) -> Vec<String> {
 }
 
 /// Which of everyone are drawn.
-fn drawn(random: &mut ChaCha8Rng) -> Vec<&'static str> {
+pub(crate) fn drawn(random: &mut ChaCha8Rng) -> Vec<&'static str> {
     EVERYONE.into_iter().filter(|_| random.random_bool(0.5)).collect()
 }
 
@@ -184,7 +184,7 @@ async fn steps_are_bounded() {
     assert_eq!(files(&stage, "history/").await.len(), 6);
 }
 
-fn since(stage: &ObjectStage, days: u32) -> Horizon {
+pub(crate) fn since(stage: &ObjectStage, days: u32) -> Horizon {
     Horizon::Since(stage.clock.at() - DAY * days)
 }
 
@@ -216,7 +216,7 @@ async fn rows_go_and_every_law_holds() {
 }
 
 /// A run of both segments; of one of them the last snapshot of each day is kept.
-async fn refresh_keeping(stage: &ObjectStage, members: [&[&str]; 2]) {
+pub(crate) async fn refresh_keeping(stage: &ObjectStage, members: [&[&str]; 2]) {
     let ledger = stage.open();
     let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
     let mut transaction = ledger.begin(&lease, run(&*stage.clock)).await.unwrap();
@@ -270,10 +270,10 @@ async fn the_last_snapshot_of_a_day_is_kept() {
 }
 
 /// The members of a segment after a run, each with the instant of its enter.
-type Members = BTreeMap<String, Timestamp>;
+pub(crate) type Members = BTreeMap<String, Timestamp>;
 
 /// What the ledger says of an instant.
-async fn told(stage: &ObjectStage, id: &str, at: Timestamp) -> (Option<Members>, Option<Provenance>) {
+pub(crate) async fn told(stage: &ObjectStage, id: &str, at: Timestamp) -> (Option<Members>, Option<Provenance>) {
     match stage.open().members_at(&tenant(), &segment(id), at).await.unwrap() {
         Past::Members { rows, provenance } => {
             let rows = lines(rows, &["entered_at", "subject_id"]).await;
