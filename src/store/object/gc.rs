@@ -197,10 +197,11 @@ async fn records(
         if is_old { low = middle + 1 } else { high = middle }
     }
     let waste = |(path, bytes): (Path, u64), why| Waste { path: path.to_string(), bytes, why };
-    let mut referenced: BTreeSet<Path> = state.indexes.iter().map(log::IndexRef::path).collect();
+    let mut indexes = state.indexes.clone();
     for number in [second, newest] {
-        referenced.extend(log::indexes_of(place, *number).await?.iter().map(log::IndexRef::path));
+        indexes.extend(log::indexes_of(place, *number).await?);
     }
+    let referenced: BTreeSet<Path> = indexes.iter().filter(|index| state.needs(index)).map(log::IndexRef::path).collect();
     let is_old = |path: &Path, than: u64| layout::numbered(path).is_some_and(|number| number < than);
     commits.truncate(low);
     found.waste.extend(commits.into_iter().map(|file| waste(file, "checkpoints stand for it")));

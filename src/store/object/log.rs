@@ -398,6 +398,12 @@ fn decode_commit(place: &Place, number: u64, bytes: &[u8]) -> Result<CommitRecor
 }
 
 impl LogState {
+    /// Whether an index still tells of files that no tenant's own index does. What is said here of one that a checkpoint refers to holds for
+    /// whoever begins with that checkpoint: the records after it are read before the index is.
+    pub(super) fn needs(&self, index: &IndexRef) -> bool {
+        self.tenants.iter().any(|(tenant, entry)| index.may_tell_of(tenant, entry))
+    }
+
     fn after(&self, record: CommitRecord, bytes: &[u8]) -> Arc<Self> {
         let mut next = self.clone();
         next.apply(record, blake3::hash(bytes));

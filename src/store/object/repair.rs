@@ -243,7 +243,11 @@ async fn log_faults(
     };
     let mut after = 0;
     for index in &state.indexes {
-        let first = index.after.map_or(after, |after| after) + 1;
+        let first = index.after.unwrap_or(after) + 1;
+        after = index.number;
+        if !state.needs(index) {
+            continue;
+        }
         match log::check_index(place, index).await {
             Ok(()) => {}
             Err(LedgerError::Corrupt { path, problem }) => {
@@ -252,7 +256,6 @@ async fn log_faults(
             }
             Err(error) => return Err(error),
         }
-        after = index.number;
     }
     Ok(Some(state))
 }

@@ -19,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("every damaged file is noticed, and nothing panics", every_damaged_file_is_noticed()),
         trial("a store of a newer version is left alone", a_newer_store_is_left_alone()),
+        trial("a store of the first format is read and goes on", a_store_of_the_first_format_goes_on()),
         trial("a store that cannot be written is still read", a_store_that_cannot_be_written_is_still_read()),
         trial("a store that was deleted and made anew is seen as it is", a_store_made_anew_is_seen_as_it_is()),
         trial("nothing half-written and no empty folder stays on a disk", nothing_half_written_stays()),
@@ -117,6 +118,57 @@ async fn a_newer_store_is_left_alone() {
             assert_eq!(stage.paths().await, before, "{place}: something was written");
         }
     }
+}
+
+/// A store as the first format had it: indexes bore the last commit alone in their names, checkpoints listed those numbers, and of a run
+/// nobody noted the kind.
+async fn of_the_first_format() -> ObjectStage {
+    let stage = lived_in(Arc::new(InMemory::new())).await;
+    for path in stage.paths().await.into_iter().filter(|path| path.ends_with(".json") && path.starts_with("log/")) {
+        let location = Path::from(format!("some/prefix/{path}"));
+        let bytes = stage.store.get(&location).await.unwrap().bytes().await.unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(record["format"], 2, "{path}");
+        let mut body = record["body"].clone();
+        if path.contains("/checkpoints/") {
+            let indexes = body["indexes"].as_array().unwrap().iter().map(|index| index["number"].clone()).collect::<Vec<_>>();
+            assert!(!indexes.is_empty());
+            body["indexes"] = indexes.into();
+        }
+        let mut target = location.clone();
+        if path.contains("/index/") {
+            for run in body.as_array_mut().unwrap() {
+                run.as_object_mut().unwrap().remove("kind").unwrap();
+            }
+            target = Path::from(format!("some/prefix/log/index/{}", path.rsplit('-').next().unwrap()));
+        }
+        stage.store.delete(&location).await.unwrap();
+        let body = body.to_string();
+        let text = format!(r#"{{"format":1,"blake3":"{}","body":{body}}}"#, blake3::hash(body.as_bytes()).to_hex());
+        stage.store.put(&target, text.into()).await.unwrap();
+    }
+    assert!(stage.paths().await.iter().any(|path| path == "log/index/000000000004.json"));
+    stage
+}
+
+async fn a_store_of_the_first_format_goes_on() {
+    let stage = of_the_first_format().await;
+    let intact = everything(&lived_in(Arc::new(InMemory::new())).await).await.unwrap();
+    assert_eq!(everything(&stage).await.unwrap(), intact);
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+    stage.clock.advance(Duration::from_secs(86_400));
+    assert_eq!(compact(&stage, &Retention::default()).await.replaced, 12);
+    assert_eq!(everything(&stage).await.unwrap(), intact);
+    for members in [&["ann"][..], &["bob"], &["dan"], &["eve"], &["ann"]] {
+        refresh(&stage, &stage.open(), &[("vip", "h1", members)]).await.unwrap();
+        stage.clock.advance(Duration::from_secs(3600));
+    }
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    ledger.collect(&lease, &tenant(), Duration::from_secs(3600)).await.unwrap();
+    ledger.release(lease).await.unwrap();
+    assert!(!stage.paths().await.iter().any(|path| path == "log/index/000000000004.json"));
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
 }
 
 async fn a_store_that_cannot_be_written_is_still_read() {
