@@ -1,5 +1,7 @@
 //! [`Definition`]: the document an author writes.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, Logic, Subject};
@@ -40,6 +42,50 @@ pub struct Definition {
     pub rule: Option<Rule>,
     /// An object of the author's own; carried, never read.
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// How long its records are kept.
+    pub keeping: Keeping,
+}
+
+/// How long the records of a segment are kept; what is absent is as the tenant's configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keeping {
+    /// Snapshots that were replaced.
+    pub snapshots: Option<Keep>,
+    /// Changes.
+    pub changes: Option<Keep>,
+    /// History rows.
+    pub history: Option<Keep>,
+}
+
+impl Keeping {
+    /// What it says, and `default` where it says nothing.
+    #[must_use]
+    pub fn or(self, default: Self) -> Self {
+        Self {
+            snapshots: self.snapshots.or(default.snapshots),
+            changes: self.changes.or(default.changes),
+            history: self.history.or(default.history),
+        }
+    }
+}
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Forever.
+    Forever,
+    /// This long.
+    For(Duration),
+}
+
+/// As it is written: `forever`, `90d`.
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forever => f.write_str("forever"),
+            Self::For(duration) => duration.fmt(f),
+        }
+    }
 }
 
 impl Definition {

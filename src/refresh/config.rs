@@ -25,6 +25,7 @@ use crate::diagnostic::nearest;
 use crate::model::calendar::time_zone;
 use crate::model::guard::MaxChange;
 use crate::model::id::TenantId;
+use crate::model::segment::{Keep, Keeping};
 use crate::model::window::{Duration, Unit};
 use crate::syntax::dialect;
 
@@ -99,6 +100,15 @@ pub struct Jobs {
     /// Writes one daily history row per segment.
     #[serde(default, deserialize_with = "cron")]
     pub history_record: Option<Cron>,
+    /// Puts the files of finished days together, and lets go of what is kept no longer.
+    #[serde(default, deserialize_with = "cron")]
+    pub compact: Option<Cron>,
+    /// Deletes what nothing refers to any more.
+    #[serde(default, deserialize_with = "cron")]
+    pub gc: Option<Cron>,
+    /// Checks the laws of the store, and logs what breaks them.
+    #[serde(default, deserialize_with = "cron")]
+    pub verify: Option<Cron>,
 }
 
 /// An owner of definitions and tables.
@@ -116,6 +126,8 @@ pub struct TenantConfig {
     pub max_change: Option<MaxChange>,
     /// How large its definitions may be.
     pub limits: Limits,
+    /// How long records are kept of segments that do not say so themselves.
+    pub keeping: Keeping,
     /// Where its tables are.
     pub tables: TenantTables,
     /// What names in definitions of other systems stand for.
@@ -320,6 +332,12 @@ struct TenantSection {
     as_of: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "max_change")]
     max_change: Option<MaxChange>,
+    #[serde(default, deserialize_with = "keep")]
+    keep_snapshots: Option<Keep>,
+    #[serde(default, deserialize_with = "keep")]
+    keep_changes: Option<Keep>,
+    #[serde(default, deserialize_with = "keep")]
+    keep_history: Option<Keep>,
     users: Option<Spanned<SubjectSource>>,
     events: Option<Spanned<EventSource>>,
     products: Option<Spanned<SubjectSource>>,
@@ -441,8 +459,9 @@ impl TenantSection {
             events: self.events.map(Spanned::into_inner),
             products: self.products.map(Spanned::into_inner),
         };
+        let keeping = Keeping { snapshots: self.keep_snapshots, changes: self.keep_changes, history: self.keep_history };
         let (id, max_change, dialects) = (self.id.into_inner(), self.max_change, self.dialects);
-        Ok(TenantConfig { id, timezone, definitions, as_of, max_change, limits, tables, dialects })
+        Ok(TenantConfig { id, timezone, definitions, as_of, max_change, limits, keeping, tables, dialects })
     }
 }
 
@@ -510,6 +529,15 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
             .map(|amount| Duration { amount, unit: Unit::Second })
             .ok_or_else(|| D::Error::custom("an interval must be at least 1 second")),
         Scalar::Text(text) => parse_duration(&text).map_err(D::Error::custom),
+    }
+}
+
+/// A length of time, or `forever`.
+fn keep<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Keep>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_str() {
+        "forever" => Ok(Some(Keep::Forever)),
+        text => parse_duration(text).map(|duration| Some(Keep::For(duration))).map_err(D::Error::custom),
     }
 }
 
@@ -594,9 +622,18 @@ mod tests {
             [scheduler]
             default_refresh_interval = "5min"
             max_concurrent_tenants = 7
-            jobs = { full_evaluation = "0 2 * * *", count_sync = "0 * * * *", history_record = "0 23 * * *" }
+            
+            [scheduler.jobs]
+            full_evaluation = "0 2 * * *"
+            count_sync = "0 * * * *"
+            history_record = "0 23 * * *"
+            compact = "15 3 * * *"
+            gc = "45 3 * * *"
+            verify = "0 4 * * 0"
             [[tenants]]
             id = "demo"
+            keep_snapshots = "90d"
+            keep_changes = "forever"
             timezone = "Europe/Berlin"
             definitions = ["a/", "/b/*.json"]
             as_of = "2026-01-01T00:00:00.1234567Z"
@@ -616,6 +653,13 @@ mod tests {
         assert_eq!(config.engine, EngineSettings { memory_limit: Some(8 << 30), threads: 3, spill, batch_rows: 0 });
         assert_eq!(config.scheduler.default_refresh_interval, Duration { amount: 5, unit: Unit::Minute });
         assert!(config.scheduler.jobs.count_sync.is_some() && config.scheduler.jobs.history_record.is_some());
+        assert!(
+            [&config.scheduler.jobs.compact, &config.scheduler.jobs.gc, &config.scheduler.jobs.verify]
+                .iter()
+                .all(|job| job.is_some())
+        );
+        let snapshots = Some(Keep::For(Duration { amount: 90, unit: Unit::Day }));
+        assert_eq!(config.tenants[0].keeping, Keeping { snapshots, changes: Some(Keep::Forever), history: None });
         let tenant = &config.tenants[0];
         assert_eq!(tenant.definitions, [Path::new("place/a/"), Path::new("/b/*.json")]);
         assert_eq!(tenant.as_of, Some("2026-01-01T00:00:00.123456Z".parse().unwrap()));
@@ -644,6 +688,7 @@ mod tests {
         assert_refused(&with("timezone = \"Mars/Base\""), "place/scheduler.toml:6", "Mars/Base", Some(zone));
         let instant = "Write RFC 3339, such as `2026-01-01T00:00:00Z`.";
         assert_refused(&with("as_of = \"yesterday\""), "place/scheduler.toml:6", "`yesterday` is not an instant", Some(instant));
+        assert_refused(&with("keep_history = \"3m\""), "place/scheduler.toml:6", "did you mean `3min`?", None);
         let twice = with("[[tenants]]\nid = \"demo\"\ndefinitions = [\"q\"]");
         assert_refused(&twice, "place/scheduler.toml:7", "tenant `demo` stands here twice", None);
         let set = "Set it before you start segmenta.";

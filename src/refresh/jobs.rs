@@ -1,4 +1,4 @@
-//! The jobs of the scheduler besides evaluation: keeping counts right, and a history row a day.
+//! The jobs of the scheduler besides evaluation: keeping counts right, a history row a day, and upkeep of the store.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use super::config::TenantConfig;
 use super::error::Error;
 use super::place::{Place, calendar_of};
 use super::run::release;
+use super::upkeep::{GRACE, collect, compact_step};
 use crate::clock::Clock;
 use crate::model::id::SegmentId;
 use crate::model::segment::Status;
-use crate::store::{Lease, LeaseScope, Ledger, Run, RunKind, Transaction};
+use crate::store::{Compacted, Compaction, Lease, LeaseScope, Ledger, Run, RunKind, Transaction};
 
 /// A job that only reads and writes the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,12 @@ pub enum StoreJob {
     CountSync,
     /// Writes one daily history row per segment.
     HistoryRecord,
+    /// Puts the files of finished days together, and lets go of what is kept no longer.
+    Compact,
+    /// Deletes what nothing refers to any more.
+    Gc,
+    /// Checks the laws of the store, and logs what breaks them.
+    Verify,
 }
 
 impl StoreJob {
@@ -29,6 +36,9 @@ impl StoreJob {
         match self {
             Self::CountSync => "count_sync",
             Self::HistoryRecord => "history_record",
+            Self::Compact => "compact",
+            Self::Gc => "gc",
+            Self::Verify => "verify",
         }
     }
 }
@@ -44,7 +54,8 @@ pub struct Difference {
     pub actual: u64,
 }
 
-/// Does a job for a tenant, under a write lease of its own; returns the counts that it repaired.
+/// Does a job for a tenant, under a write lease of its own; returns the counts that it repaired. Of a compaction it does one step; it is
+/// only noted as done when there is no more to do, so that what is due comes between the steps.
 ///
 /// # Errors
 /// When nothing could be committed; the store is then as it was before.
@@ -56,6 +67,22 @@ pub async fn do_store_job<P: Place>(
     wait: Duration,
     clock: &dyn Clock,
 ) -> Result<Vec<Difference>, Error> {
+    match job {
+        StoreJob::CountSync | StoreJob::HistoryRecord => {}
+        StoreJob::Compact => {
+            if let Compaction::Step(Compacted { is_unfinished: true, .. }) = compact_step(place, tenant, at, wait, clock).await? {
+                return Ok(Vec::new());
+            }
+        }
+        StoreJob::Gc => {
+            collect(place, tenant, GRACE, wait).await?;
+        }
+        StoreJob::Verify => {
+            for fault in place.ledger().verify(&tenant.id).await? {
+                tracing::error!(tenant = %tenant.id, place = %fault.place, problem = fault.problem, "the store is not as its laws say");
+            }
+        }
+    }
     let lease = place.ledger().acquire(&LeaseScope::Tenant(tenant.id.clone()), wait).await?;
     let differences = do_under(place, tenant, job, at, &lease, clock).await;
     release(place, lease).await;
@@ -73,7 +100,7 @@ async fn do_under<P: Place>(
     let ledger = place.ledger();
     let run_id = clock.run_id(at);
     let kind = match job {
-        StoreJob::CountSync => RunKind::Manual,
+        StoreJob::CountSync | StoreJob::Compact | StoreJob::Gc | StoreJob::Verify => RunKind::Manual,
         StoreJob::HistoryRecord => RunKind::Daily,
     };
     let evaluation_date = calendar_of(tenant, at).date_of(at);
@@ -98,6 +125,7 @@ async fn do_under<P: Place>(
                     transaction.record_daily(segment).await?;
                 }
             }
+            StoreJob::Compact | StoreJob::Gc | StoreJob::Verify => {}
         }
     }
     transaction.note_job(job.keyword(), at);

@@ -16,5 +16,6 @@ pub mod place;
 pub mod run;
 pub mod scheduler;
 pub mod server;
+pub mod upkeep;
 
 pub use error::{Error, ErrorKind};

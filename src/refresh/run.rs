@@ -11,6 +11,7 @@ use super::definitions::{DefinitionFile, Form, InvalidFile, KnownSegment, read_d
 use super::due::{Candidate, Timing, agenda};
 use super::error::Error;
 use super::place::{Opened, Place, Planned, calendar_of, members_by_segment};
+use super::upkeep;
 use crate::backend::{Backend, Effort, Evaluation, MemberSet, Observation, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
@@ -271,6 +272,8 @@ async fn refresh_under<P: Place>(
         log_note(run_id, tenant, segment, note);
         transaction.note_definition(segment, note.clone());
     }
+    let records = definitions.segments.iter().map(|(id, known)| (id, known.record().json.as_str()));
+    transaction.keep_snapshots(upkeep::with_snapshots(tenant, records), calendar.start_of(calendar.date_of(as_of)));
     if let Some(job) = request.job {
         transaction.note_job(job, as_of);
     }

@@ -272,7 +272,13 @@ fn due_jobs(jobs: &Jobs, done: &BTreeMap<String, Timestamp>, timing: &Timing) ->
         matches!(due, Some(Due::Now(_)))
     };
     let mut work = Work { full_evaluation: is_due(&jobs.full_evaluation, FULL_EVALUATION), store_jobs: Vec::new() };
-    for (job, cron) in [(StoreJob::CountSync, &jobs.count_sync), (StoreJob::HistoryRecord, &jobs.history_record)] {
+    for (job, cron) in [
+        (StoreJob::CountSync, &jobs.count_sync),
+        (StoreJob::HistoryRecord, &jobs.history_record),
+        (StoreJob::Compact, &jobs.compact),
+        (StoreJob::Gc, &jobs.gc),
+        (StoreJob::Verify, &jobs.verify),
+    ] {
         if is_due(cron, job.keyword()) {
             work.store_jobs.push(job);
         }

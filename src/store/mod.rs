@@ -19,9 +19,11 @@ mod filter;
 mod holder;
 pub mod object;
 mod overrides;
+mod replay;
 pub mod rows;
+mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -41,6 +43,10 @@ use crate::model::manual::Origin;
 use crate::model::segment::{Kind, Status};
 
 pub use self::overrides::{Basis, EditAction, Edited, OverrideEdit, Overrides};
+pub use self::upkeep::{
+    CompactRequest, Compacted, Compaction, Erased, ErasedFrom, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance,
+    Remedy, Retention, Waste,
+};
 pub use audience::{Audience, SetOperation};
 pub use filter::{Change, ReadFilter, RunStatus};
 
@@ -139,11 +145,69 @@ pub trait Ledger: Send + Sync {
     /// As [`Ledger::state`].
     async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError>;
 
-    /// Checks the laws of the tenant's data; returns what breaks them, in words, empty when all hold.
+    /// The members of a segment as they were after the last committed run at or before an instant.
     ///
     /// # Errors
     /// As [`Ledger::state`].
-    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError>;
+    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
+        replay::members_at(self, tenant, segment, at).await
+    }
+
+    /// Does one bounded step of putting together what many runs wrote, and of letting go of what is kept no longer. Whoever reads
+    /// meanwhile reads every row once.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`].
+    async fn compact(
+        &self,
+        _lease: &Lease,
+        _tenant: &TenantId,
+        _rewrite_id: Uuid,
+        _request: &CompactRequest,
+    ) -> Result<Compaction, LedgerError> {
+        Ok(Compaction::Unneeded { why: "the server puts its tables together by itself, and every row is kept" })
+    }
+
+    /// Removes a subject from members, kept snapshots and changes, as if it had never been there; what runs counted stays as it was recorded,
+    /// and each segment that knew the subject gets a history row of the run, which is of kind `erase`. When it returns, no file holds the
+    /// subject any more.
+    ///
+    /// # Errors
+    /// As [`Transaction::commit`]; [`LedgerError::Unsupported`] where it cannot be done.
+    async fn erase(&self, _lease: &Lease, _run: &Run, _subject_id: &str) -> Result<Erased, LedgerError> {
+        Err(LedgerError::Unsupported { operation: "erase a subject" })
+    }
+
+    /// What nothing refers to any more, and is to be deleted once it is older than `grace` where readers may still know of it.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn garbage(&self, _tenant: &TenantId, _grace: Duration) -> Result<Garbage, LedgerError> {
+        Ok(Garbage::default())
+    }
+
+    /// Deletes it, under a write lease; returns what was deleted.
+    ///
+    /// # Errors
+    /// When the lease is no longer the newest, or the store cannot be written.
+    async fn collect(&self, _lease: &Lease, _tenant: &TenantId, _grace: Duration) -> Result<Garbage, LedgerError> {
+        Ok(Garbage::default())
+    }
+
+    /// Checks the laws of the tenant's data; returns what breaks them, nothing when all hold.
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError>;
+
+    /// As [`Ledger::verify`], under a write lease, and puts right what can be. Nothing that is whole is lost. The faults say what
+    /// became of them.
+    ///
+    /// # Errors
+    /// When the lease is no longer the newest, or the store cannot be written.
+    async fn repair(&self, _lease: &Lease, tenant: &TenantId, _rewrite_id: Uuid) -> Result<Vec<Fault>, LedgerError> {
+        self.verify(tenant).await
+    }
 }
 
 /// Changes of one tenant that become visible together. Dropped without a commit, it leaves nothing visible.
@@ -201,6 +265,10 @@ pub trait Transaction: Send {
 
     /// Notes when a job of the scheduler was last done.
     fn note_job(&mut self, job: &str, at: Timestamp);
+
+    /// Says of which segments snapshots that this transaction replaces are kept: those of runs before an instant, so that the last one of
+    /// each day is. A ledger that keeps every change and no snapshot goes on doing so.
+    fn keep_snapshots(&mut self, _segments: BTreeSet<SegmentId>, _before: Timestamp) {}
 
     /// Makes everything staged visible at once, then puts the published files in place.
     ///
@@ -630,6 +698,12 @@ pub enum LedgerError {
         #[source]
         source: Box<crate::clickhouse::Error>,
     },
+    /// A store of this kind does not do it.
+    #[error("a store of this kind cannot {operation}")]
+    Unsupported {
+        /// What was asked for.
+        operation: &'static str,
+    },
     /// There is no such segment in the store.
     #[error("the store has no segment `{segment}` of tenant `{tenant}`")]
     UnknownSegment {
@@ -651,6 +725,7 @@ impl LedgerError {
                 Some("Run `segmenta clickhouse init`, or look at `database` in `[clickhouse]`.".to_owned())
             }
             Self::Server { source, .. } => source.help(),
+            Self::Unsupported { .. } => Some("Stores of files do it: `backend = \"datafusion\"`.".to_owned()),
             Self::Fenced { .. } | Self::Corrupt { .. } | Self::Location { .. } | Self::Io { .. } | Self::UnknownSegment { .. } => {
                 None
             }

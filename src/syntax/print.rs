@@ -11,7 +11,7 @@ use crate::model::condition::{
 use crate::model::property::{Property, PropertyPath};
 use crate::model::schedule::Schedule;
 use crate::model::scoring::{Combination, Scoring, ScoringRule};
-use crate::model::segment::{self, Definition, Kind, Status};
+use crate::model::segment::{self, Definition, Keeping, Kind, Status};
 use crate::model::value::Literal;
 use crate::model::window::Window;
 
@@ -66,6 +66,10 @@ fn definition_node(definition: &Definition) -> Node {
         Some(segment::Rule::Scoring(scoring)) => object.push("scoring", scoring_node(scoring)),
     }
     object.optional("metadata", definition.metadata.as_ref().map(carried_object));
+    let Keeping { snapshots, changes, history } = definition.keeping;
+    for (key, keep) in [("keep_snapshots", snapshots), ("keep_changes", changes), ("keep_history", history)] {
+        object.optional(key, keep.map(|keep| text(&keep.to_string())));
+    }
     object.into_node()
 }
 

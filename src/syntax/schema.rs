@@ -88,6 +88,12 @@ struct Definition {
     scoring: Option<Scoring>,
     /// An object of the author's own; carried, never read.
     metadata: Option<BTreeMap<String, Value>>,
+    /// How long the last snapshot of each day is kept after it was replaced; as the tenant's configuration says when it is left out.
+    keep_snapshots: Option<Kept>,
+    /// How long changes are kept; as the tenant's configuration says when it is left out.
+    keep_changes: Option<Kept>,
+    /// How long history rows are kept; as the tenant's configuration says when it is left out.
+    keep_history: Option<Kept>,
 }
 
 fn example() -> Value {
@@ -700,6 +706,15 @@ struct ToWindow {
 enum Interval {
     Seconds(#[schemars(range(min = 1))] u32),
     Length(#[schemars(regex(pattern = "^[0-9]+(s|min|h|d|w|q|y)$"), example = &"5min")] String),
+}
+
+/// `forever`, whole seconds, or a whole number and a unit, of which `m` is refused.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is its schema")]
+enum Kept {
+    Seconds(#[schemars(range(min = 1))] u32),
+    Length(#[schemars(regex(pattern = "^(forever|[0-9]+(s|min|h|d|w|q|y))$"), example = &"90d")] String),
 }
 
 /// A value, or a list of values.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use project::{Answer, BIG, BUYERS, NO_ORDERS, Project, UNCHANGED_IN_FRANCE};
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 24] = [
+    let trials: [(&str, fn()); 25] = [
         ("help and version answer, wrong usage is told", help_and_version_answer_and_wrong_usage_is_told),
         ("a refresh commits and tells what it did", a_refresh_commits_and_tells_what_it_did),
         ("members come in every format", members_come_in_every_format),
@@ -38,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a list shows the state of every segment", a_list_shows_the_state_of_every_segment),
         ("a segment ends unless others refer to it", a_segment_ends_unless_others_refer_to_it),
         ("what breaks the laws of the store is told", what_breaks_the_laws_of_the_store_is_told),
+        ("the store is looked after", the_store_is_looked_after),
         ("tables are described and plans shown", tables_are_described_and_plans_shown),
         ("schema, completions and data are made without a project", what_needs_no_project),
         ("the scheduler works until a signal and is the only one", the_scheduler_works_until_a_signal),
@@ -601,4 +602,44 @@ fn what_breaks_the_laws_of_the_store_is_told() {
     let name = public.file_name().unwrap().to_str().unwrap();
     assert!(faults[0]["fault"].as_str().unwrap().contains(name), "{faults}");
     assert!(damaged.stderr.contains("the store breaks its laws in 1 place"), "{}", damaged.stderr);
+    assert_eq!(faults[0]["repair"], "possible");
+    let repaired = project.run(&["verify", "--repair", "--format", "json"]).ok().json();
+    assert_eq!((&repaired[0]["fault"], &repaired[0]["repair"]), (&faults[0]["fault"], &serde_json::json!("done")));
+    project.run(&["verify"]).ok();
+}
+
+fn the_store_is_looked_after() {
+    let project = Project::refreshed();
+    let files = || {
+        let days = std::fs::read_dir(project.path("out/history/shop")).unwrap();
+        days.map(|day| std::fs::read_dir(day.unwrap().path()).unwrap().count()).collect::<Vec<_>>()
+    };
+    project.run(&["refresh", "--all", "--full"]).ok();
+    let history = project.run(&["history", "--format", "json"]).ok().json();
+    let before: usize = files().iter().sum();
+    assert!(before > 1);
+    let compacted = project.run(&["compact", "--format", "json"]).ok().json();
+    let replaced = compacted[0]["replaced"].as_u64().unwrap();
+    // The clock of this project stands still, on a day that is not over.
+    assert_eq!((compacted[0]["tenant"].as_str(), replaced, files()), (Some("shop"), 0, vec![before]), "{compacted}");
+    std::fs::write(project.path("out/history/shop/notes.txt"), "mine").unwrap();
+    std::fs::create_dir_all(project.path("out/log/files/shop/000000000001-000009")).unwrap();
+    std::fs::write(project.path("out/log/files/shop/000000000001-000009/changes.parquet"), "orphan").unwrap();
+    let orphan = "log/files/shop/000000000001-000009/changes.parquet";
+    let dry = project.run(&["gc", "--dry-run", "--format", "json"]).ok();
+    assert!(dry.json().as_array().unwrap().iter().any(|row| row["path"] == orphan), "{}", dry.stdout);
+    assert!(dry.stderr.contains("`history/shop/notes.txt` is not of segmenta, and stays"), "{}", dry.stderr);
+    assert!(project.path("out").join(orphan).exists());
+    project.run(&["gc", "--grace", "0"]).ok();
+    assert!(!project.path("out").join(orphan).exists() && project.path("out/history/shop/notes.txt").exists());
+    assert_eq!(project.run(&["history", "--format", "json"]).ok().json(), history);
+    project.run(&["verify"]).ok();
+    let members = || project.run(&["members", BUYERS, "--format", "json"]).ok().json();
+    let (before, someone) = (members(), members()[0]["subject_id"].as_str().unwrap().to_owned());
+    let erased = project.run(&["erase", "--subject", &someone, "--format", "json"]).ok().json();
+    let row = erased.as_array().unwrap().iter().find(|row| row["segment_id"] == BUYERS).unwrap();
+    assert_eq!((&row["was_member"], &row["changes"]), (&serde_json::json!(true), &serde_json::json!(1)), "{erased}");
+    assert_eq!(members().as_array().unwrap().len(), before.as_array().unwrap().len() - 1);
+    assert_eq!(project.run(&["changes", "--subject", &someone, "--format", "json"]).ok().json(), serde_json::json!([]));
+    project.run(&["verify"]).ok();
 }

@@ -18,7 +18,7 @@ use segmenta::model::manual::{Origin, Override, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
-    Audience, Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Figures, Lease, LeaseScope, Ledger,
+    Audience, Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Fault, Figures, Lease, LeaseScope, Ledger,
     LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState,
     SetOperation, Staged, StagedSegment, TenantState, Transaction,
 };
@@ -340,7 +340,7 @@ impl Ledger for MemoryLedger {
         Ok(self.stored(tenant, segment).await?.count())
     }
 
-    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
         let found = self.tenant(tenant);
         let mut replayed: BTreeMap<&SegmentId, BTreeMap<String, Timestamp>> = BTreeMap::new();
         for ChangeRow { segment, subject, change, run, .. } in &found.changes {
@@ -357,21 +357,22 @@ impl Ledger for MemoryLedger {
             if matches!(kind, RunKind::Run | RunKind::Manual | RunKind::Erase) {
                 let before = counts.insert(segment, figures.member_count).unwrap_or(0);
                 if before + figures.added_count != figures.member_count + figures.removed_count {
-                    faults.push(format!("{segment}: {figures:?} does not follow from {before}"));
+                    faults.push(Fault::of_segment(segment, format!("{figures:?} does not follow from {before}")));
                 }
             }
         }
         for (segment, state) in &found.state.segments {
             let members = found.snapshots.get(segment).map(|snapshot| snapshot.members.clone()).unwrap_or_default();
             if replayed.remove(segment).unwrap_or_default() != members {
-                faults.push(format!("{segment}: the changes do not give the members"));
+                faults.push(Fault::of_segment(segment, "the changes do not give the members"));
             }
             let rows = members.len() as u64;
             if state.member_count != rows || counts.get(segment).is_some_and(|&count| count != rows) {
-                faults.push(format!("{segment}: {rows} members and another count"));
+                faults.push(Fault::of_segment(segment, format!("{rows} members and another count")));
             }
         }
-        faults.extend(replayed.into_iter().filter(|(_, members)| !members.is_empty()).map(|(id, _)| format!("{id}: left behind")));
+        let behind = replayed.into_iter().filter(|(_, members)| !members.is_empty());
+        faults.extend(behind.map(|(id, _)| Fault::of_segment(id, "left behind")));
         Ok(faults)
     }
 }

@@ -255,7 +255,7 @@ fn paused_and_archived_segments_rest() {
     assert!(block_on(world.ledger.verify(&"demo".parse().unwrap())).unwrap().is_empty());
 }
 
-const JOBS: &str = r#"jobs = { full_evaluation = "0 2 * * *", count_sync = "0 */6 * * *", history_record = "0 23 * * *" }"#;
+const JOBS: &str = r#"jobs = { full_evaluation = "0 2 * * *", count_sync = "0 */6 * * *", history_record = "0 23 * * *", compact = "0 3 * * *", gc = "0 4 * * *", verify = "0 5 * * *" }"#;
 
 fn jobs_are_done_with_their_effects() {
     let world = World::new(START);
@@ -274,6 +274,9 @@ fn jobs_are_done_with_their_effects() {
     let expected = ["2026-03-01T14:00:00Z", "2026-03-02T14:00:00Z", "2026-03-03T14:00:00Z", "2026-03-04T14:00:00Z"];
     assert_eq!(daily, expected.map(at), "a row a day at 23:00");
     assert_eq!(world.state().jobs["count_sync"], at("2026-03-04T21:00:00Z"));
+    for (job, last) in [("compact", "2026-03-04T18:00:00Z"), ("gc", "2026-03-04T19:00:00Z"), ("verify", "2026-03-04T20:00:00Z")] {
+        assert_eq!(world.state().jobs[job], at(last), "{job}");
+    }
 }
 
 /// Records a wrong count.

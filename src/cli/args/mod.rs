@@ -220,10 +220,38 @@ pub(crate) enum Command {
         long_about = "Check that members, changes and history of the store agree with each other.\n\nThe laws are that changes, replayed \
                       from the beginning, give the current members with the instants of their entries, and that counts follow from those \
                       before them. In a store of files every file is compared with what was committed; on a ClickHouse server the server \
-                      compares. What is wrong is printed, and the exit code is 1.",
-        after_help = "Examples:\n  segmenta verify\n  segmenta verify --tenant demo --format json"
+                      compares. What is wrong is printed, with what would put it right, and the exit code is 1. With `--repair` what can \
+                      be put right is: files from their copies, members from their changes, counts from rows, indexes from the records \
+                      of commits. Nothing that is whole is lost.",
+        after_help = "Examples:\n  segmenta verify\n  segmenta verify --repair\n  segmenta verify --tenant demo --format json"
     )]
-    Verify,
+    Verify(VerifyArguments),
+    /// Put the files of finished days together, and let go of what is kept no longer
+    #[command(
+        long_about = "Put the files of finished days together, and let go of what is kept no longer.\n\nChanges and history of each \
+                      finished day become one file each. Rows and snapshots older than `keep_changes`, `keep_history` and \
+                      `keep_snapshots` of their segment go. It works in short steps, so that a scheduler may run meanwhile; whoever \
+                      reads meanwhile reads every row once.",
+        after_help = "Example:\n  segmenta compact"
+    )]
+    Compact(CompactArguments),
+    /// Delete what nothing in the store refers to any more
+    #[command(
+        long_about = "Delete what nothing in the store refers to any more, and print it.\n\nThat is what writers left that died, \
+                      snapshots that were replaced, files whose rows stand in another, and old records of commits. Files that \
+                      segmenta did not write are reported and never deleted.",
+        after_help = "Examples:\n  segmenta gc --dry-run\n  segmenta gc --grace 2h"
+    )]
+    Gc(GcArguments),
+    /// Erase a subject: nothing of it is left in the store
+    #[command(
+        long_about = "Erase a subject: nothing of it is left in the store.\n\nIt is removed from members, kept snapshots and changes of \
+                      all segments, of every tenant or of the one that is named. What runs counted stays as it was recorded; each segment \
+                      that knew the subject gets a history row of kind `erase`. Every file that held it is gone when the command is \
+                      done. A table that still holds it brings it back with the next refresh.",
+        after_help = "Example:\n  segmenta erase --subject u42"
+    )]
+    Erase(EraseArguments),
     /// End a segment: everyone leaves, with the reason `segment_deleted`
     #[command(after_help = "Example:\n  rm queries/old.json && segmenta delete old")]
     Delete(DeleteArguments),
@@ -566,6 +594,46 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Put right what can be
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// How long a repair waits for another writer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompactArguments {
+    /// How long to wait for another writer, before each step
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// Print what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How long what readers may still know of stays
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_wait)]
+    pub(crate) grace: Duration,
+    /// How long to wait for another writer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EraseArguments {
+    /// The subject
+    #[arg(long, value_name = "ID")]
+    pub(crate) subject: String,
+    /// How long to wait for another writer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
+    pub(crate) wait: Duration,
 }
 
 #[derive(Debug, Args)]

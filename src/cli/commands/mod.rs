@@ -3,12 +3,15 @@
 pub(crate) mod backfill;
 pub(crate) mod changes;
 pub(crate) mod clickhouse;
+pub(crate) mod compact;
 pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod diff;
+pub(crate) mod erase;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod gc;
 pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod import;

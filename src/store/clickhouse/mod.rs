@@ -38,7 +38,9 @@ use jiff::Timestamp;
 use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
-use super::{Audience, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
+use super::{
+    Audience, Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState,
+};
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
@@ -224,7 +226,7 @@ impl Ledger for ClickHouseLedger {
         read::recount(&self.server, tenant, segment).await
     }
 
-    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
         verify::verify(&self.server, tenant).await
     }
 }

@@ -9,9 +9,9 @@ use super::server::Server;
 use crate::backend::clickhouse::MEMBERS;
 use crate::clickhouse::Statement;
 use crate::model::id::TenantId;
-use crate::store::LedgerError;
+use crate::store::{Fault, LedgerError};
 
-pub(super) async fn verify(server: &Server, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+pub(super) async fn verify(server: &Server, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
     let base = log::read(server, tenant).await?;
     let mut faults = breaks(server, tenant).await?;
     let counted = last_counts(server, tenant).await?;
@@ -21,21 +21,32 @@ pub(super) async fn verify(server: &Server, tenant: &TenantId) -> Result<Vec<Str
         let id = segment.as_str();
         let (rows, recorded) = (rows.get(id).copied().unwrap_or(0), entry.record.state.member_count);
         if rows != recorded {
-            faults.push(format!("segment `{segment}`: the snapshot has {rows} rows, and the recorded count is {recorded}"));
+            faults.push(Fault::of_segment(segment, format!("the snapshot has {rows} rows, and the recorded count is {recorded}")));
         }
         match counted.get(id) {
             Some(&count) if count != rows => {
-                faults.push(format!("segment `{segment}`: the snapshot has {rows} rows, and the last history row says {count}"));
+                let problem = format!("the snapshot has {rows} rows, and the last history row says {count}");
+                faults.push(Fault::of_segment(segment, problem));
             }
             Some(_) | None => {}
         }
         if let Some(subject) = differing.remove(id) {
-            faults.push(format!("segment `{segment}`: the changes of subject `{subject}` do not give its row of the snapshot"));
+            let problem = format!("the changes of subject `{subject}` do not give its row of the snapshot");
+            faults.push(Fault::of_segment(segment, problem));
         }
     }
     let gone: BTreeSet<String> = differing.into_keys().collect();
-    faults.extend(gone.iter().map(|segment| format!("segment `{segment}` was deleted, and its changes leave members behind")));
+    let left = "it was deleted, and its changes leave members behind";
+    faults.extend(gone.iter().map(|segment| fault_of(segment, left.to_owned())));
     Ok(faults)
+}
+
+/// A fault of a segment as the server names it.
+fn fault_of(segment: &str, problem: String) -> Fault {
+    match segment.parse() {
+        Ok(segment) => Fault::of_segment(&segment, problem),
+        Err(_) => Fault::of_file(HISTORY, format!("`{segment}` is no segment")),
+    }
 }
 
 /// The condition of history rows that count members.
@@ -44,7 +55,7 @@ fn counting() -> String {
 }
 
 /// Where a count does not follow from the one before it.
-async fn breaks(server: &Server, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
+async fn breaks(server: &Server, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
     let text = format!(
         "SELECT segment_id, toString(run_id), member_count, before FROM (
     SELECT history.segment_id AS segment_id, history.run_id AS run_id, history.member_count AS member_count,
@@ -60,8 +71,8 @@ ORDER BY commit_number, position",
         counting()
     );
     let found = server.rows::<(String, String, u64, u64)>("check the history", bound(text, tenant)).await?;
-    let words = |(segment, run, count, before)| {
-        format!("segment `{segment}`: the count {count} of run {run} does not follow from {before} before it")
+    let words = |(segment, run, count, before): (String, String, u64, u64)| {
+        fault_of(&segment, format!("the count {count} of run {run} does not follow from {before} before it"))
     };
     Ok(found.into_iter().map(words).collect())
 }

@@ -2,7 +2,7 @@
 //! many commits the whole state is written as a checkpoint, with an index of the files that the commits since the last one added, so
 //! that neither reading the state nor finding the rows takes longer the older the store is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::layout;
 use super::overrides::OverrideRecord;
 use super::place::{Created, Place};
-use super::record::{Action, CommitRecord, FileRef, Progress, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode, encode};
+use super::record::{
+    Action, CommitRecord, FileRef, Index, Progress, RewriteHistory, RunFiles, RunRecord, SegmentRecord, SnapshotChange, decode,
+    encode,
+};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::{DefinitionNote, DefinitionRecord, LedgerError, SegmentState, TenantState};
 
@@ -34,9 +37,9 @@ pub(super) struct LogState {
     pub(super) tenants: BTreeMap<TenantId, TenantEntry>,
     /// The last commit that a checkpoint covers.
     pub(super) checkpoint: u64,
-    /// The indexes that cover the commits up to the checkpoint, in order.
-    pub(super) indexes: Vec<u64>,
-    /// The files of the commits after it.
+    /// The indexes that cover the commits up to the checkpoint, in order, but for those that tenants have their own in place of.
+    pub(super) indexes: Vec<IndexRef>,
+    /// The files of the commits after it, likewise.
     pub(super) recent: Vec<RunFiles>,
 }
 
@@ -51,6 +54,59 @@ pub(super) struct TenantEntry {
     pub(super) jobs: BTreeMap<String, Timestamp>,
     /// Snapshots and the like that were replaced, and are kept a while for those who still read them.
     pub(super) superseded: Vec<Superseded>,
+    /// The index of its own, once something was rewritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<Base>,
+}
+
+/// The index of a tenant: it tells of all files of its commits up to one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Base {
+    /// The last commit that it tells of.
+    pub(super) through: u64,
+    /// The file.
+    pub(super) index: String,
+    /// The commit that made it.
+    pub(super) number: u64,
+}
+
+/// An index of the commits of all tenants, from one checkpoint to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "AnyIndexRef")]
+pub(super) struct IndexRef {
+    /// The last commit before it; unknown for one of the first format.
+    pub(super) after: Option<u64>,
+    /// Its last commit.
+    pub(super) number: u64,
+    /// Whose files it tells of; unknown for one of the first format.
+    pub(super) tenants: Option<BTreeSet<TenantId>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyIndexRef {
+    First(u64),
+    Named { after: Option<u64>, number: u64, tenants: Option<BTreeSet<TenantId>> },
+}
+
+impl From<AnyIndexRef> for IndexRef {
+    fn from(any: AnyIndexRef) -> Self {
+        match any {
+            AnyIndexRef::First(number) => Self { after: None, number, tenants: None },
+            AnyIndexRef::Named { after, number, tenants } => Self { after, number, tenants },
+        }
+    }
+}
+
+impl IndexRef {
+    pub(super) fn path(&self) -> Path {
+        layout::index(self.after, self.number)
+    }
+
+    /// Whether it may tell of files of a tenant that the tenant's own index does not.
+    fn may_tell_of(&self, tenant: &TenantId, entry: &TenantEntry) -> bool {
+        self.number > entry.through() && self.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
+    }
 }
 
 /// The state of a segment.
@@ -78,7 +134,7 @@ pub(super) struct Superseded {
 struct Checkpoint {
     number: u64,
     tenants: BTreeMap<TenantId, TenantEntry>,
-    indexes: Vec<u64>,
+    indexes: Vec<IndexRef>,
 }
 
 /// What one writer commits.
@@ -92,27 +148,32 @@ pub(super) struct Entry {
 }
 
 /// Reads the log to its end, on from `known` when that is still a part of it.
-pub(super) async fn read(place: &Place, known: Option<Arc<LogState>>) -> Result<Arc<LogState>, LedgerError> {
-    // INVARIANT: this is read before the records are, so that a commit between the two cannot look like a loss.
-    let published = published(place).await?;
-    let mut state = match known {
-        Some(known) if is_current(place, &known).await? => known,
-        Some(_) | None => Arc::new(newest_checkpoint(place).await?),
-    };
-    let first = state.number + 1;
-    let mut records = futures::stream::iter(first..).map(|number| read_bytes(place, number)).buffered(READ_AHEAD);
-    while let Some(bytes) = records.try_next().await? {
-        let Some(bytes) = bytes else { break };
-        let record = decode_commit(place, state.number + 1, &bytes)?;
-        Arc::make_mut(&mut state).apply(record, blake3::hash(&bytes));
+pub(super) async fn read(place: &Place, mut known: Option<Arc<LogState>>) -> Result<Arc<LogState>, LedgerError> {
+    let (mut missing, mut end) = (1, 0);
+    for _ in 0..ATTEMPTS {
+        // INVARIANT: this is read before the records are, so that a commit between the two cannot look like a loss.
+        let published = published(place).await?;
+        let mut state = match known.take() {
+            Some(known) if is_current(place, &known).await? => known,
+            Some(_) | None => Arc::new(newest_checkpoint(place).await?),
+        };
+        let first = state.number + 1;
+        let mut records = futures::stream::iter(first..).map(|number| read_bytes(place, number)).buffered(READ_AHEAD);
+        while let Some(bytes) = records.try_next().await? {
+            let Some(bytes) = bytes else { break };
+            let record = decode_commit(place, state.number + 1, &bytes)?;
+            Arc::make_mut(&mut state).apply(record, blake3::hash(&bytes));
+        }
+        if published <= state.number {
+            return Ok(state);
+        }
+        // Records of long ago are deleted: whoever comes from so far behind starts over at a checkpoint.
+        (missing, end) = (state.number + 1, published);
     }
-    if published > state.number {
-        return Err(LedgerError::Corrupt {
-            path: layout::commit(state.number + 1).to_string(),
-            problem: format!("it is missing, although commits up to {published} were published"),
-        });
-    }
-    Ok(state)
+    Err(LedgerError::Corrupt {
+        path: layout::commit(missing).to_string(),
+        problem: format!("it is missing, although commits up to {end} were published"),
+    })
 }
 
 /// One commit, which is known to exist.
@@ -124,7 +185,7 @@ pub(super) async fn commit(place: &Place, number: u64) -> Result<CommitRecord, L
 }
 
 /// Adds a commit after `base`. Other tenants may commit meanwhile; a record of the same tenant that is newer than `base` and of no older
-/// lease fences this one off. For a run, any record of the same tenant does, since the run was computed without it.
+/// lease fences this one off. For a run or a rewrite, any record of the same tenant does, since it was computed without it.
 pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> Result<Arc<LogState>, LedgerError> {
     let seen = base.tenants.get(&entry.tenant).map_or(0, |tenant| tenant.last_commit);
     let mut state = base;
@@ -133,13 +194,17 @@ pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> 
         let Entry { tenant, lease, attempt, committed_at, action } = entry.clone();
         let record = CommitRecord { number, tenant, lease, attempt, committed_at, action };
         let bytes = encode(&layout::commit(number), &record)?;
-        let created = place.create(&layout::commit(number), bytes.clone()).await;
+        let mut created = place.create(&layout::commit(number), bytes.clone()).await;
         if let Ok(Created::New) = created {
-            return Ok(state.after(record, &bytes));
+            if !is_late(place, number).await {
+                return Ok(state.after(record, &bytes));
+            }
+            place.delete(&layout::commit(number)).await?;
+            created = Ok(Created::Taken);
         }
         // A store may report a failure, or its own retry may find the name taken, although this very record was written.
         match (read_bytes(place, number).await?, created) {
-            (Some(found), _) if found == bytes => {
+            (Some(found), _) if found == bytes && !is_late(place, number).await => {
                 place.persist(&[layout::commit(number)]).await?;
                 return Ok(state.after(record, &bytes));
             }
@@ -150,7 +215,7 @@ pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> 
         if let Some(tenant) = state.tenants.get(&entry.tenant) {
             let fenced = match entry.action {
                 Action::Claim => tenant.lease > entry.lease,
-                Action::Run(_) => tenant.last_commit > seen,
+                Action::Run(_) | Action::Rewrite(_) => tenant.last_commit > seen,
             };
             if fenced {
                 return Err(LedgerError::Fenced { tenant: entry.tenant, number: entry.lease });
@@ -159,16 +224,28 @@ pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> 
     }
 }
 
+/// Whether others have gone on for so long that a record of this number was published and deleted before this one was written: then
+/// nobody will ever read it. Where that cannot be told it is not assumed, since the record is there.
+async fn is_late(place: &Place, number: u64) -> bool {
+    published(place).await.is_ok_and(|published| published >= number)
+}
+
 /// Writes a checkpoint when the last one is `every` commits old, and deletes those that no reader starts from any more.
 pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) -> Result<Arc<LogState>, LedgerError> {
     if state.number < state.checkpoint + every {
         return Ok(state);
     }
     let LogState { number, head, tenants, checkpoint: previous, mut indexes, recent } = (*state).clone();
-    let path = layout::index(number);
-    place.replace(&path, encode(&path, &recent)?).await?;
-    place.persist(&[path]).await?;
-    indexes.push(number);
+    if !recent.is_empty() {
+        let index =
+            IndexRef { after: Some(previous), number, tenants: Some(recent.iter().map(|files| files.tenant.clone()).collect()) };
+        let path = index.path();
+        place.replace(&path, encode(&path, &recent)?).await?;
+        place.persist(&[path]).await?;
+        indexes.push(index);
+    }
+    // What every tenant has its own index in place of is looked up no more.
+    indexes.retain(|index| tenants.iter().any(|(tenant, entry)| index.may_tell_of(tenant, entry)));
     let path = layout::checkpoint(number);
     let checkpoint = Checkpoint { number, tenants, indexes };
     place.replace(&path, encode(&path, &checkpoint)?).await?;
@@ -178,17 +255,6 @@ pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) 
     }
     let Checkpoint { number, tenants, indexes } = checkpoint;
     Ok(Arc::new(LogState { number, head, tenants, checkpoint: number, indexes, recent: Vec::new() }))
-}
-
-/// The files of every run of a tenant, in the order of the commits.
-pub(super) async fn run_files(place: &Place, state: &LogState, tenant: &TenantId) -> Result<Vec<RunFiles>, LedgerError> {
-    let mut found = Vec::new();
-    let mut indexes = futures::stream::iter(state.indexes.clone()).map(|number| read_index(place, number)).buffered(READ_AHEAD);
-    while let Some(index) = indexes.try_next().await? {
-        found.extend(index.into_iter().filter(|files| files.tenant == *tenant));
-    }
-    found.extend(state.recent.iter().filter(|files| files.tenant == *tenant).cloned());
-    Ok(found)
 }
 
 /// The number up to which the public files are in place.
@@ -204,13 +270,101 @@ pub(super) async fn set_published(place: &Place, number: u64) -> Result<(), Ledg
     place.replace(&layout::published(), Bytes::from(format!("{number}\n"))).await
 }
 
-/// Whether the log still holds the commit that `known` ends with: a store that was deleted and made anew does not.
+/// Whether the log still holds the commit that `known` ends with: a store that was deleted and made anew does not, nor one whose
+/// records of long ago were deleted.
 async fn is_current(place: &Place, known: &LogState) -> Result<bool, LedgerError> {
     if known.number == 0 {
-        return Ok(true);
+        return Ok(false);
     }
     let found = read_bytes(place, known.number).await?;
     Ok(found.map(|bytes| blake3::hash(&bytes)) == known.head)
+}
+
+/// What is known of the files of a tenant, up to its last commit.
+pub(super) async fn index_of(place: &Place, state: &LogState, tenant: &TenantId) -> Result<Index, LedgerError> {
+    index_up_to(place, state, tenant, |_| Reach::Further).await.map(|(index, _)| index)
+}
+
+/// Whether what was read of an index suffices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Further,
+    Enough,
+}
+
+/// As [`index_of`], up to a commit where it is enough; returns that commit, too.
+pub(super) async fn index_up_to(
+    place: &Place,
+    state: &LogState,
+    tenant: &TenantId,
+    enough: impl Fn(&Index) -> Reach,
+) -> Result<(Index, u64), LedgerError> {
+    let Some(entry) = state.tenants.get(tenant) else { return Ok((Index::default(), state.number)) };
+    let mut index = match &entry.base {
+        Some(base) => read_record(place, &Path::from(base.index.as_str())).await?,
+        None => Index::default(),
+    };
+    let mut through = entry.through();
+    let paths: Vec<(u64, Path)> =
+        state.indexes.iter().filter(|index| index.may_tell_of(tenant, entry)).map(|index| (index.number, index.path())).collect();
+    let mut read = futures::stream::iter(paths)
+        .map(|(number, path)| async move {
+            let runs: Vec<RunFiles> = read_record(place, &path).await?;
+            Ok::<_, LedgerError>((number, runs))
+        })
+        .buffered(READ_AHEAD);
+    while let Some((number, runs)) = read.try_next().await? {
+        index.add(runs.into_iter().filter(|files| files.tenant == *tenant && files.number > through));
+        through = number;
+        if enough(&index) == Reach::Enough {
+            return Ok((index, through));
+        }
+    }
+    index.add(state.recent.iter().filter(|files| files.tenant == *tenant && files.number > through).cloned());
+    Ok((index, state.number))
+}
+
+/// The indexes that a checkpoint refers to.
+pub(super) async fn indexes_of(place: &Place, number: u64) -> Result<Vec<IndexRef>, LedgerError> {
+    let checkpoint: Checkpoint = read_record(place, &layout::checkpoint(number)).await?;
+    Ok(checkpoint.indexes)
+}
+
+/// Fails unless an index can be read.
+pub(super) async fn check_index(place: &Place, index: &IndexRef) -> Result<(), LedgerError> {
+    let _runs: Vec<RunFiles> = read_record(place, &index.path()).await?;
+    Ok(())
+}
+
+/// Whether the records of commits from one to another are all there, whole.
+pub(super) async fn has_commits(place: &Place, first: u64, last: u64) -> Result<bool, LedgerError> {
+    for number in first..=last {
+        match commit(place, number).await {
+            Ok(_) => {}
+            Err(LedgerError::Corrupt { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Writes an index anew, from the records of its commits.
+pub(super) async fn rebuild_index(place: &Place, index: &IndexRef, first: u64) -> Result<(), LedgerError> {
+    let mut state = LogState { number: first - 1, ..LogState::default() };
+    for number in first..=index.number {
+        let record = commit(place, number).await?;
+        state.apply(record, blake3::hash(&[]));
+    }
+    let path = index.path();
+    place.replace(&path, encode(&path, &state.recent)?).await?;
+    place.persist(&[path]).await
+}
+
+async fn read_record<T: serde::de::DeserializeOwned>(place: &Place, path: &Path) -> Result<T, LedgerError> {
+    match place.read(path).await? {
+        Some(bytes) => decode(place.location(), path, &bytes),
+        None => Err(LedgerError::Corrupt { path: path.to_string(), problem: "it is missing".to_owned() }),
+    }
 }
 
 async fn newest_checkpoint(place: &Place) -> Result<LogState, LedgerError> {
@@ -228,16 +382,9 @@ async fn newest_checkpoint(place: &Place) -> Result<LogState, LedgerError> {
     })
 }
 
-async fn checkpoint_numbers(place: &Place) -> Result<Vec<u64>, LedgerError> {
+/// The numbers of the checkpoints that there are.
+pub(super) async fn checkpoint_numbers(place: &Place) -> Result<Vec<u64>, LedgerError> {
     Ok(place.list(&layout::checkpoints()).await?.iter().filter_map(layout::numbered).collect())
-}
-
-async fn read_index(place: &Place, number: u64) -> Result<Vec<RunFiles>, LedgerError> {
-    let path = layout::index(number);
-    match place.read(&path).await? {
-        Some(bytes) => decode(place.location(), &path, &bytes),
-        None => Err(LedgerError::Corrupt { path: path.to_string(), problem: "it is missing".to_owned() }),
-    }
 }
 
 async fn read_bytes(place: &Place, number: u64) -> Result<Option<Bytes>, LedgerError> {
@@ -255,6 +402,12 @@ fn decode_commit(place: &Place, number: u64, bytes: &[u8]) -> Result<CommitRecor
 }
 
 impl LogState {
+    /// Whether an index still tells of files that no tenant's own index does. What is said here of one that a checkpoint refers to holds for
+    /// whoever begins with that checkpoint: the records after it are read before the index is.
+    pub(super) fn needs(&self, index: &IndexRef) -> bool {
+        self.tenants.iter().any(|(tenant, entry)| index.may_tell_of(tenant, entry))
+    }
+
     fn after(&self, record: CommitRecord, bytes: &[u8]) -> Arc<Self> {
         let mut next = self.clone();
         next.apply(record, blake3::hash(bytes));
@@ -271,24 +424,75 @@ impl LogState {
         match action {
             Action::Claim => {}
             Action::Run(run) => {
-                if run.changes.is_some() || run.history.is_some() {
+                if run.changes.is_some() || run.history.is_some() || !run.kept.is_empty() {
                     self.recent.push(RunFiles {
                         number,
                         tenant,
                         run_id: run.run_id,
+                        kind: run.kind,
                         as_of: run.as_of,
                         evaluation_date: run.evaluation_date,
                         changes: run.changes.clone(),
                         history: run.history.clone(),
+                        merged: None,
+                        kept: run.kept.clone(),
                     });
                 }
                 entry.apply(run, committed_at);
+            }
+            Action::Rewrite(rewrite) => {
+                self.recent.retain(|files| files.tenant != tenant || files.number > rewrite.through);
+                entry.base = Some(Base { through: rewrite.through, index: rewrite.index, number });
+                for (id, file) in rewrite.snapshots {
+                    if let Some(segment) = entry.segments.get_mut(&id)
+                        && let Some(old) = segment.snapshot.replace(file)
+                    {
+                        entry.superseded.push(Superseded { path: old.path, since: committed_at });
+                    }
+                }
+                for (id, record) in rewrite.overrides {
+                    entry.replace_overrides(&id, record, committed_at);
+                }
+                for (id, count) in rewrite.counts {
+                    if let Some(segment) = entry.segments.get_mut(&id) {
+                        segment.member_count = count;
+                    }
+                }
+                entry.superseded.retain(|superseded| !rewrite.discarded.contains(&superseded.path));
+                if let Some(RewriteHistory { kind, as_of, evaluation_date, file }) = rewrite.history {
+                    self.recent.push(RunFiles {
+                        number,
+                        tenant,
+                        run_id: rewrite.rewrite_id,
+                        kind,
+                        as_of,
+                        evaluation_date,
+                        changes: None,
+                        history: Some(file),
+                        merged: None,
+                        kept: Vec::new(),
+                    });
+                }
             }
         }
     }
 }
 
+impl Index {
+    fn add(&mut self, runs: impl Iterator<Item = RunFiles>) {
+        for mut files in runs {
+            self.kept.append(&mut files.kept);
+            self.runs.push(files);
+        }
+    }
+}
+
 impl TenantEntry {
+    /// The last commit that the tenant's own index tells of.
+    pub(super) fn through(&self) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.through)
+    }
+
     /// What everyone may know of it.
     pub(super) fn public(&self) -> TenantState {
         let segments = self.segments.iter().map(|(id, segment)| (id.clone(), segment.public())).collect();
@@ -330,10 +534,7 @@ impl TenantEntry {
             }
         }
         for (id, record) in run.overrides {
-            if let Some(segment) = self.segments.get_mut(&id) {
-                let replaced = segment.overrides.replace(record);
-                self.supersede(replaced, committed_at);
-            }
+            self.replace_overrides(&id, record, committed_at);
         }
         for (id, count) in run.counts {
             if let Some(segment) = self.segments.get_mut(&id) {
@@ -346,6 +547,13 @@ impl TenantEntry {
             }
         }
         self.jobs.extend(run.jobs);
+    }
+
+    fn replace_overrides(&mut self, id: &SegmentId, record: OverrideRecord, since: Timestamp) {
+        if let Some(segment) = self.segments.get_mut(id) {
+            let replaced = segment.overrides.replace(record);
+            self.supersede(replaced, since);
+        }
     }
 
     fn supersede(&mut self, overrides: Option<OverrideRecord>, since: Timestamp) {

@@ -21,9 +21,12 @@
 
 mod catalog;
 mod chunk;
+mod compact;
 mod compare;
 mod delay;
 mod encode;
+mod erase;
+mod gc;
 mod hand;
 mod history;
 mod layout;
@@ -31,11 +34,14 @@ mod lease;
 mod log;
 mod overrides;
 mod packing;
+mod past;
 mod place;
 mod public;
 mod publish;
 mod read;
 mod record;
+mod repair;
+mod rewrite;
 mod table;
 mod transaction;
 mod verify;
@@ -47,12 +53,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use self::lease::Leases;
 use self::log::{Entry, LogState};
 use self::record::{Action, FileRef, LeaseCondition};
 use self::table::{Look, Table};
-use super::{Audience, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState};
+use super::{
+    Audience, CompactRequest, Compaction, Erased, Fault, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides,
+    Past, ReadFilter, RowStream, Run, TenantState,
+};
 use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
@@ -80,11 +90,21 @@ pub struct Options {
     pub grace: Duration,
     /// After how many commits the whole state is written again.
     pub checkpoint_every: u64,
+    /// After how many runs one step of a compaction ends, at the end of a day.
+    pub compact_runs: usize,
+    /// After how many rows it does.
+    pub compact_rows: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { leases: LeaseTiming::default(), grace: Duration::from_secs(15 * 60), checkpoint_every: 64 }
+        Self {
+            leases: LeaseTiming::default(),
+            grace: Duration::from_secs(15 * 60),
+            checkpoint_every: 64,
+            compact_runs: 2048,
+            compact_rows: 4 * 1024 * 1024,
+        }
     }
 }
 
@@ -120,6 +140,13 @@ impl ObjectLedger {
         Ok(state)
     }
 
+    /// The log to its end as a process finds it that starts now.
+    async fn log_anew(&self) -> Result<Arc<LogState>, LedgerError> {
+        let state = log::read(self.place(), None).await?;
+        self.remember(&state);
+        Ok(state)
+    }
+
     fn remember(&self, state: &Arc<LogState>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(state));
     }
@@ -128,6 +155,58 @@ impl ObjectLedger {
     async fn open_present(&self, file: &FileRef) -> Result<Table, LedgerError> {
         let found = Table::open(self.place(), file.location(), file, Look::Whole).await?;
         found.ok_or_else(|| LedgerError::Corrupt { path: file.path.clone(), problem: "it is missing".to_owned() })
+    }
+
+    /// Finishes or discards what earlier writers of a tenant left behind, and makes sure that none of them commits any more.
+    async fn settle(&self, lease: &Lease, tenant: &TenantId) -> Result<Arc<LogState>, LedgerError> {
+        let (scope, number) = (&lease.scope, lease.number);
+        if *scope != LeaseScope::Tenant(tenant.clone()) {
+            return Err(LedgerError::Fenced { tenant: tenant.clone(), number });
+        }
+        self.check_newest(tenant, number).await?;
+        let mut state = publish::publish(self.place(), self.log().await?).await?;
+        let older: Vec<u64> = self.leases.numbers(scope).await?.into_iter().filter(|&older| older < number).collect();
+        let mut orphans = publish::orphans(self.place(), &state, tenant, number).await?;
+        let attempt = self.next_attempt();
+        if self.predecessor_unreleased(scope, &older).await? == Predecessors::MayLive || !orphans.is_empty() {
+            let tenant = tenant.clone();
+            let entry = Entry { tenant: tenant.clone(), lease: number, attempt, committed_at: self.now(), action: Action::Claim };
+            state = publish::publish(self.place(), log::append(self.place(), state, entry).await?).await?;
+            self.place().sweep(&layout::folders(&tenant)).await?;
+            // Only now is it certain that no older writer commits what it staged: some may have done so until this moment.
+            orphans = publish::orphans(self.place(), &state, &tenant, number).await?;
+        }
+        publish::delete_all(self.place(), orphans).await?;
+        for older in older {
+            self.place().delete(&layout::lease(scope, older)).await?;
+        }
+        self.remember(&state);
+        Ok(state)
+    }
+
+    /// Tells the commits of one lease apart.
+    fn next_attempt(&self) -> u64 {
+        self.attempts.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Commits what was staged, which is safe by now, and publishes it.
+    async fn commit(&self, base: Arc<LogState>, entry: Entry) -> Result<(), LedgerError> {
+        let place = self.place();
+        let action = entry.action.clone();
+        let state = log::append(place, base, entry).await?;
+        // It is committed. What follows is done again by the next writer when it fails now.
+        let number = state.number;
+        let settled = async {
+            let state = publish::publish(place, state).await?;
+            self.remember(&state);
+            publish::discard(place, &action).await?;
+            self.remember(&log::checkpoint(place, state, self.options.checkpoint_every).await?);
+            Ok::<_, LedgerError>(())
+        };
+        if let Err(error) = settled.await {
+            tracing::warn!(%error, number, "it is committed; the next writer will finish its publishing");
+        }
+        Ok(())
     }
 
     /// Fails unless a write lease is the newest of its tenant.
@@ -164,7 +243,12 @@ impl Ledger for ObjectLedger {
         // Numbers go on from those in the log even when somebody deleted the files of the leases.
         let floor = match scope {
             LeaseScope::Scheduler => 0,
-            LeaseScope::Tenant(tenant) => self.log().await?.tenants.get(tenant).map_or(0, |entry| entry.lease),
+            LeaseScope::Tenant(tenant) => match self.log().await {
+                Ok(state) => state.tenants.get(tenant).map_or(0, |entry| entry.lease),
+                // Who repairs the log needs a lease, and nobody else gets further with one.
+                Err(LedgerError::Corrupt { .. }) => 0,
+                Err(error) => return Err(error),
+            },
         };
         self.leases.acquire(scope, floor, wait).await
     }
@@ -190,30 +274,8 @@ impl Ledger for ObjectLedger {
     }
 
     async fn begin(&self, lease: &Lease, run: Run) -> Result<ObjectTransaction, LedgerError> {
-        let (scope, number) = (&lease.scope, lease.number);
-        if *scope != LeaseScope::Tenant(run.tenant.clone()) {
-            return Err(LedgerError::Fenced { tenant: run.tenant, number });
-        }
-        self.check_newest(&run.tenant, number).await?;
-        let mut state = publish::publish(self.place(), self.log().await?).await?;
-        let older: Vec<u64> = self.leases.numbers(scope).await?.into_iter().filter(|&older| older < number).collect();
-        let mut orphans = publish::orphans(self.place(), &state, &run.tenant, number).await?;
-        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        if self.predecessor_unreleased(scope, &older).await? == Predecessors::MayLive || !orphans.is_empty() {
-            let tenant = run.tenant.clone();
-            let entry = Entry { tenant, lease: number, attempt, committed_at: self.now(), action: Action::Claim };
-            state = publish::publish(self.place(), log::append(self.place(), state, entry).await?).await?;
-            self.place().sweep(&layout::folders(&run.tenant)).await?;
-            // Only now is it certain that no older writer commits what it staged: some may have done so until this moment.
-            orphans = publish::orphans(self.place(), &state, &run.tenant, number).await?;
-        }
-        publish::delete_all(self.place(), orphans).await?;
-        for older in older {
-            self.place().delete(&layout::lease(scope, older)).await?;
-        }
-        self.remember(&state);
-        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
-        ObjectTransaction::new(self.clone(), run, number, attempt, state)
+        let state = self.settle(lease, &run.tenant).await?;
+        ObjectTransaction::new(self.clone(), run, lease.number, self.next_attempt(), state)
     }
 
     async fn read_members(&self, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
@@ -244,7 +306,37 @@ impl Ledger for ObjectLedger {
         read::recount(self, tenant, segment).await
     }
 
-    async fn verify(&self, tenant: &TenantId) -> Result<Vec<String>, LedgerError> {
-        verify::verify(self, tenant).await
+    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
+        past::members_at(self, tenant, segment, at).await
+    }
+
+    async fn compact(
+        &self,
+        lease: &Lease,
+        tenant: &TenantId,
+        rewrite_id: Uuid,
+        request: &CompactRequest,
+    ) -> Result<Compaction, LedgerError> {
+        compact::step(self, lease, tenant, rewrite_id, request).await.map(Compaction::Step)
+    }
+
+    async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {
+        erase::erase(self, lease, run, subject_id).await
+    }
+
+    async fn garbage(&self, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError> {
+        gc::garbage(self, tenant, grace).await
+    }
+
+    async fn collect(&self, lease: &Lease, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError> {
+        gc::collect(self, lease, tenant, grace).await
+    }
+
+    async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
+        repair::verify(self, tenant).await
+    }
+
+    async fn repair(&self, lease: &Lease, tenant: &TenantId, rewrite_id: Uuid) -> Result<Vec<Fault>, LedgerError> {
+        repair::repair(self, lease, tenant, rewrite_id).await
     }
 }

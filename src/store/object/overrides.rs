@@ -106,6 +106,11 @@ impl Decisions {
         undecided
     }
 
+    /// Forgets what was decided about a subject; returns how often.
+    pub(super) fn forget(&mut self, subject: &str) -> u64 {
+        self.0.remove(subject).map_or(0, |decisions| decisions.len() as u64)
+    }
+
     /// About how many subjects something is decided now.
     pub(super) fn in_force(&self) -> u64 {
         self.0.values().filter(|decisions| decisions.iter().any(|decision| decision.until.is_none())).count() as u64

@@ -199,9 +199,14 @@ impl Place {
 
     /// The files below a folder, in no order.
     pub(super) async fn list(&self, folder: &Path) -> Result<Vec<Path>, LedgerError> {
+        Ok(self.list_sized(folder).await?.into_iter().map(|(path, _)| path).collect())
+    }
+
+    /// The files below a folder with their sizes, in no order.
+    pub(super) async fn list_sized(&self, folder: &Path) -> Result<Vec<(Path, u64)>, LedgerError> {
         let found: Result<Vec<ObjectMeta>, _> = self.store.list(Some(&self.absolute(folder))).try_collect().await;
         let found = found.map_err(|source| failed("list", folder, source))?;
-        Ok(found.iter().filter_map(|meta| self.relative(&meta.location)).collect())
+        Ok(found.iter().filter_map(|meta| Some((self.relative(&meta.location)?, meta.size))).collect())
     }
 
     /// Makes files, and their names, survive a loss of power.
@@ -226,14 +231,28 @@ impl Place {
     /// Deletes what a process that died was in the middle of writing to these folders. Only local disks keep such files, under
     /// names that no store of this kind lists.
     pub(super) async fn sweep(&self, folders: &[Path]) -> Result<(), LedgerError> {
-        let Durability::Root(root) = &self.durability else { return Ok(()) };
-        for folder in folders {
-            let path = on_disk(root, folder);
-            let swept = tokio::task::spawn_blocking(move || sweep_folder(&path)).await;
-            let swept = swept.map_err(|source| failed("delete", folder, source))?;
-            swept.map_err(|source| failed("delete", folder, source))?;
+        let Durability::Root(_) = &self.durability else { return Ok(()) };
+        for (path, _) in self.half_written(folders).await? {
+            match std::fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(failed("delete", &Path::from(path.to_string_lossy().as_ref()), source)),
+            }
         }
         Ok(())
+    }
+
+    /// What processes are in the middle of writing to these folders, or were when they died: paths on a local disk, and sizes.
+    pub(super) async fn half_written(&self, folders: &[Path]) -> Result<Vec<(PathBuf, u64)>, LedgerError> {
+        let Durability::Root(root) = &self.durability else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for folder in folders {
+            let path = on_disk(root, folder);
+            let read = tokio::task::spawn_blocking(move || temporary_files(&path)).await;
+            let read = read.map_err(|source| failed("list", folder, source))?;
+            found.extend(read.map_err(|source| failed("list", folder, source))?);
+        }
+        Ok(found)
     }
 
     fn absolute(&self, path: &Path) -> Path {
@@ -266,21 +285,22 @@ fn sync_folders(root: &std::path::Path, files: &[PathBuf]) -> std::io::Result<()
     folders.into_iter().rev().try_for_each(sync_file)
 }
 
-fn sweep_folder(folder: &std::path::Path) -> std::io::Result<()> {
+fn temporary_files(folder: &std::path::Path) -> std::io::Result<Vec<(PathBuf, u64)>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            sweep_folder(&entry.path())?;
+            found.extend(temporary_files(&entry.path())?);
         } else if entry.file_name().to_string_lossy().contains(".parquet#") {
-            std::fs::remove_file(entry.path())?;
+            found.push((entry.path(), entry.metadata()?.len()));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The path without links and `..`, although its last parts need not exist.

@@ -1,19 +1,20 @@
 //! Reading: members from immutable snapshots, changes and history run by run.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Array, BooleanArray, Float64Array, StringArray, StringBuilder, TimestampMicrosecondArray};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use object_store::path::Path;
 
 use super::layout;
 use super::log::{self, SegmentEntry};
 use super::overrides::Decisions;
-use super::record::{FileRef, RunFiles};
+use super::record::{FileRef, Index, RunFiles};
 use super::table::{Look, Table, WHOLE_UP_TO, column};
 use super::{ObjectLedger, Place};
 use crate::backend::{LocalMembers, SortedIds};
@@ -158,24 +159,119 @@ pub(super) async fn rows(
     rows: Rows,
     filter: &ReadFilter,
 ) -> Result<RowStream, LedgerError> {
-    let state = ledger.log().await?;
-    let mut runs = log::run_files(ledger.place(), &state, tenant).await?;
-    runs.retain(|run| filter.holds_at(run.as_of));
-    let place = ledger.place().clone();
-    let filter = filter.clone();
-    let tables = futures::stream::iter(runs).then(move |run| {
-        let (place, filter) = (place.clone(), filter.clone());
-        async move {
-            let Some(file) = rows.file(&run) else { return Ok(futures::stream::empty().boxed()) };
-            let table = run_table(&place, rows.public(&run), file).await?;
-            let path = table.path().clone();
-            let found = table.rows_near(&rows.texts(&filter)).await?;
-            let selected = found.and_then(move |batch| futures::future::ready(select(&path, rows, &filter, &batch)));
-            let some = selected.try_filter(|batch| futures::future::ready(batch.num_rows() > 0));
-            Ok::<_, LedgerError>(some.boxed())
+    let mut reading = Reading {
+        ledger: ledger.clone(),
+        tenant: tenant.clone(),
+        rows,
+        filter: filter.clone(),
+        runs: VecDeque::new(),
+        done: 0,
+        day: None,
+        given: Arc::default(),
+    };
+    reading.look_up().await?;
+    Ok(futures::stream::try_unfold(reading, Reading::next).try_flatten().boxed())
+}
+
+/// What is known of the files of a tenant, as the log says now.
+pub(super) async fn index(ledger: &ObjectLedger, tenant: &TenantId) -> Result<Index, LedgerError> {
+    for _ in 0..ATTEMPTS {
+        let state = ledger.log().await?;
+        match log::index_of(ledger.place(), &state, tenant).await {
+            // Its file was replaced, if the log has gone on.
+            Err(LedgerError::Corrupt { .. }) if ledger.log().await?.number > state.number => {}
+            found => return found,
         }
-    });
-    Ok(tables.try_flatten().boxed())
+    }
+    Err(absent(&layout::indexes()))
+}
+
+/// Reading run after run. Where the files of some were put together meanwhile, it goes on in the new file where it was.
+struct Reading {
+    ledger: ObjectLedger,
+    tenant: TenantId,
+    rows: Rows,
+    filter: ReadFilter,
+    /// What is still to be read.
+    runs: VecDeque<RunFiles>,
+    /// The last commit that was read.
+    done: u64,
+    /// The day of the runs read last, and which of them were given: files are put together only within a day.
+    day: Option<Date>,
+    given: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Reading {
+    async fn look_up(&mut self) -> Result<(), LedgerError> {
+        let Self { rows, ref filter, done, .. } = *self;
+        let mut runs = index(&self.ledger, &self.tenant).await?.runs;
+        runs.retain(|run| {
+            run.number > done && rows.file(run).is_some() && rows.may_tell_of(run, &filter.segments) && in_time(filter, run)
+        });
+        self.runs = runs.into();
+        Ok(())
+    }
+
+    /// The rows of the next run.
+    async fn next(mut self) -> Result<Option<(RowStream, Self)>, LedgerError> {
+        let mut lost = None;
+        for _ in 0..ATTEMPTS {
+            let Some(run) = self.runs.pop_front() else { return Ok(None) };
+            let Some(file) = self.rows.file(&run) else { continue };
+            let public = self.rows.public(&run);
+            let Some(table) = run_table(self.ledger.place(), &public, file).await? else {
+                lost = Some(public);
+                self.look_up().await?;
+                continue;
+            };
+            if self.day.replace(run.evaluation_date) != Some(run.evaluation_date) {
+                self.given = Arc::default();
+            }
+            let is_begun = run.first() <= self.done;
+            self.done = run.number;
+            let (rows, filter, given) = (self.rows, self.filter.clone(), Arc::clone(&self.given));
+            let is_merged = run.merged.is_some();
+            let path = table.path().clone();
+            let selected = table.rows_near(&rows.texts(&self.filter)).await?.and_then(move |batch| {
+                let kept =
+                    if is_begun { not_given(&path, &given, &batch) } else { note_given(&path, &given, &batch).map(|()| batch) };
+                let kept = kept.and_then(|batch| select(&path, rows, &filter, is_merged, &batch));
+                async move { kept }
+            });
+            let some = selected.try_filter(|batch| futures::future::ready(batch.num_rows() > 0));
+            return Ok(Some((some.boxed(), self)));
+        }
+        Err(absent(&lost.unwrap_or_else(layout::indexes)))
+    }
+}
+
+/// Whether some run may have been at an instant that the filter asks for.
+fn in_time(filter: &ReadFilter, run: &RunFiles) -> bool {
+    filter.from.is_none_or(|from| run.as_of >= from) && filter.to.is_none_or(|to| run.from() < to)
+}
+
+/// Notes whose rows are given.
+fn note_given(path: &Path, given: &Mutex<BTreeSet<String>>, batch: &RecordBatch) -> Result<(), LedgerError> {
+    let runs: &StringArray = column(path, batch, "run_id")?;
+    let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = None;
+    for run in runs.iter().flatten() {
+        if last != Some(run) {
+            if !given.contains(run) {
+                given.insert(run.to_owned());
+            }
+            last = Some(run);
+        }
+    }
+    Ok(())
+}
+
+/// The rows of runs that were not given before.
+fn not_given(path: &Path, given: &Mutex<BTreeSet<String>>, batch: &RecordBatch) -> Result<RecordBatch, LedgerError> {
+    let runs: &StringArray = column(path, batch, "run_id")?;
+    let given = given.lock().unwrap_or_else(PoisonError::into_inner);
+    let new: BooleanArray = runs.iter().map(|run| Some(run.is_none_or(|run| !given.contains(run)))).collect();
+    filtered(path, batch, &new)
 }
 
 impl Rows {
@@ -195,12 +291,44 @@ impl Rows {
     }
 
     pub(super) fn public(self, run: &RunFiles) -> Path {
-        let RunFiles { number, tenant, run_id, evaluation_date, .. } = run;
-        match self {
-            Self::Changes => layout::changes(tenant, *evaluation_date, *number, *run_id),
-            Self::History => layout::history(tenant, *evaluation_date, *number, *run_id),
+        let RunFiles { number, tenant, run_id, evaluation_date: date, merged, .. } = run;
+        match (self, merged) {
+            (Self::Changes, None) => layout::changes(tenant, *date, *number, *run_id),
+            (Self::History, None) => layout::history(tenant, *date, *number, *run_id),
+            (_, Some(_)) => layout::compacted(self.folder(), tenant, *date, *number, *run_id),
         }
     }
+
+    /// Whether rows of a segment may be among those of a run.
+    pub(super) fn may_tell_of(self, run: &RunFiles, segments: &[SegmentId]) -> bool {
+        let Some(merged) = run.merged.as_ref().filter(|_| !segments.is_empty()) else { return true };
+        let told = match self {
+            Self::Changes => &merged.changed,
+            Self::History => &merged.recorded,
+        };
+        segments.iter().any(|segment| told.contains(segment))
+    }
+
+    /// The folder of the public files.
+    pub(super) fn folder(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::History => "history",
+        }
+    }
+
+    /// The column of the run's instant.
+    pub(super) fn instant(self) -> &'static str {
+        match self {
+            Self::Changes => "at",
+            Self::History => "as_of",
+        }
+    }
+}
+
+/// The current snapshot of a segment; `None` when it has none.
+pub(super) async fn current(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<Option<Table>, LedgerError> {
+    snapshot(ledger, tenant, segment, Look::Whole).await
 }
 
 /// The snapshots of segments as one commit left them. When one of those was deleted since the state was read, all are looked up anew.
@@ -257,32 +385,48 @@ async fn file_of(
     Err(absent(&missing))
 }
 
-/// The rows of a run: at their public path, or where they were staged until they are published.
-async fn run_table(place: &Place, public: Path, file: &FileRef) -> Result<Table, LedgerError> {
-    for _ in 0..ATTEMPTS {
-        for path in [public.clone(), file.location()] {
-            if let Some(table) = Table::open(place, path, file, Look::Whole).await? {
-                return Ok(table);
-            }
+/// The rows of a run: at their public path, or where they were staged until they are published. `None` when other files have taken their
+/// place.
+pub(super) async fn run_table(place: &Place, public: &Path, file: &FileRef) -> Result<Option<Table>, LedgerError> {
+    // Between a look here and a look there it may have been published.
+    for path in [public.clone(), file.location(), public.clone()] {
+        if let Some(table) = Table::open(place, path, file, Look::Whole).await? {
+            return Ok(Some(table));
         }
     }
-    Err(absent(&public))
+    Ok(None)
 }
 
 fn absent(path: &Path) -> LedgerError {
     LedgerError::Corrupt { path: path.to_string(), problem: "it is missing".to_owned() }
 }
 
-/// The rows of a batch that pass the filter; that of a run's instant is applied to whole runs.
-fn select(path: &Path, rows: Rows, filter: &ReadFilter, batch: &RecordBatch) -> Result<RecordBatch, LedgerError> {
+/// The rows of a batch that pass the filter; that of time is applied to whole runs, unless rows of several stand in one file.
+pub(super) fn select(
+    path: &Path,
+    rows: Rows,
+    filter: &ReadFilter,
+    is_merged: bool,
+    batch: &RecordBatch,
+) -> Result<RecordBatch, LedgerError> {
     let mut kept = batch.clone();
     for (name, wanted) in rows.texts(filter) {
         let texts = column::<StringArray>(path, &kept, name)?;
         let matches: BooleanArray = texts.iter().map(|found| Some(found.is_some_and(|found| wanted.contains(&found)))).collect();
-        kept = filter_record_batch(&kept, &matches)
-            .map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })?;
+        kept = filtered(path, &kept, &matches)?;
+    }
+    if is_merged && (filter.from.is_some() || filter.to.is_some()) {
+        let (from, to) = (filter.from.map(Timestamp::as_microsecond), filter.to.map(Timestamp::as_microsecond));
+        let instants: &TimestampMicrosecondArray = column(path, &kept, rows.instant())?;
+        let matches: BooleanArray =
+            instants.values().iter().map(|at| Some(from.is_none_or(|from| *at >= from) && to.is_none_or(|to| *at < to))).collect();
+        kept = filtered(path, &kept, &matches)?;
     }
     Ok(kept)
+}
+
+pub(super) fn filtered(path: &Path, batch: &RecordBatch, wanted: &BooleanArray) -> Result<RecordBatch, LedgerError> {
+    filter_record_batch(batch, wanted).map_err(|error| LedgerError::Corrupt { path: path.to_string(), problem: error.to_string() })
 }
 
 fn membership(segment_id: &SegmentId, path: &Path, row: &RecordBatch) -> Result<Membership, LedgerError> {

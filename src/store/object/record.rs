@@ -1,7 +1,7 @@
 //! What stands in the JSON files of the log, and how they are read and written. Each carries the number of its format, which a newer
 //! version raises when an older one could misread it, and a checksum over the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,7 +17,8 @@ use crate::model::id::{SegmentId, TenantId};
 use crate::store::holder::ProcessRecord;
 use crate::store::{DefinitionNote, DefinitionRecord, Figures, LedgerError, RunKind};
 
-/// The newest format that this version reads, and the one that it writes.
+/// The newest format that this version reads, and the one that it writes. Since 2 there are rewrites, which a version that knows only 1
+/// would take for damage.
 pub(super) const FORMAT: u32 = 2;
 
 /// One commit.
@@ -41,6 +42,8 @@ pub(super) enum Action {
     Claim,
     /// Makes a run visible.
     Run(RunRecord),
+    /// Puts other files in the place of those that commits added.
+    Rewrite(RewriteRecord),
 }
 
 /// What a run changes.
@@ -62,6 +65,83 @@ pub(super) struct RunRecord {
     pub(super) overrides: BTreeMap<SegmentId, OverrideRecord>,
     /// Superseded files that this run deletes.
     pub(super) discarded: Vec<String>,
+    /// Snapshots that this run replaces and that are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept: Vec<KeptSnapshot>,
+}
+
+/// What a rewrite changes: which files hold the rows of the past, and not what they say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RewriteRecord {
+    pub(super) rewrite_id: Uuid,
+    /// What for.
+    pub(super) purpose: Purpose,
+    /// The last commit whose files the index tells of.
+    pub(super) through: u64,
+    /// The index of all files of the tenant up to that commit, in place of every index before it.
+    pub(super) index: String,
+    /// New files, each with its public path.
+    pub(super) published: Vec<Publication>,
+    /// Public files that they take the place of.
+    pub(super) retracted: Vec<String>,
+    /// Immutable files that nothing refers to any more.
+    pub(super) discarded: Vec<String>,
+    /// Current snapshots that take the place of damaged ones, with the same members.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) snapshots: BTreeMap<SegmentId, FileRef>,
+    /// What people decided about segments, without those whom it was decided about that are erased.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) overrides: BTreeMap<SegmentId, OverrideRecord>,
+    /// Counts that were found to differ from the rows of the snapshots.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) counts: BTreeMap<SegmentId, u64>,
+    /// History rows of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) history: Option<RewriteHistory>,
+}
+
+/// The history rows of a rewrite that takes somebody away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RewriteHistory {
+    pub(super) kind: RunKind,
+    pub(super) as_of: Timestamp,
+    pub(super) evaluation_date: Date,
+    pub(super) file: FileRef,
+}
+
+/// What a rewrite is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Purpose {
+    /// Fewer files, and none of rows that are kept no longer.
+    Compaction,
+    /// What was damaged is whole again.
+    Repair,
+    /// Nothing is left of a subject.
+    Erasure,
+}
+
+/// A file that is to be found at a public path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Publication {
+    pub(super) file: FileRef,
+    pub(super) public: String,
+}
+
+/// A snapshot of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptSnapshot {
+    pub(super) segment: SegmentId,
+    /// The last commit whose changes it contains.
+    pub(super) number: u64,
+    /// `as_of` of the run that it is the outcome of.
+    pub(super) at: Timestamp,
+    /// `as_of` of the run that replaced it, when that is known.
+    pub(super) until: Option<Timestamp>,
+    pub(super) file: FileRef,
+    pub(super) public: String,
+    /// Whether the changes up to it are gone, so that whoever replays begins with it.
+    pub(super) is_baseline: bool,
 }
 
 /// What a run makes of a segment.
@@ -131,16 +211,69 @@ impl FileRef {
     }
 }
 
-/// The rows that one run added.
+/// The rows that one run added, or several that follow one another, of one day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunFiles {
+    /// The commit; of several the last.
     pub(super) number: u64,
     pub(super) tenant: TenantId,
+    /// The run; of several what put their rows together.
     pub(super) run_id: Uuid,
+    /// Why there was a run; of several the first.
+    #[serde(default = "a_run")]
+    pub(super) kind: RunKind,
+    /// The instant of the run; of several the last, which is the latest.
     pub(super) as_of: Timestamp,
     pub(super) evaluation_date: Date,
     pub(super) changes: Option<FileRef>,
     pub(super) history: Option<FileRef>,
+    /// What is known of several runs, and not of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) merged: Option<Merged>,
+    /// Snapshots that the run replaced and that are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) kept: Vec<KeptSnapshot>,
+}
+
+/// Several runs whose rows stand in one file, in the order of their commits. Their instants do not go back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Merged {
+    /// The first commit.
+    pub(super) first: u64,
+    /// The instant of the first run.
+    pub(super) from: Timestamp,
+    /// The segments that the changes tell of.
+    pub(super) changed: BTreeSet<SegmentId>,
+    /// The segments that the history tells of.
+    pub(super) recorded: BTreeSet<SegmentId>,
+}
+
+/// What is known of the files of a tenant up to one commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Index {
+    /// In the order of the commits.
+    pub(super) runs: Vec<RunFiles>,
+    /// In the order of the commits.
+    pub(super) kept: Vec<KeptSnapshot>,
+    /// Of segments whose first history rows are gone, the count that the next one follows.
+    pub(super) counts: BTreeMap<SegmentId, u64>,
+}
+
+/// What runs were when nobody wrote down what they were.
+fn a_run() -> RunKind {
+    RunKind::Run
+}
+
+impl RunFiles {
+    /// The first commit.
+    pub(super) fn first(&self) -> u64 {
+        self.merged.as_ref().map_or(self.number, |merged| merged.first)
+    }
+
+    /// The instant of the first run.
+    pub(super) fn from(&self) -> Timestamp {
+        self.merged.as_ref().map_or(self.as_of, |merged| merged.from)
+    }
 }
 
 /// A lease.
@@ -237,7 +370,7 @@ mod tests {
     #[test]
     fn a_newer_format_is_named() {
         let path = Path::from("log/x.json");
-        let error = decode::<Vec<u32>>("here", &path, br#"{"format":3,"blake3":7,"surprise":{}}"#).unwrap_err();
-        assert!(matches!(error, LedgerError::NewerFormat { found: 3, supported: FORMAT, .. }), "{error}");
+        let error = decode::<Vec<u32>>("here", &path, br#"{"format":9,"blake3":7,"surprise":{}}"#).unwrap_err();
+        assert!(matches!(error, LedgerError::NewerFormat { found: 9, supported: FORMAT, .. }), "{error}");
     }
 }

@@ -188,6 +188,19 @@ impl Table {
         Ok(bytes.and_then(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?))))
     }
 
+    /// Whether the end of the file says that it has rows, and that these texts stand in every row of their columns; how many rows there
+    /// are, nobody needs to know before.
+    pub(super) async fn says_all(&self, texts: &[(&str, &str)]) -> Result<bool, LedgerError> {
+        let mut reader = TableReader { table: self.clone() };
+        let metadata = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::default()).await;
+        let metadata = metadata.map_err(|error| unreadable(&self.path, error))?;
+        Ok(texts.iter().all(|(column, text)| {
+            let mut chunks = chunks_of(metadata.metadata(), column).peekable();
+            let says = |chunk: &ColumnChunkMetaData| chunk.statistics().and_then(only_value) == Some(text.as_bytes());
+            chunks.peek().is_some() && chunks.all(says)
+        }))
+    }
+
     /// Whether every row of a column is known to hold NULL.
     pub(super) async fn is_absent(&self, column: &str) -> Result<bool, LedgerError> {
         let metadata = self.metadata().await?;

@@ -1,6 +1,6 @@
 //! [`ObjectTransaction`]: stages what a run came to in a folder of its own and commits it with one record of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +20,11 @@ use super::encode::{GROUP_ROWS, Occasion, RunTables, Work, jobs};
 use super::hand::Decided;
 use super::history::{HistoryRow, write_history};
 use super::layout;
-use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
+use super::log::{Entry, LogState, SegmentEntry, TenantEntry};
 use super::overrides::{self, OverrideRecord};
 use super::place::{FILES_AT_ONCE, failed};
-use super::publish;
-use super::record::{Action, FileRef, Progress, RunRecord, SegmentRecord, SnapshotChange};
-use super::table::{ClosedTable, Table, TableWriter, column};
+use super::record::{Action, FileRef, KeptSnapshot, Progress, RunRecord, SegmentRecord, SnapshotChange};
+use super::table::{ClosedTable, Look, Table, TableWriter, column};
 use crate::backend::LocalMembers;
 use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
@@ -61,6 +60,8 @@ pub struct ObjectTransaction {
     counts: BTreeMap<SegmentId, u64>,
     jobs: BTreeMap<String, Timestamp>,
     notes: BTreeMap<SegmentId, DefinitionNote>,
+    /// The segments whose snapshots of runs before an instant are kept.
+    keeps: Option<(BTreeSet<SegmentId>, Timestamp)>,
 }
 
 /// The file of changes, which all segments of a run share.
@@ -123,6 +124,7 @@ impl ObjectTransaction {
             counts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             notes: BTreeMap::new(),
+            keeps: None,
         })
     }
 
@@ -404,6 +406,15 @@ impl ObjectTransaction {
             let stored = entry_of(&self.base, &self.run, &row.segment).map(|entry| &entry.note);
             row.error = self.notes.get(&row.segment).or(stored).and_then(DefinitionNote::remark);
         }
+        let mut kept = Vec::new();
+        for (segment, file) in self.replaced() {
+            let Some(at) = instant_of(self.ledger.clone(), file.clone()).await? else { continue };
+            if self.keeps.as_ref().is_some_and(|(_, before)| at < *before) {
+                let public = layout::kept(&self.run.tenant, &segment, at).to_string();
+                let (number, until) = (self.base.number, Some(self.run.as_of));
+                kept.push(KeptSnapshot { segment, number, at, until, file, public, is_baseline: false });
+            }
+        }
         let place = self.ledger.place();
         let history = match self.history.as_slice() {
             [] => None,
@@ -427,7 +438,22 @@ impl ObjectTransaction {
             counts: std::mem::take(&mut self.counts),
             jobs: std::mem::take(&mut self.jobs),
             notes: std::mem::take(&mut self.notes),
+            kept,
         })
+    }
+
+    /// The snapshots that this run replaces, of segments that keep some.
+    fn replaced(&self) -> Vec<(SegmentId, FileRef)> {
+        let Some((segments, _)) = &self.keeps else { return Vec::new() };
+        let replaced = self.segments.iter().filter(|(segment, record)| {
+            let is_replaced = match record {
+                SegmentRecord::Updated { snapshot, .. } => *snapshot != SnapshotChange::Kept,
+                SegmentRecord::Deleted => true,
+            };
+            is_replaced && segments.contains(*segment)
+        });
+        let old = |segment: &SegmentId| self.entry(segment).and_then(|entry| entry.snapshot.clone());
+        replaced.filter_map(|(segment, _)| Some((segment.clone(), old(segment)?))).collect()
     }
 
     /// The superseded snapshots that no reader can be expected to need any more.
@@ -551,29 +577,19 @@ impl Transaction for ObjectTransaction {
         self.jobs.insert(job.to_owned(), at);
     }
 
+    fn keep_snapshots(&mut self, segments: BTreeSet<SegmentId>, before: Timestamp) {
+        self.keeps = Some((segments, before));
+    }
+
     async fn commit(mut self) -> Result<(), LedgerError> {
-        let place = self.ledger.place().clone();
         let committed_at = self.ledger.now();
         let written = self.written(committed_at).await;
         // A newer writer may have deleted what this one staged: that the lease is lost says more than that a file is.
         self.ledger.check_newest(&self.run.tenant, self.lease).await?;
         let run = written?;
-        let action = Action::Run(run.clone());
+        let action = Action::Run(run);
         let entry = Entry { tenant: self.run.tenant, lease: self.lease, attempt: self.attempt, committed_at, action };
-        let state = log::append(&place, self.base, entry).await?;
-        // The run is committed. What follows is done again by the next writer when it fails now.
-        let number = state.number;
-        let settled = async {
-            let state = publish::publish(&place, state).await?;
-            self.ledger.remember(&state);
-            publish::discard(&place, &run).await?;
-            self.ledger.remember(&log::checkpoint(&place, state, self.ledger.options.checkpoint_every).await?);
-            Ok::<_, LedgerError>(())
-        };
-        if let Err(error) = settled.await {
-            tracing::warn!(%error, number, "the run is committed; the next one will finish its publishing");
-        }
-        Ok(())
+        self.ledger.commit(self.base, entry).await
     }
 }
 
@@ -596,6 +612,14 @@ async fn open(ledger: ObjectLedger, file: Option<FileRef>) -> Result<Option<Tabl
         Some(file) => ledger.open_present(&file).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The instant of the run that wrote a snapshot; one without rows does not tell.
+async fn instant_of(ledger: ObjectLedger, file: FileRef) -> Result<Option<Timestamp>, LedgerError> {
+    let table = Table::open(ledger.place(), file.location(), &file, Look::Size).await?;
+    let missing = || LedgerError::Corrupt { path: file.path.clone(), problem: "it is missing".to_owned() };
+    let at = table.ok_or_else(missing)?.instant_of_all("as_of").await?;
+    Ok(at.and_then(|at| Timestamp::from_microsecond(at).ok()))
 }
 
 fn occasion(entry: Option<&SegmentEntry>, definition: &DefinitionRecord) -> Occasion {

@@ -10,7 +10,7 @@ use crate::diagnostic::{Code, Finding, nearest};
 use crate::model::condition::{Condition, Logic, Subject};
 use crate::model::guard::{InvalidMaxChange, MaxChange};
 use crate::model::schedule::Schedule;
-use crate::model::segment::{Definition, Kind, Rule, Status};
+use crate::model::segment::{Definition, Keep, Keeping, Kind, Rule, Status};
 
 /// Stands for the id of a definition that has none.
 const NAMELESS: &str = "nameless";
@@ -60,6 +60,11 @@ pub(in crate::syntax) fn definition(decoder: &mut Decoder<'_>, place: &Place<'_>
         color: decoder.optional_text(&fields, "color"),
         rule,
         metadata: decoder.metadata(&fields),
+        keeping: Keeping {
+            snapshots: decoder.keep(&fields, "keep_snapshots"),
+            changes: decoder.keep(&fields, "keep_changes"),
+            history: decoder.keep(&fields, "keep_history"),
+        },
     };
     Some(Read { definition, id: id_read, about_id })
 }
@@ -100,6 +105,15 @@ impl Decoder<'_> {
     fn status(&mut self, fields: &Fields<'_>) -> Status {
         let choices = [("active", Status::Active), ("paused", Status::Paused), ("archived", Status::Archived)];
         fields.get("status").and_then(|place| self.word(&place, "statuses", &choices)).unwrap_or_default()
+    }
+
+    /// A length of time between runs, or `forever`.
+    fn keep(&mut self, fields: &Fields<'_>, key: &str) -> Option<Keep> {
+        let place = fields.get(key)?;
+        match &place.node.kind {
+            NodeKind::Text(text) if text == "forever" => Some(Keep::Forever),
+            _ => self.interval(&place).map(Keep::For),
+        }
     }
 
     fn tags(&mut self, fields: &Fields<'_>) -> Vec<String> {

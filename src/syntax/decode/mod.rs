@@ -44,6 +44,9 @@ pub(super) mod keys {
         "conditions",
         "scoring",
         "metadata",
+        "keep_snapshots",
+        "keep_changes",
+        "keep_history",
     ];
     pub(crate) const GROUP: &[&str] = &["logic", "conditions", "description"];
     pub(crate) const AT_LEAST: &[&str] = &["at_least", "of", "description"];

@@ -196,6 +196,9 @@ impl Writer<'_> {
             ("icon", !shows && definition.icon.is_some()),
             ("color", !shows && definition.color.is_some()),
             ("metadata", definition.metadata.is_some()),
+            ("keep_snapshots", definition.keeping.snapshots.is_some()),
+            ("keep_changes", definition.keeping.changes.is_some()),
+            ("keep_history", definition.keeping.history.is_some()),
         ];
         self.left_out.extend(left.into_iter().filter(|(_, there)| *there).map(|(key, _)| key));
         members

@@ -12,7 +12,7 @@ use segmenta::model::operator::{Operator, ValueType};
 use segmenta::model::property::{DatePart, Property, PropertyPath};
 use segmenta::model::schedule::Schedule;
 use segmenta::model::scoring::{Combination, Scoring, ScoringRule};
-use segmenta::model::segment::{Definition, Kind, Rule, Status};
+use segmenta::model::segment::{Definition, Keep, Keeping, Kind, Rule, Status};
 use segmenta::model::value::Literal;
 use segmenta::model::window::{Anchor, DateExpr, Duration, Offset, Truncation, Unit, Window};
 use segmenta::syntax::{Format, print_json};
@@ -27,8 +27,13 @@ pub(crate) fn definition() -> impl Strategy<Value = Definition> {
         option(rule()),
         metadata(),
     );
-    (head, tail).prop_map(
-        |((id, name, description, user, status, schedule), ((cache_ttl, max_change), tags, icon, color, rule, metadata))| {
+    let all = (head, tail, keeping());
+    all.prop_map(
+        |(
+            (id, name, description, user, status, schedule),
+            ((cache_ttl, max_change), tags, icon, color, rule, metadata),
+            keeping,
+        )| {
             Definition {
                 id: id.parse().unwrap(),
                 name,
@@ -44,6 +49,7 @@ pub(crate) fn definition() -> impl Strategy<Value = Definition> {
                 color,
                 rule,
                 metadata,
+                keeping,
             }
         },
     )
@@ -54,6 +60,11 @@ fn max_change() -> impl Strategy<Value = MaxChange> {
         Just(MaxChange::Unlimited),
         (0..1_000u32).prop_map(|tenths| format!("{}.{}%", tenths / 10, tenths % 10).parse().unwrap())
     ]
+}
+
+fn keeping() -> impl Strategy<Value = Keeping> {
+    let keep = || option(prop_oneof![Just(Keep::Forever), interval().prop_map(Keep::For)]);
+    (keep(), keep(), keep()).prop_map(|(snapshots, changes, history)| Keeping { snapshots, changes, history })
 }
 
 /// A text to put into another, and how many characters it replaces.

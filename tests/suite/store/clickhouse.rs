@@ -179,7 +179,7 @@ impl ClickHouseStage {
     }
 
     async fn assert_lawful(&self) {
-        assert_eq!(self.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+        assert_eq!(self.open().verify(&tenant()).await.unwrap(), []);
     }
 }
 

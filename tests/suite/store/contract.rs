@@ -12,7 +12,7 @@ use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
     Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Figures, LeaseScope, Ledger, LedgerError, Outcome,
-    OverrideEdit, ReadFilter, Run, RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction,
+    OverrideEdit, Past, ReadFilter, Run, RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -81,13 +81,14 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("a deleted segment leaves no decision", |stage| Box::pin(a_deleted_segment_leaves_no_decision(stage))),
         ("too great a change is held", |stage| Box::pin(too_great_a_change_is_held(stage))),
         ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
+        ("members of the past are told", |stage| Box::pin(members_of_the_past_are_told(stage))),
         ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
     ]
 }
 
 /// Every law holds, seen by a process that starts now.
 async fn assert_lawful<S: Stage>(stage: &S) {
-    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
 }
 
 async fn members<S: Stage>(stage: &S, id: &str) -> Vec<String> {
@@ -552,6 +553,33 @@ async fn time_may_go_back<S: Stage>(stage: &S) {
     assert_lawful(stage).await;
 }
 
+async fn members_of_the_past_are_told<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let hour = Duration::from_secs(3600);
+    for members in [&["ann", "bob"][..], &["bob"], &["bob"], &["ann", "cid"], &[]] {
+        refresh(stage, &ledger, &[("vip", "h1", members)]).await.unwrap();
+        stage.clock().advance(hour);
+    }
+    let told = async |id: &str, at: &str| match ledger.members_at(&tenant(), &segment(id), at.parse().unwrap()).await.unwrap() {
+        Past::Members { rows, .. } => Some(lines(rows, &["tenant", "segment_id", "subject_id", "entered_at", "reason"]).await),
+        Past::Unknown => None,
+    };
+    let row = |id: &str, at: &str| format!("demo vip {id} 2026-01-01T{at}Z rule_match");
+    for (at, expected) in [
+        ("2026-01-01T00:00:00Z", vec![row("ann", "00:00:00"), row("bob", "00:00:00")]),
+        ("2026-01-01T00:59:59Z", vec![row("ann", "00:00:00"), row("bob", "00:00:00")]),
+        ("2026-01-01T01:00:00Z", vec![row("bob", "00:00:00")]),
+        ("2026-01-01T02:30:00Z", vec![row("bob", "00:00:00")]),
+        ("2026-01-01T03:00:00Z", vec![row("ann", "03:00:00"), row("cid", "03:00:00")]),
+        ("2026-01-01T04:00:00Z", vec![]),
+        ("2027-01-01T00:00:00Z", vec![]),
+    ] {
+        assert_eq!(told("vip", at).await, Some(expected), "{at}");
+    }
+    assert_eq!(told("vip", "2025-12-31T23:59:59Z").await, None, "before the first run");
+    assert_eq!(told("other", "2026-01-01T03:00:00Z").await, None, "a segment that nobody knows");
+}
+
 /// Long enough for checkpoints, with the members of each run decided by its number.
 async fn a_long_life_of_many_runs<S: Stage>(stage: &S) {
     let mut ledger = stage.open();
@@ -578,7 +606,7 @@ async fn a_long_life_of_many_runs<S: Stage>(stage: &S) {
 }
 
 /// An edit, with the members that the rule gives and those that come of it, out of [`EVERYONE`].
-async fn edit<S: Stage>(
+pub(crate) async fn edit<S: Stage>(
     stage: &S,
     id: &str,
     (action, origin): (EditAction, Origin),
@@ -619,7 +647,7 @@ async fn refresh_decided<S: Stage>(stage: &S, id: &str, members: &[&str]) -> Fig
     figures
 }
 
-const ADD: (EditAction, Origin) = (EditAction::Decide(Verdict::Add), Origin::Manual);
+pub(crate) const ADD: (EditAction, Origin) = (EditAction::Decide(Verdict::Add), Origin::Manual);
 const IMPORT: (EditAction, Origin) = (EditAction::Decide(Verdict::Add), Origin::Import);
 const REMOVE: (EditAction, Origin) = (EditAction::Decide(Verdict::Remove), Origin::Manual);
 const CLEAR: (EditAction, Origin) = (EditAction::Clear, Origin::Manual);

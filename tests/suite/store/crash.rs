@@ -155,7 +155,7 @@ async fn broken_off(origin: &ObjectStage, store: Arc<dyn ObjectStore>, to: usize
     let ledger = healed.open();
     refresh(&healed, &ledger, &[]).await.unwrap();
     assert_eq!(place_in_script(&healed).await, found, "run {to}, operation {at}: putting things in order changed them");
-    assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new(), "run {to}, operation {at}");
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), [], "run {to}, operation {at}");
     assert_eq!(orphans(&healed).await, Vec::<String>::new(), "run {to}, operation {at}");
     play(&healed, &ledger, to).await.unwrap();
     assert_eq!(place_in_script(&healed).await, to);

@@ -134,7 +134,7 @@ impl Project {
         let clock: &dyn Clock = &SystemClock::new();
         ledger.begin(&lease, run(clock)).await.unwrap().commit().await.unwrap();
         ledger.release(lease).await.unwrap();
-        assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new());
+        assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
     }
 
     fn commits(&self) -> u64 {

@@ -93,7 +93,7 @@ async fn lived() -> BTreeMap<String, bytes::Bytes> {
             .collect();
         assert!(found == *rows, "segment {name}");
     }
-    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
     tables(&stage).await
 }
 

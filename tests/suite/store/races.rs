@@ -15,16 +15,19 @@ use object_store::{
 };
 use segmenta::model::id::TenantId;
 use segmenta::store::object::{Holder, ObjectLedger};
-use segmenta::store::{LeaseScope, Ledger, LedgerError, Run, Transaction};
+use segmenta::store::{LeaseScope, Ledger, LedgerError, Retention, Run, Transaction};
 use tokio::sync::Notify;
 
 use super::stage::{
     AT_ONCE, EVERYONE, ObjectStage, Stage, evaluated, figures, lines, local, refresh, run, segment, tenant, within, write_scope,
 };
+use super::upkeep::{compact, step};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a writer that was only held up finds its place in the log taken", a_held_up_writer_finds_its_place_taken()),
+        trial("a writer that was held up for days is refused, though its number is free again", a_writer_of_days_ago_is_refused()),
+        trial("a compaction that was held up gives way to a run", a_held_up_compaction_gives_way()),
         trial("many tenants share one log", many_tenants_share_one_log()),
         trial("a waiter gets the lease when it is given back", a_waiter_gets_the_lease()),
         trial("a lease that stands still is over, whatever the clocks say", a_lease_that_stands_still_is_over()),
@@ -126,7 +129,74 @@ async fn a_held_up_writer_finds_its_place_taken() {
     ledger.release(lease).await.unwrap();
     let rows = stage.open().read_members(&tenant(), &segment("vip")).await.unwrap();
     assert_eq!(lines(rows, &["subject_id"]).await, ["ann", "cid"]);
-    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+}
+
+/// Compacts, collects and ends up with checkpoints, so that old records go.
+async fn looked_after(stage: &ObjectStage) {
+    for members in [&["ann"][..], &["bob"], &["ann"], &["bob"], &["ann"], &["bob"], &["ann"], &["bob"], &["ann"], &["cid"]] {
+        refresh(stage, &stage.open(), &[("vip", "h1", members)]).await.unwrap();
+        stage.clock.advance(Duration::from_secs(7200));
+    }
+    compact(stage, &Retention::default()).await;
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    ledger.collect(&lease, &tenant(), Duration::from_secs(3600)).await.unwrap();
+    ledger.release(lease).await.unwrap();
+}
+
+async fn a_writer_of_days_ago_is_refused() {
+    let stage = stage();
+    refresh(&stage, &stage.open(), &[("vip", "h1", &["ann"])]).await.unwrap();
+    let gate = Arc::new(GatedStore { store: Arc::clone(&stage.store), reached: Notify::new(), opened: Notify::new() });
+    let gated = ObjectStage { store: Arc::clone(&gate) as _, clock: Arc::clone(&stage.clock), options: stage.options };
+    let slow = async {
+        let ledger = gated.open();
+        let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+        let mut transaction = ledger.begin(&lease, run(&*gated.clock)).await.unwrap();
+        transaction.stage(evaluated("vip", "h1", local(&["eve"]), local(&EVERYONE))).await.unwrap();
+        let refused = transaction.commit().await;
+        // The process reads on from where it was.
+        (refused, lines(ledger.read_members(&tenant(), &segment("vip")).await.unwrap(), &["subject_id"]).await)
+    };
+    let others = async {
+        gate.reached.notified().await;
+        stage.clock.advance(Duration::from_secs(120));
+        looked_after(&stage).await;
+        assert!(!stage.paths().await.iter().any(|path| path.ends_with("log/commits/000000000002.json")), "its number is free");
+        gate.opened.notify_one();
+    };
+    let ((refused, members), ()) = tokio::join!(slow, others);
+    assert!(matches!(refused, Err(LedgerError::Fenced { .. })), "{refused:?}");
+    assert_eq!(members, ["cid"]);
+    assert!(!stage.paths().await.iter().any(|path| path.ends_with("log/commits/000000000002.json")), "nothing stays of it");
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+    refresh(&stage, &stage.open(), &[("vip", "h1", &["ann"])]).await.unwrap();
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+}
+
+async fn a_held_up_compaction_gives_way() {
+    let stage = stage();
+    for members in [&["ann"][..], &["bob"], &["cid"]] {
+        refresh(&stage, &stage.open(), &[("vip", "h1", members)]).await.unwrap();
+        stage.clock.advance(Duration::from_secs(10_000));
+    }
+    stage.clock.advance(Duration::from_secs(86_400));
+    let gate = Arc::new(GatedStore { store: Arc::clone(&stage.store), reached: Notify::new(), opened: Notify::new() });
+    let gated = ObjectStage { store: Arc::clone(&gate) as _, clock: Arc::clone(&stage.clock), options: stage.options };
+    let newer = async {
+        gate.reached.notified().await;
+        // The compaction has made sure of its lease, and is about to write the record.
+        stage.clock.advance(Duration::from_secs(120));
+        refresh(&stage, &stage.open(), &[("vip", "h1", &["dan"])]).await.unwrap();
+        gate.opened.notify_one();
+    };
+    let retention = Retention::default();
+    let (refused, ()) = tokio::join!(step(&gated, &retention), newer);
+    assert!(matches!(refused, Err(LedgerError::Fenced { .. })), "{refused:?}");
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
+    assert_eq!(compact(&stage, &retention).await.written, 2);
+    assert_eq!(stage.open().verify(&tenant()).await.unwrap(), []);
 }
 
 async fn many_tenants_share_one_log() {
@@ -155,7 +225,7 @@ async fn many_tenants_share_one_log() {
         let ledger = stage.open();
         let rows = ledger.read_members(&tenant, &segment("vip")).await.unwrap();
         assert_eq!(lines(rows, &["tenant", "subject_id"]).await, [format!("{tenant} bob")]);
-        assert_eq!(ledger.verify(&tenant).await.unwrap(), Vec::<String>::new());
+        assert_eq!(ledger.verify(&tenant).await.unwrap(), []);
     }
     let published = stage.store.get_opts(&Path::from("some/prefix/log/published"), GetOptions::default()).await.unwrap();
     assert_eq!(published.bytes().await.unwrap().as_ref(), b"18\n");
@@ -237,7 +307,7 @@ async fn deleted_leases_do_not_fool_the_log() {
         stage.delete(&path).await;
     }
     assert_eq!(refresh(&stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap(), [figures(1, 1, 1)]);
-    assert_eq!(ledger.verify(&tenant()).await.unwrap(), Vec::<String>::new());
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
 }
 
 async fn leases_do_not_pile_up() {
