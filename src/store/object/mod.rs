@@ -11,13 +11,19 @@
 //! nothing refers to; the next writer of the tenant deletes them, after a `Claim` record has fenced the old lease off: from then on
 //! a writer that was only held up finds its number taken, and gives up.
 //!
+//! # How files are replaced
+//! A rewrite takes the same steps: its files, and an index of everything that the tenant has up to some commit, are written first; then
+//! comes one record; then new files are put in place, and only after them the old ones are deleted. Compaction, retention, repair and
+//! erasure are rewrites.
+//!
 //! # Who may write
 //! Leases are numbered files put if absent (see `lease`). They keep writers apart as long as everybody's clock and network behave; the
 //! log is what holds when they do not, since a commit that was computed without knowing a newer one of its tenant is refused.
 //!
 //! # What readers meet
 //! A snapshot that was replaced stays for a while, so that a slow reader is not cut off; one that was opened too late reads the state
-//! anew. Rows of changes and history are read at their public path, or where they were staged until they are published.
+//! anew. Rows of changes and history are read at their public path, or where they were staged until they are published; where both are
+//! gone, a rewrite has put others in their place, in which the reader goes on.
 
 mod catalog;
 mod chunk;
