@@ -48,6 +48,9 @@ pub(crate) struct MembersArguments {
     /// At most this many
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+    /// As they were after the last run at or before this instant; of one segment
+    #[arg(long, value_name = "INSTANT", value_parser = instant, conflicts_with_all = ["operation", "with", "sort"])]
+    pub(crate) as_of: Option<Timestamp>,
     /// Only those whose id comes after this one: the next page
     #[arg(long, value_name = "SUBJECT", conflicts_with = "sort")]
     pub(crate) after: Option<String>,
@@ -160,6 +163,9 @@ pub(crate) struct SegmentsOfArguments {
     /// The subject's id
     #[arg(value_name = "SUBJECT")]
     pub(crate) subject: String,
+    /// As it was after the last runs at or before this instant
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) as_of: Option<Timestamp>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

@@ -1,6 +1,7 @@
 //! `members`: who is in a segment, or in several together, with attributes, in an order.
 
 use super::list::{Standing, is_stale};
+use super::past;
 use crate::backend::Backend as _;
 use crate::backend::attributes::{Attribute, Order, OrderBy};
 use crate::cli::args::MembersArguments;
@@ -28,6 +29,11 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     refuse_undeliverable(context, &arguments.output)?;
     let state = context.place.ledger().state(&tenant.id).await.map_err(Error::from)?;
     let subject = subject_of_all(context, tenant, &state, &arguments.segments)?;
+    if let (Some(as_of), [segment]) = (arguments.as_of, arguments.segments.as_slice()) {
+        let rows = past::members(context, tenant, segment, as_of).await?;
+        return deliver(context, &arguments.output, past::schema(), past::page(rows, arguments.after.clone(), arguments.limit))
+            .await;
+    }
     let tables = match paths.as_slice() {
         [] => None,
         _ => {

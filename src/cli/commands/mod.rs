@@ -20,6 +20,7 @@ pub(crate) mod list;
 pub(crate) mod members;
 pub(crate) mod overlap;
 pub(crate) mod overrides;
+pub(crate) mod past;
 pub(crate) mod plan;
 pub(crate) mod preview;
 pub(crate) mod refresh;

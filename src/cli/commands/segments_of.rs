@@ -1,8 +1,9 @@
-//! `segments-of`: the segments that a subject is in now.
+//! `segments-of`: the segments that a subject is in, or was at an instant.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::past;
 use crate::cli::args::SegmentsOfArguments;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -28,8 +29,11 @@ struct Row {
 pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &SegmentsOfArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
     refuse_undeliverable(context, &arguments.output)?;
-    let found = context.place.ledger().segments_of(&tenant.id, &arguments.subject).await.map_err(Error::from)?;
-    let now = context.as_of(tenant, None);
+    let found = match arguments.as_of {
+        Some(as_of) => past::segments_of(context, tenant, &arguments.subject, as_of).await?,
+        None => context.place.ledger().segments_of(&tenant.id, &arguments.subject).await.map_err(Error::from)?,
+    };
+    let now = context.as_of(tenant, arguments.as_of);
     let columns = vec![
         ("segment_id", Column::Text),
         ("entered_at", Column::Instant),

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use super::project::{BUYERS, Project};
 
 pub(super) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 4] = [
+    let trials: [(&str, fn()); 5] = [
         ("a backfill is what previews say", a_backfill_is_what_previews_say),
         ("a backfill goes on where it stopped", a_backfill_goes_on_where_it_stopped),
         ("a backfill of the examples reads the events once", a_backfill_of_the_examples_reads_the_events_once),
         ("a backfill tells what makes no sense", a_backfill_tells_what_makes_no_sense),
+        ("members of the past are what previews say", members_of_the_past_are_what_previews_say),
     ];
     super::named("command_line::backfill::", trials)
 }
@@ -135,4 +136,53 @@ fn a_backfill_tells_what_makes_no_sense() {
     };
     assert!(of("buyer").exits(2).stderr.contains("Did you mean `buyers`?"));
     assert!(!project.path("out").exists(), "nothing was written");
+}
+
+fn members_of_the_past_are_what_previews_say() {
+    let project = Project::new();
+    let runs = ["2025-12-05T00:00:00Z", "2025-12-15T00:00:00Z", "2026-01-01T00:00:00Z"];
+    for run in runs {
+        project.run(&["refresh", "--all", "--as-of", run]).ok();
+    }
+    let members = |as_of: &str, more: &[&str]| {
+        let arguments: Vec<&str> = ["members", BUYERS, "--as-of", as_of, "--format", "json"].iter().chain(more).copied().collect();
+        let answer = project.run(&arguments).ok();
+        let rows = answer.json();
+        let row = |row: &Value| (row["subject_id"].as_str().unwrap().to_owned(), row["entered_at"].clone());
+        (rows.as_array().unwrap().iter().map(row).collect::<Vec<_>>(), answer.stderr)
+    };
+    let previewed = |as_of: &str| {
+        let preview = project.run(&["preview", BUYERS, "--as-of", as_of, "--sample", "all", "--format", "json"]).ok().json();
+        let ids = preview["sample"].as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>()
+    };
+    for run in runs {
+        let (rows, _) = members(run, &[]);
+        assert_eq!(rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), previewed(run), "as of {run}");
+    }
+    // Between runs they are those of the run before.
+    let (rows, said) = members("2025-12-20T00:00:00Z", &[]);
+    assert_eq!(rows, [("u1".to_owned(), json!(runs[0])), ("u2".to_owned(), json!(runs[1]))]);
+    assert!(said.contains("`buyers` as of 2025-12-20T00:00:00Z, from 2 changes from the beginning"), "{said}");
+    let (_, said) = members("2026-01-01T00:00:00Z", &[]);
+    assert!(said.contains("from the current members, who have not changed since"), "{said}");
+    // Before the first run only an evaluation can tell, and not since when.
+    let (rows, said) = members("2025-12-02T00:00:00Z", &[]);
+    assert_eq!(rows, [("u1".to_owned(), Value::Null)]);
+    assert!(said.contains("by evaluation: the records do not reach back"), "{said}");
+    assert_eq!(members("2026-01-01T00:00:00Z", &["--after", "u1", "--limit", "1"]).0[0].0, "u2");
+
+    let of = |as_of: &str| {
+        let rows = project.run(&["segments-of", "u1", "--as-of", as_of, "--format", "json"]).ok().json();
+        rows.as_array().unwrap().iter().map(|row| row["segment_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("2025-12-06T00:00:00Z"), ["buyers", "in-france"]);
+    assert_eq!(of("2026-01-01T00:00:00Z"), ["big", "buyers", "in-france"]);
+    let early = project.run(&["segments-of", "u1", "--as-of", "2025-11-01T00:00:00Z"]).ok();
+    assert!(early.stderr.contains("do not reach back"), "{}", early.stderr);
+    // A backfill of the past is no run.
+    project.run(&["backfill", BUYERS, "--from", "2025-11-01T00:00:00Z", "--to", "2025-11-03T00:00:00Z"]).ok();
+    assert!(members("2025-11-02T00:00:00Z", &[]).1.contains("by evaluation"));
+    let refused = project.run(&["members", BUYERS, "big", "--union", "--as-of", runs[0]]).exits(2);
+    assert!(refused.stderr.contains("cannot be used with"), "{}", refused.stderr);
 }

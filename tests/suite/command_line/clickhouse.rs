@@ -193,6 +193,14 @@ fn what_people_decide_wins_as_on_files(server: &'static Server) {
     let past: Vec<&str> = ["backfill", "vip-customers", "win-back", "advisory-board"].iter().chain(&range).copied().collect();
     let [files, remote] = shop.both(&past);
     assert_eq!(remote.json()["rows"], files.json()["rows"]);
+    for as_of in ["2025-12-31T12:00:00Z", "2026-01-01T00:00:00Z"] {
+        let lines = |answer: Answer| {
+            answer.stdout.lines().map(|line| line.split(',').take(7).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+        };
+        let [files, remote] = shop.both(&["members", "vip-customers", "--as-of", as_of, "--format", "csv"]).map(lines);
+        assert_eq!(remote, files, "as of {as_of}");
+        assert!(files.len() > 10);
+    }
     let [files, remote] = shop.both(&past);
     assert_eq!((&remote.json()["known"], &files.json()["known"]), (&Value::from(15), &Value::from(15)));
     shop.both(&["verify"]);
