@@ -666,7 +666,7 @@ fn tables_of_a_cluster_are_copied() {
     let statements = ddl(&layout);
     let (tables, views): (Vec<_>, Vec<_>) =
         statements.iter().partition(|statement| statement.starts_with("CREATE TABLE IF NOT EXISTS"));
-    assert_eq!((tables.len(), views.len()), (6, 4));
+    assert_eq!((tables.len(), views.len()), (7, 5));
     let names: BTreeSet<&str> = statements.iter().filter_map(|statement| statement.split(" ON CLUSTER `all`").next()).collect();
     assert_eq!(names.len(), statements.len());
     for statement in &statements {
