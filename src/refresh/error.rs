@@ -154,10 +154,9 @@ impl Error {
                 LedgerError::Held { .. } | LedgerError::Fenced { .. } => ErrorKind::Conflict,
                 LedgerError::NewerFormat { .. } | LedgerError::Corrupt { .. } => ErrorKind::Corrupt,
                 LedgerError::Io { .. } => ErrorKind::Unavailable,
-                LedgerError::UnknownSegment { .. }
-                | LedgerError::Location { .. }
-                | LedgerError::Uninitialised { .. }
-                | LedgerError::Unsupported { .. } => ErrorKind::Request,
+                LedgerError::UnknownSegment { .. } | LedgerError::Location { .. } | LedgerError::Uninitialised { .. } => {
+                    ErrorKind::Request
+                }
                 LedgerError::Server { source, .. } => match source.as_ref() {
                     Server::Credentials { .. } | Server::Absent { .. } | Server::Version { .. } => ErrorKind::Request,
                     Server::Answer { .. } => ErrorKind::Internal,

@@ -173,10 +173,8 @@ pub trait Ledger: Send + Sync {
     /// subject any more.
     ///
     /// # Errors
-    /// As [`Transaction::commit`]; [`LedgerError::Unsupported`] where it cannot be done.
-    async fn erase(&self, _lease: &Lease, _run: &Run, _subject_id: &str) -> Result<Erased, LedgerError> {
-        Err(LedgerError::Unsupported { operation: "erase a subject" })
-    }
+    /// As [`Transaction::commit`].
+    async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError>;
 
     /// What nothing refers to any more, and is to be deleted once it is older than `grace` where readers may still know of it.
     ///
@@ -698,12 +696,6 @@ pub enum LedgerError {
         #[source]
         source: Box<crate::clickhouse::Error>,
     },
-    /// A store of this kind does not do it.
-    #[error("a store of this kind cannot {operation}")]
-    Unsupported {
-        /// What was asked for.
-        operation: &'static str,
-    },
     /// There is no such segment in the store.
     #[error("the store has no segment `{segment}` of tenant `{tenant}`")]
     UnknownSegment {
@@ -725,7 +717,6 @@ impl LedgerError {
                 Some("Run `segmenta clickhouse init`, or look at `database` in `[clickhouse]`.".to_owned())
             }
             Self::Server { source, .. } => source.help(),
-            Self::Unsupported { .. } => Some("Stores of files do it: `backend = \"datafusion\"`.".to_owned()),
             Self::Fenced { .. } | Self::Corrupt { .. } | Self::Location { .. } | Self::Io { .. } | Self::UnknownSegment { .. } => {
                 None
             }

@@ -18,9 +18,9 @@ use segmenta::model::manual::{Origin, Override, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
-    Audience, Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Fault, Figures, Lease, LeaseScope, Ledger,
-    LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState,
-    SetOperation, Staged, StagedSegment, TenantState, Transaction,
+    Audience, Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Erased, Fault, Figures, Lease, LeaseScope,
+    Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, RunStatus,
+    SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
 };
 
 /// How long a lease lasts; nothing renews it.
@@ -324,6 +324,48 @@ impl Ledger for MemoryLedger {
             optional_texts(rows.iter().map(|row| row.error.clone())),
         ];
         Ok(stream(history_schema(), columns))
+    }
+
+    async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {
+        self.check_newest(&run.tenant, lease.number)?;
+        let mut kept = self.kept();
+        let Tenant { state, snapshots, changes, history, decisions } = kept.tenants.entry(run.tenant.clone()).or_default();
+        let mut erased = Erased::default();
+        for (segment, snapshot) in snapshots {
+            if snapshot.members.remove(subject_id).is_some() {
+                snapshot.reasons.remove(subject_id);
+                erased.segments.entry(segment.clone()).or_default().was_member = true;
+            }
+        }
+        for row in changes.extract_if(.., |row| row.subject == subject_id) {
+            erased.segments.entry(row.segment).or_default().changes += 1;
+        }
+        for row in decisions.extract_if(.., |row| row.subject == subject_id) {
+            erased.segments.entry(row.segment).or_default().overrides += 1;
+        }
+        for (segment, from) in &erased.segments {
+            let removed_count = u64::from(from.was_member);
+            let mut figures = Figures { removed_count, ..Figures::default() };
+            let mut hash = String::new();
+            if let Some(state) = state.segments.get_mut(segment) {
+                state.member_count -= removed_count;
+                state.overrides = decisions.iter().filter(|row| row.segment == *segment && row.until.is_none()).count() as u64;
+                figures.member_count = state.member_count;
+                hash.clone_from(&state.definition.hash);
+            }
+            let row = HistoryRow {
+                segment: segment.clone(),
+                kind: RunKind::Erase,
+                figures,
+                duration_ms: 0,
+                hash,
+                status: RunStatus::Ok,
+                error: None,
+                run: run.clone(),
+            };
+            history.push(row);
+        }
+        Ok(erased)
     }
 
     async fn segments_of(&self, tenant: &TenantId, subject_id: &str) -> Result<Vec<Membership>, LedgerError> {

@@ -34,7 +34,9 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
             overrides: from.overrides,
         }));
     }
-    context.screen.note(&format!("{files} files were written anew without it"));
+    if files > 0 {
+        context.screen.note(&format!("{files} files were written anew without it"));
+    }
     let columns = vec![
         ("tenant", Column::Text),
         ("segment_id", Column::Text),

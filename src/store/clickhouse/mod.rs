@@ -18,6 +18,7 @@
 mod catalog;
 mod clean;
 mod ddl;
+mod erase;
 mod init;
 mod lease;
 mod log;
@@ -39,7 +40,7 @@ use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
 use super::{
-    Audience, Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState,
+    Audience, Erased, Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState,
 };
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
@@ -224,6 +225,10 @@ impl Ledger for ClickHouseLedger {
 
     async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
         read::recount(&self.server, tenant, segment).await
+    }
+
+    async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {
+        erase::erase(self, lease, run, subject_id).await
     }
 
     async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {

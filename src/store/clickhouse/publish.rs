@@ -50,7 +50,7 @@ pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &Tenan
 }
 
 /// The commits after a number that have history rows, with the local day of each.
-async fn commits_after(server: &Server, tenant: &TenantId, reached: u64) -> Result<Vec<PublicCommit>, LedgerError> {
+pub(super) async fn commits_after(server: &Server, tenant: &TenantId, reached: u64) -> Result<Vec<PublicCommit>, LedgerError> {
     let text = format!(
         "SELECT history.commit_number, toString(history.run_id), toString(max(history.evaluation_date))
 FROM {HISTORY} AS history

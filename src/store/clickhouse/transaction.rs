@@ -62,7 +62,8 @@ struct HistoryRow {
     kind: RunKind,
     figures: Figures,
     duration_ms: u64,
-    definition_hash: String,
+    /// Absent for a segment that is deleted.
+    definition_hash: Option<String>,
     status: RunStatus,
     error: Option<String>,
 }
@@ -288,7 +289,7 @@ impl ClickHouseTransaction {
             kind: self.run.kind,
             figures,
             duration_ms,
-            definition_hash: definition.hash.clone(),
+            definition_hash: Some(definition.hash.clone()),
             status: match (&last_error, &held) {
                 (Some(_), _) => RunStatus::Failed,
                 (None, Some(_)) => RunStatus::Held,
@@ -312,6 +313,31 @@ impl ClickHouseTransaction {
         let entry = Entry { record: Record { state, computed_hash }, snapshot };
         self.segments.insert(segment, Some(entry).filter(|_| !is_deleted));
         (figures, held)
+    }
+
+    /// Takes note that a segment forgets a subject: how many members its snapshot has without it, when it was one, and of how many
+    /// others people decide, when they decided of it.
+    pub(super) fn forget(&mut self, segment: &SegmentId, members: Option<u64>, overrides: Option<u64>) {
+        let entry = self.base.segments.get(segment);
+        let mut figures = Figures::default();
+        if let Some(entry) = entry {
+            let mut entry = entry.clone();
+            let state = &mut entry.record.state;
+            let before = state.member_count;
+            state.member_count = members.map_or(before, |members| members.min(before));
+            state.overrides = overrides.unwrap_or(state.overrides);
+            figures = Figures { member_count: state.member_count, added_count: 0, removed_count: before - state.member_count };
+            self.segments.insert(segment.clone(), Some(entry));
+        }
+        self.history.push(HistoryRow {
+            segment: segment.clone(),
+            kind: RunKind::Erase,
+            figures,
+            duration_ms: 0,
+            definition_hash: entry.map(|entry| entry.record.state.definition.hash.clone()),
+            status: RunStatus::Ok,
+            error: None,
+        });
     }
 
     /// Why the result of a segment is held.
@@ -370,7 +396,7 @@ impl ClickHouseTransaction {
                 ("added_count", numbers(rows.iter().map(|row| row.figures.added_count))),
                 ("removed_count", numbers(rows.iter().map(|row| row.figures.removed_count))),
                 ("duration_ms", numbers(rows.iter().map(|row| row.duration_ms))),
-                ("definition_hash", texts(rows.iter().map(|row| &row.definition_hash))),
+                ("definition_hash", Arc::new(rows.iter().map(|row| row.definition_hash.as_deref()).collect::<StringArray>())),
                 ("error", Arc::new(rows.iter().map(|row| row.error.as_deref()).collect::<StringArray>())),
                 ("commit_number", numbers(rows.iter().map(|_| self.base.commit_number + 1))),
                 ("position", Arc::new(UInt32Array::from_iter_values((0..rows.len()).map(position)))),
@@ -451,7 +477,7 @@ impl Transaction for ClickHouseTransaction {
             kind: RunKind::Daily,
             figures: Figures { member_count: state.member_count, ..Figures::default() },
             duration_ms: 0,
-            definition_hash: state.definition.hash.clone(),
+            definition_hash: Some(state.definition.hash.clone()),
             status: RunStatus::Ok,
             error: None,
         };
@@ -465,7 +491,7 @@ impl Transaction for ClickHouseTransaction {
             kind: RunKind::Backfill,
             figures,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            definition_hash: definition_hash.to_owned(),
+            definition_hash: Some(definition_hash.to_owned()),
             status: RunStatus::Ok,
             error: None,
         });

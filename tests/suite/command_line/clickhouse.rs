@@ -477,6 +477,17 @@ fn public_files_follow_what_is_committed(server: &'static Server) {
     shop.both(&["delete", "win-back"]);
     assert!(compare() > count);
     assert!(!names("public").contains_key("memberships/demo/win-back.parquet"));
+    let holding = |folder: &str, subject: &str| names(folder).into_values().filter(|path| rows_of(path).contains(subject)).count();
+    let subject =
+        &shop.ask("SELECT subject_id FROM segment_changes GROUP BY subject_id ORDER BY count() DESC, subject_id LIMIT 1")[0].0;
+    assert!(holding("public", subject) > 2);
+    let [files, server] = shop.both(&["erase", "--subject", subject, "--format", "json"]);
+    assert_eq!(server.json(), files.json());
+    assert_eq!((holding("out", subject), holding("public", subject)), (0, 0));
+    let left = "SELECT toString(count()) FROM segmenta_members AS m FULL JOIN segmenta_changes AS c ON m.subject_id = c.subject_id";
+    assert_eq!(shop.ask(&format!("{left} WHERE m.subject_id = '{subject}' OR c.subject_id = '{subject}'")), [("0".to_owned(),)]);
+    shop.both(&["verify"]);
+    compare();
 }
 
 /// The rows of a file without the ids of runs, which differ, and what takes its time.

@@ -11,8 +11,9 @@ use segmenta::backend::MemberSet;
 use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
-    Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Figures, LeaseScope, Ledger, LedgerError, Outcome,
-    OverrideEdit, Past, ReadFilter, Run, RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction,
+    Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Erased, ErasedFrom, Figures, LeaseScope, Ledger,
+    LedgerError, Outcome, OverrideEdit, Past, ReadFilter, Run, RunKind, RunStatus, SetOperation, Staged, StagedSegment,
+    Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -79,6 +80,7 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("what people decide wins", |stage| Box::pin(what_people_decide_wins(stage))),
         ("an edit is seen as it was at any instant", |stage| Box::pin(an_edit_is_seen_as_it_was_at_any_instant(stage))),
         ("a deleted segment leaves no decision", |stage| Box::pin(a_deleted_segment_leaves_no_decision(stage))),
+        ("nothing is left of an erased subject", |stage| Box::pin(nothing_is_left_of_an_erased_subject(stage))),
         ("too great a change is held", |stage| Box::pin(too_great_a_change_is_held(stage))),
         ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
         ("members of the past are told", |stage| Box::pin(members_of_the_past_are_told(stage))),
@@ -742,6 +744,52 @@ async fn a_deleted_segment_leaves_no_decision<S: Stage>(stage: &S) {
     assert_lawful(stage).await;
     edit(stage, "old", ADD, &["cid"], &["cid"]).await;
     assert_eq!(reasons(stage, "old").await, ["cid manual"]);
+    assert_lawful(stage).await;
+}
+
+async fn erase<S: Stage>(stage: &S, subject: &str) -> Erased {
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let run = Run { kind: RunKind::Erase, ..run(stage.clock()) };
+    let erased = ledger.erase(&lease, &run, subject).await.unwrap();
+    ledger.release(lease).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    erased
+}
+
+async fn nothing_is_left_of_an_erased_subject<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    let begin = stage.clock().at();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann", "bob"]), ("news", "h1", &["bob"]), ("old", "h1", &["bob"])]).await.unwrap();
+    refresh(stage, &ledger, &[("news", "h1", &["cid"])]).await.unwrap();
+    end(stage, &ledger, "old", ChangeReason::SegmentDeleted).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+    edit(stage, "vip", ADD, &["bob", "cid"], &["ann", "bob", "cid"]).await;
+    let (all_changes, counted) = (changes(stage, ReadFilter::default()).await, history(stage, ReadFilter::default()).await);
+
+    let from = |was_member, changes, overrides| ErasedFrom { was_member, changes, snapshots: 0, overrides };
+    let known = [("news", from(false, 2, 0)), ("old", from(false, 2, 0)), ("vip", from(true, 1, 1))];
+    assert_eq!(erase(stage, "bob").await.segments, known.map(|(id, from)| (segment(id), from)).into());
+
+    assert_eq!(reasons(stage, "vip").await, ["ann rule_match", "cid manual"]);
+    assert_eq!(stage.open().segments_of(&tenant(), "bob").await.unwrap(), []);
+    let others: Vec<String> = all_changes.into_iter().filter(|line| !line.contains(" bob ")).collect();
+    assert_eq!(changes(stage, ReadFilter::default()).await, others);
+    let decided = stage.open().read_overrides(&tenant(), &ReadFilter::default()).await.unwrap();
+    assert_eq!(lines(decided, &["segment_id", "subject_id"]).await, ["vip cid"]);
+    let state = stage.open().state(&tenant()).await.unwrap();
+    assert_eq!((state.segments[&segment("vip")].member_count, state.segments[&segment("vip")].overrides), (2, 1));
+    let told = ["news erase ok 1 0 0", "old erase ok 0 0 0", "vip erase ok 2 0 1"].map(str::to_owned);
+    assert_eq!(history(stage, ReadFilter::default()).await, [counted, told.to_vec()].concat());
+    match stage.open().members_at(&tenant(), &segment("vip"), begin).await.unwrap() {
+        Past::Members { rows, provenance: _ } => assert_eq!(lines(rows, &["subject_id"]).await, ["ann"]),
+        Past::Unknown => panic!("all changes are kept"),
+    }
+    assert_lawful(stage).await;
+
+    assert_eq!(erase(stage, "bob").await, Erased::default(), "there is nothing more to erase");
+    let again = refresh(stage, &stage.open(), &[("news", "h1", &["bob", "cid"])]).await.unwrap();
+    assert_eq!(again, [figures(2, 1, 0)]);
     assert_lawful(stage).await;
 }
 
