@@ -2,7 +2,7 @@
 //! Nothing of the present is touched: a backfill adds rows to the history, one commit for each instant, so that what was interrupted goes
 //! on where it stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use datafusion::arrow::array::{Array as _, AsArray as _};
@@ -16,7 +16,7 @@ use super::error::Error;
 use super::place::{Known, Opened, Planned, ReadablePlace, calendar_of, members_by_segment};
 use super::run::{Progress, Step, release};
 use crate::backend::sets::Sets as _;
-use crate::backend::{Backend, MemberSet as _, Scan};
+use crate::backend::{Backend, BackendError, MemberSet as _, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Universe;
@@ -86,7 +86,7 @@ pub async fn backfill<P: ReadablePlace>(
     let files = read_definitions(&tenant.definitions)?;
     let run = clock.run_id(clock.now());
     let opened = Opened::open(place, tenant, &files, request.to, run).await?;
-    let done = Backfill { place, tenant, request, opened, clock, progress }.done(&instants).await;
+    let done = Backfill { place, tenant, request, opened, clock, progress, at_once: usize::MAX }.done(&instants).await;
     place.forget(run).await;
     done
 }
@@ -128,6 +128,8 @@ struct Backfill<'a, P: ReadablePlace> {
     opened: Opened<P::Backend>,
     clock: &'a dyn Clock,
     progress: &'a dyn Progress,
+    /// Instants that share a pass at most: fewer, once more of them did not fit into memory.
+    at_once: usize,
 }
 
 /// The instants at which the history has a segment, by the hash of its definition.
@@ -233,23 +235,50 @@ impl<P: ReadablePlace> Backfill<'_, P> {
             self.opened.earlier.insert(*instant, overrides);
         }
         let calendars: Vec<Calendar> = instants.iter().map(|instant| calendar_of(self.tenant, *instant)).collect();
-        let together = if self.shares_a_pass() { calendars.len() } else { 1 };
+        if !self.shares_a_pass() {
+            self.at_once = 1;
+        }
         let mut found = Known::new();
-        for calendars in calendars.chunks(together.max(1)) {
-            let requests = |subject: Subject| -> Vec<Request> {
-                let of_subject = segments.iter().filter(|segment| segment.record.subject == subject);
-                of_subject.map(|segment| self.opened.request_of(segment)).collect()
-            };
-            let planned = self.opened.plan_in_order(requests(Subject::User), requests(Subject::Product), calendars)?;
-            for Planned { requests, batch } in planned {
-                self.progress.step(Step::Evaluating { subject: batch.subject, segments: requests.len() });
-                let evaluation = self.opened.evaluate_after(self.place, self.tenant, &batch, &found).await?;
-                found.extend(members_by_segment(&batch, &evaluation));
-                scans.extend(evaluation.scans);
+        let mut passes: VecDeque<&[Calendar]> = calendars.chunks(self.at_once).collect();
+        while let Some(calendars) = passes.pop_front() {
+            match self.pass(segments, calendars, &mut found, scans).await {
+                Err(Error::Backend { source: BackendError::Memory { .. }, .. }) if calendars.len() > 1 => {
+                    self.at_once = calendars.len().div_ceil(2);
+                    tracing::info!(
+                        instants = calendars.len(),
+                        at_once = self.at_once,
+                        "so many instants do not fit into memory together"
+                    );
+                    calendars.chunks(self.at_once).rev().for_each(|part| passes.push_front(part));
+                }
+                done => done?,
             }
         }
         let parts = u32::try_from(instants.len() * segments.len()).unwrap_or(u32::MAX).max(1);
         Ok((found, self.clock.elapsed().saturating_sub(began) / parts))
+    }
+
+    /// Finds the members of segments at some instants in one pass.
+    async fn pass(
+        &self,
+        segments: &[ReadySegment],
+        calendars: &[Calendar],
+        found: &mut Known<P::Members>,
+        scans: &mut Vec<Scan>,
+    ) -> Result<(), Error> {
+        let requests = |subject: Subject| -> Vec<Request> {
+            let of_subject = segments.iter().filter(|segment| segment.record.subject == subject);
+            of_subject.map(|segment| self.opened.request_of(segment)).collect()
+        };
+        for Planned { requests, batch } in
+            self.opened.plan_in_order(requests(Subject::User), requests(Subject::Product), calendars)?
+        {
+            self.progress.step(Step::Evaluating { subject: batch.subject, segments: requests.len() });
+            let evaluation = self.opened.evaluate_after(self.place, self.tenant, &batch, found).await?;
+            found.extend(members_by_segment(&batch, &evaluation));
+            scans.extend(evaluation.scans);
+        }
+        Ok(())
     }
 
     /// Whether the universe is the same at every instant, so that one batch can see from several: one out of events is not.
