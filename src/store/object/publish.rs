@@ -11,6 +11,7 @@ use super::layout;
 use super::log::{self, LogState};
 use super::place::{Copied, FILES_AT_ONCE, Place};
 use super::record::{Action, CommitRecord, FileRef, RunRecord, SegmentRecord, SnapshotChange};
+use super::table::check_whole;
 use crate::model::id::TenantId;
 use crate::store::LedgerError;
 
@@ -110,7 +111,14 @@ async fn place_commit(place: &Place, commit: &CommitRecord, state: &LogState, pl
             Copied::Whole => placed.push(public),
             // Another writer has published this commit and gone on.
             Copied::SourceAbsent if log::published(place).await? >= *number => {}
-            Copied::SourceAbsent => return Err(LedgerError::Corrupt { path: file.path, problem: "it is missing".to_owned() }),
+            Copied::SourceAbsent => match check_whole(place, &public, &file).await {
+                // The same, before a writer that was held up put an older number over the newer one.
+                Ok(()) => {}
+                Err(LedgerError::Corrupt { .. }) => {
+                    return Err(LedgerError::Corrupt { path: file.path, problem: "it is missing".to_owned() });
+                }
+                Err(error) => return Err(error),
+            },
         }
     }
     Ok(())
