@@ -3,6 +3,7 @@
 mod clickhouse;
 mod foreign;
 mod init;
+mod object_store;
 mod overrides;
 mod project;
 mod reading;
@@ -53,6 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     all.extend(foreign::trials());
     all.extend(scored::trials());
     all.extend(init::trials());
+    all.extend(object_store::trials());
     all.extend(overrides::trials());
     all.extend(reading::trials());
     all.extend(whatif::trials());

@@ -9,6 +9,7 @@ mod kill;
 mod large;
 mod proxy;
 mod races;
+pub(crate) mod s3;
 mod stage;
 mod tables;
 
@@ -23,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         kill::trials(),
         large::trials(),
         races::trials(),
+        s3::trials(),
         tables::trials(),
     ]
     .into_iter()

@@ -18,6 +18,7 @@ use segmenta::store::object::{Holder, ObjectLedger};
 use segmenta::store::{LeaseScope, Ledger, LedgerError, Run, Transaction};
 use tokio::sync::Notify;
 
+use super::s3::S3Server;
 use super::stage::{
     AT_ONCE, EVERYONE, ObjectStage, Stage, evaluated, figures, lines, local, refresh, run, segment, tenant, within, write_scope,
 };
@@ -25,7 +26,15 @@ use super::stage::{
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a writer that was only held up finds its place in the log taken", a_held_up_writer_finds_its_place_taken(stage())),
+        trial("on S3, a writer that was only held up finds its place in the log taken", async {
+            let server = S3Server::new();
+            a_held_up_writer_finds_its_place_taken(ObjectStage::new(server.store())).await;
+        }),
         trial("many tenants share one log", many_tenants_share_one_log(stage())),
+        trial("on S3, many tenants share one log", async {
+            let server = S3Server::new();
+            many_tenants_share_one_log(ObjectStage::new(server.store())).await;
+        }),
         trial("a number of what is published that goes back harms nobody", a_number_that_goes_back_harms_nobody()),
         trial("a waiter gets the lease when it is given back", a_waiter_gets_the_lease()),
         trial("a lease that stands still is over, whatever the clocks say", a_lease_that_stands_still_is_over()),
