@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod damage;
 mod faulty;
+mod foreign;
 mod kill;
 mod large;
 mod proxy;
@@ -21,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         contract::trials(),
         crash::trials(),
         damage::trials(),
+        foreign::trials(),
         kill::trials(),
         large::trials(),
         races::trials(),

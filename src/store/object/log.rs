@@ -183,7 +183,9 @@ pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) 
 /// The files of every run of a tenant, in the order of the commits.
 pub(super) async fn run_files(place: &Place, state: &LogState, tenant: &TenantId) -> Result<Vec<RunFiles>, LedgerError> {
     let mut found = Vec::new();
-    let mut indexes = futures::stream::iter(state.indexes.clone()).map(|number| read_index(place, number)).buffered(READ_AHEAD);
+    let before = std::iter::once(0).chain(state.indexes.iter().copied());
+    let ranges: Vec<(u64, u64)> = before.zip(state.indexes.iter().copied()).collect();
+    let mut indexes = futures::stream::iter(ranges).map(|(before, number)| read_index(place, before, number)).buffered(READ_AHEAD);
     while let Some(index) = indexes.try_next().await? {
         found.extend(index.into_iter().filter(|files| files.tenant == *tenant));
     }
@@ -232,11 +234,15 @@ async fn checkpoint_numbers(place: &Place) -> Result<Vec<u64>, LedgerError> {
     Ok(place.list(&layout::checkpoints()).await?.iter().filter_map(layout::numbered).collect())
 }
 
-async fn read_index(place: &Place, number: u64) -> Result<Vec<RunFiles>, LedgerError> {
+/// The files of the commits after one up to another.
+async fn read_index(place: &Place, before: u64, number: u64) -> Result<Vec<RunFiles>, LedgerError> {
     let path = layout::index(number);
-    match place.read(&path).await? {
-        Some(bytes) => decode(place.location(), &path, &bytes),
-        None => Err(LedgerError::Corrupt { path: path.to_string(), problem: "it is missing".to_owned() }),
+    let corrupt = |problem: String| LedgerError::Corrupt { path: path.to_string(), problem };
+    let Some(bytes) = place.read(&path).await? else { return Err(corrupt("it is missing".to_owned())) };
+    let index: Vec<RunFiles> = decode(place.location(), &path, &bytes)?;
+    match index.iter().find(|files| files.number <= before || files.number > number) {
+        Some(files) => Err(corrupt(format!("it holds commit {}", files.number))),
+        None => Ok(index),
     }
 }
 

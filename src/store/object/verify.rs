@@ -21,6 +21,7 @@ pub(super) async fn verify(ledger: &ObjectLedger, tenant: &TenantId) -> Result<V
     let Some(entry) = state.tenants.get(tenant) else { return Ok(Vec::new()) };
     let mut faults = Faults(Vec::new());
     public_files(ledger, tenant, &state, entry, &mut faults).await?;
+    override_files(ledger, tenant, entry, &mut faults).await?;
     let replayed = faults.catch(replay(ledger, tenant).await)?.unwrap_or_default();
     let counted = faults.catch(chain(ledger, tenant).await)?.unwrap_or_default();
     faults.0.extend(counted.breaks);
@@ -174,6 +175,33 @@ async fn public_files(
             }
             None if entry.last_commit <= published && place.size(&public).await?.is_some() => {
                 faults.add(format!("`{public}` is there, although the segment has no members"));
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Compares the files of what people decided with what was committed.
+async fn override_files(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    entry: &TenantEntry,
+    faults: &mut Faults,
+) -> Result<(), LedgerError> {
+    let place = ledger.place();
+    let is_published = entry.last_commit <= log::published(place).await?;
+    for (segment, state) in &entry.segments {
+        let public = layout::overrides(tenant, segment);
+        match &state.overrides {
+            Some(overrides) => {
+                faults.catch(check_whole(place, &overrides.file.location(), &overrides.file).await)?;
+                if is_published {
+                    faults.catch(check_whole(place, &public, &overrides.file).await)?;
+                }
+            }
+            None if is_published && place.size(&public).await?.is_some() => {
+                faults.add(format!("`{public}` is there, although nothing was ever decided about the segment"));
             }
             None => {}
         }
