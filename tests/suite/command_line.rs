@@ -1,5 +1,6 @@
 //! The real program over a small project: that the wiring is right, with every command, format and exit code.
 
+mod at_once;
 mod clickhouse;
 mod foreign;
 mod init;
@@ -50,6 +51,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     });
     let mut all = vec![demo];
     all.extend(named("command_line::", trials));
+    all.extend(at_once::trials());
     all.extend(clickhouse::trials());
     all.extend(foreign::trials());
     all.extend(scored::trials());
