@@ -123,6 +123,19 @@ pub(super) async fn commit(place: &Place, number: u64) -> Result<CommitRecord, L
     }
 }
 
+/// Reads bytes as the record of a commit, as every reader of the log does, and writes what they say anew: for those who try what becomes of
+/// any bytes.
+///
+/// # Errors
+/// When the bytes are no record that this version reads.
+pub fn rewritten_commit(bytes: &[u8]) -> Result<Bytes, LedgerError> {
+    let path = layout::commit(1);
+    let record: CommitRecord = decode("here", &path, bytes)?;
+    let rewritten = encode(&path, &record)?;
+    LogState::default().apply(record, blake3::hash(bytes));
+    Ok(rewritten)
+}
+
 /// Adds a commit after `base`. Other tenants may commit meanwhile; a record of the same tenant that is newer than `base` and of no older
 /// lease fences this one off. For a run, any record of the same tenant does, since the run was computed without it.
 pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> Result<Arc<LogState>, LedgerError> {
