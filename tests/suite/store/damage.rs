@@ -145,10 +145,10 @@ async fn a_newer_store_is_left_alone() {
         stage.put(place, r#"{"format":7,"novelty":true}"#).await;
         let before = stage.paths().await;
         let error = everything(&stage).await.unwrap_err();
-        assert_eq!(error.to_string(), "the store at `test` has format 7, and this version reads up to 1", "{place}");
+        assert_eq!(error.to_string(), "the store at `test` has format 7, and this version reads up to 2", "{place}");
         if !place.contains("index") {
             let error = refresh(&stage, &stage.open(), &[("vip", "h1", &["dan"])]).await.unwrap_err();
-            assert!(matches!(error, LedgerError::NewerFormat { found: 7, supported: 1, .. }), "{place}: {error:?}");
+            assert!(matches!(error, LedgerError::NewerFormat { found: 7, supported: 2, .. }), "{place}: {error:?}");
             assert_eq!(stage.paths().await, before, "{place}: something was written");
         }
     }
