@@ -31,6 +31,8 @@ const CHANGES: usize = 400;
 const SECONDS_VARIABLE: &str = "SEGMENTA_TEST_FUZZ";
 /// Where texts that came to something new are put, when a folder is named.
 const KEPT_VARIABLE: &str = "SEGMENTA_TEST_FUZZ_KEEPS";
+/// What tells outcomes apart stands at their beginning.
+const LONGEST_SHAPE: usize = 80;
 /// A longer text says nothing that a shorter one does not.
 const MOST_TEXT: usize = 4096;
 
@@ -215,7 +217,8 @@ fn change(target: &Target) -> Result<(), Failed> {
             if let Some(folder) = std::env::var_os(KEPT_VARIABLE) {
                 let folder = Path::new(&folder).join(target.name);
                 fs::create_dir_all(&folder)?;
-                fs::write(folder.join(&blake3::hash(&text).to_hex()[..16]), &text)?;
+                let name: String = blake3::hash(&text).to_hex().chars().take(16).collect();
+                fs::write(folder.join(name), &text)?;
             }
             pool.push(text);
         }
@@ -226,10 +229,19 @@ fn change(target: &Target) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What came of a text without the words and numbers of it.
+/// What came of a text without what it quotes: words and numbers of the text itself.
 fn shape(came: &str) -> String {
-    let quoted = came.split('`').step_by(2).collect::<Vec<_>>().join("`");
-    quoted.chars().filter(|letter| !letter.is_ascii_digit()).take(200).collect()
+    let (mut shape, mut quote) = (String::new(), None);
+    for letter in came.chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (None, '`' | '"' | '\'') => quote = Some(letter),
+            (None, letter) if letter.is_ascii_alphabetic() || letter == ' ' => shape.push(letter),
+            (Some(_) | None, _) => {}
+        }
+    }
+    shape.truncate(LONGEST_SHAPE);
+    shape
 }
 
 fn changed(random: &mut ChaCha8Rng, pool: &[Vec<u8>], words: &[&str]) -> Vec<u8> {

@@ -306,7 +306,7 @@ async fn killed_at_random_moments() {
         let (staged, commits) = (project.staged(), project.commits());
         let mut child = project.start(&arguments);
         // One in six dies at any time of its life, the others after they began to write.
-        if round / WORKS.len() % 6 == 0 {
+        if (round / WORKS.len()).is_multiple_of(6) {
             std::thread::sleep(writing.mul_f64(random.random_range(0.0..2.0)));
         } else {
             first_write(&project, &mut child, &staged);
