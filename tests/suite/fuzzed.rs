@@ -31,6 +31,8 @@ const CHANGES: usize = 400;
 const SECONDS_VARIABLE: &str = "SEGMENTA_TEST_FUZZ";
 /// Where texts that came to something new are put, when a folder is named.
 const KEPT_VARIABLE: &str = "SEGMENTA_TEST_FUZZ_KEEPS";
+/// A larger pool would hold more of what a message quotes, and of little else.
+const MOST_POOL: usize = 5_000;
 /// What tells outcomes apart stands at their beginning.
 const LONGEST_SHAPE: usize = 80;
 /// A longer text says nothing that a shorter one does not.
@@ -213,7 +215,7 @@ fn change(target: &Target) -> Result<(), Failed> {
         };
         let seen = shapes.entry(shape(&came)).or_default();
         *seen += 1;
-        if *seen == 1 {
+        if *seen == 1 && pool.len() < MOST_POOL {
             if let Some(folder) = std::env::var_os(KEPT_VARIABLE) {
                 let folder = Path::new(&folder).join(target.name);
                 fs::create_dir_all(&folder)?;
