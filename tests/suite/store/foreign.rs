@@ -242,8 +242,8 @@ async fn something_changed_in_every_place() {
     for path in stage.paths().await {
         let bytes = origin.get(&Path::from(format!("some/prefix/{path}"))).await.unwrap().bytes().await.unwrap();
         let mut contents = vec![("gone".to_owned(), None)];
-        for part in 0..8 {
-            let at = bytes.len() * part / 8;
+        for part in 0..4 {
+            let at = bytes.len() * part / 4;
             let mut flipped = bytes.to_vec();
             flipped[at] ^= 0x20;
             contents.push((format!("flipped at {at}"), Some(Bytes::from(flipped))));
@@ -264,7 +264,7 @@ async fn something_changed_in_every_place() {
             replaced.is_written().await;
         }
     }
-    assert!(damages > 300, "only {damages} kinds of damage");
+    assert!(damages > 200, "only {damages} kinds of damage");
     assert!(unnoticed.is_empty(), "{} were not noticed:\n{}", unnoticed.len(), unnoticed.join("\n"));
 }
 
