@@ -10,6 +10,7 @@ use segmenta::model::catalog::{Access, Catalog, ColumnType, EventTable, SubjectT
 use segmenta::model::condition::Subject;
 use segmenta::model::id::SegmentId;
 use segmenta::syntax::dialect::{Dialect, Mapping, Settings, export, import};
+use segmenta::syntax::subjects::{Header, ListForm, NoList, read_subjects};
 use segmenta::syntax::{Document, Format, parse, parse_expression, print_expression, print_json};
 
 /// Of an expression: about users, and about products.
@@ -76,6 +77,36 @@ pub fn dialect(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// Of a list of subjects in CSV. Returns what came of it.
+pub fn csv_import(bytes: &[u8]) -> String {
+    let forms = [
+        ListForm { column: None, header: Header::Guessed, delimiter: b',', keys: vec!["user_id"] },
+        ListForm { column: Some("mail"), header: Header::Guessed, delimiter: b',', keys: Vec::new() },
+        ListForm { column: Some("2"), header: Header::Absent, delimiter: b';', keys: vec!["user_id"] },
+    ];
+    let last = 1 + bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
+    let mut came = String::new();
+    for form in &forms {
+        match read_subjects(bytes, form) {
+            Ok(list) => {
+                assert!(!list.lines.is_empty(), "a list of nobody");
+                for (subject, line) in &list.lines {
+                    assert!(!subject.is_empty() && (1..=last).contains(line), "`{subject}` on line {line} of {last}");
+                }
+                for (subject, line) in &list.repeats {
+                    assert!(list.lines[subject] <= *line && *line <= last, "`{subject}` again on line {line} of {last}");
+                }
+                came.push_str(if list.repeats.is_empty() { "each once; " } else { "some again; " });
+            }
+            Err(NoList { problem, help }) => {
+                assert!(!problem.is_empty() && help.is_none_or(|help| !help.is_empty()));
+                came.push_str(&format!("{problem}; "));
+            }
+        }
+    }
+    came
 }
 
 fn source(bytes: &[u8]) -> Option<Arc<Source>> {

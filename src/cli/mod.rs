@@ -13,7 +13,6 @@ mod output;
 mod render;
 mod signals;
 mod sink;
-mod subjects;
 mod templates;
 
 use std::ffi::OsString;

@@ -22,6 +22,7 @@ mod members;
 mod node;
 mod print;
 mod schema;
+pub mod subjects;
 mod toml;
 mod yaml;
 

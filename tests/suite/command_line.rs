@@ -1,9 +1,11 @@
 //! The real program over a small project: that the wiring is right, with every command, format and exit code.
 
+mod at_once;
 mod backfill;
 mod clickhouse;
 mod foreign;
 mod init;
+mod object_store;
 mod overrides;
 mod project;
 mod reading;
@@ -51,11 +53,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     });
     let mut all = vec![demo];
     all.extend(named("command_line::", trials));
+    all.extend(at_once::trials());
     all.extend(backfill::trials());
     all.extend(clickhouse::trials());
     all.extend(foreign::trials());
     all.extend(scored::trials());
     all.extend(init::trials());
+    all.extend(object_store::trials());
     all.extend(overrides::trials());
     all.extend(reading::trials());
     all.extend(whatif::trials());

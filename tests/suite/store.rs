@@ -8,11 +8,13 @@ mod crash;
 mod damage;
 mod erasure;
 mod faulty;
+mod foreign;
 mod kill;
 mod large;
 mod long_life;
 mod proxy;
 mod races;
+pub(crate) mod s3;
 mod stage;
 mod tables;
 mod upkeep;
@@ -27,10 +29,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         crash::trials(),
         damage::trials(),
         erasure::trials(),
+        foreign::trials(),
         kill::trials(),
         large::trials(),
         long_life::trials(),
         races::trials(),
+        s3::trials(),
         tables::trials(),
         upkeep::trials(),
     ]

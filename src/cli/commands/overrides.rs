@@ -1,6 +1,7 @@
 //! `override`: what people decide by hand about the members of a segment.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use datafusion::arrow::array::{Array as _, BooleanArray};
 use datafusion::arrow::compute::filter_record_batch;
@@ -14,12 +15,12 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
-use crate::cli::subjects::{Header, ListForm, SubjectList, read_subjects};
 use crate::model::manual::{Origin, Verdict};
 use crate::refresh::Error;
 use crate::refresh::overrides::{EditReport, EditRequest, OnUnknown, edit_overrides};
 use crate::refresh::place::ReadablePlace;
 use crate::store::{EditAction, Ledger as _, LedgerError, OverrideEdit, ReadFilter, rows};
+use crate::syntax::subjects::{Header, ListForm, NoList, SubjectList, read_subjects};
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -52,7 +53,7 @@ async fn edit<P: ReadablePlace>(
         let tables = [&tenant.tables.users, &tenant.tables.products];
         let keys = tables.into_iter().flatten().map(|table| table.key.as_str()).collect();
         let header = if arguments.no_header { Header::Absent } else { Header::Guessed };
-        read_subjects(path, &ListForm { column: arguments.column.as_deref(), header, delimiter: arguments.delimiter, keys })
+        read_file(path, &ListForm { column: arguments.column.as_deref(), header, delimiter: arguments.delimiter, keys })
     });
     let file = file.transpose()?;
     let (origin, subjects) = match &file {
@@ -84,6 +85,13 @@ async fn edit<P: ReadablePlace>(
     drop(bar);
     let report = report.map_err(|error| placed(error, file.as_ref()))?;
     show(context, &request, &report, file.as_ref())
+}
+
+/// The subjects of a file.
+fn read_file(path: &Path, form: &ListForm<'_>) -> Result<SubjectList, CliError> {
+    let text = std::fs::read(path).map_err(|source| CliError::Read { path: path.display().to_string(), source })?;
+    read_subjects(&text, form)
+        .map_err(|NoList { problem, help }| CliError::Usage { problem: format!("`{}` {problem}", path.display()), help })
 }
 
 fn lines(count: usize) -> String {

@@ -184,6 +184,19 @@ pub(super) async fn commit(place: &Place, number: u64) -> Result<CommitRecord, L
     }
 }
 
+/// Reads bytes as the record of a commit, as every reader of the log does, and writes what they say anew: for those who try what becomes of
+/// any bytes.
+///
+/// # Errors
+/// When the bytes are no record that this version reads.
+pub fn rewritten_commit(bytes: &[u8]) -> Result<Bytes, LedgerError> {
+    let path = layout::commit(1);
+    let record: CommitRecord = decode("here", &path, bytes)?;
+    let rewritten = encode(&path, &record)?;
+    LogState::default().apply(record, blake3::hash(bytes));
+    Ok(rewritten)
+}
+
 /// Adds a commit after `base`. Other tenants may commit meanwhile; a record of the same tenant that is newer than `base` and of no older
 /// lease fences this one off. For a run or a rewrite, any record of the same tenant does, since it was computed without it.
 pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> Result<Arc<LogState>, LedgerError> {
@@ -305,12 +318,19 @@ pub(super) async fn index_up_to(
         None => Index::default(),
     };
     let mut through = entry.through();
-    let paths: Vec<(u64, Path)> =
-        state.indexes.iter().filter(|index| index.may_tell_of(tenant, entry)).map(|index| (index.number, index.path())).collect();
+    let before = std::iter::once(0).chain(state.indexes.iter().map(|index| index.number));
+    let told = state.indexes.iter().zip(before).filter(|(index, _)| index.may_tell_of(tenant, entry));
+    let paths: Vec<(u64, u64, Path)> = told.map(|(index, before)| (before, index.number, index.path())).collect();
     let mut read = futures::stream::iter(paths)
-        .map(|(number, path)| async move {
+        .map(|(before, number, path)| async move {
             let runs: Vec<RunFiles> = read_record(place, &path).await?;
-            Ok::<_, LedgerError>((number, runs))
+            match runs.iter().find(|files| files.number <= before || files.number > number) {
+                Some(files) => {
+                    let problem = format!("it holds commit {}", files.number);
+                    Err(LedgerError::Corrupt { path: path.to_string(), problem })
+                }
+                None => Ok((number, runs)),
+            }
         })
         .buffered(READ_AHEAD);
     while let Some((number, runs)) = read.try_next().await? {

@@ -73,6 +73,7 @@ use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
+pub use self::log::rewritten_commit;
 pub use self::place::Place;
 pub use self::public::{PublicCommit, PublicFiles};
 pub use self::transaction::ObjectTransaction;

@@ -13,6 +13,7 @@ use super::place::{Copied, FILES_AT_ONCE, Place};
 use super::record::{
     Action, CommitRecord, FileRef, Publication, RewriteHistory, RewriteRecord, RunRecord, SegmentRecord, SnapshotChange,
 };
+use super::table::check_whole;
 use crate::model::id::TenantId;
 use crate::store::LedgerError;
 
@@ -181,9 +182,14 @@ async fn place_copies(place: &Place, copies: Vec<(FileRef, Path)>, number: u64, 
             Copied::Whole => placed.push(public),
             // Another writer has published this commit and gone on.
             Copied::SourceAbsent if log::published(place).await? >= number => {}
-            // It did so before a writer that was held up took the number back.
-            Copied::SourceAbsent if place.size(&public).await? == Some(file.size) => {}
-            Copied::SourceAbsent => return Err(LedgerError::Corrupt { path: file.path, problem: "it is missing".to_owned() }),
+            Copied::SourceAbsent => match check_whole(place, &public, &file).await {
+                // It did so before a writer that was held up took the number back.
+                Ok(()) => {}
+                Err(LedgerError::Corrupt { .. }) => {
+                    return Err(LedgerError::Corrupt { path: file.path, problem: "it is missing".to_owned() });
+                }
+                Err(error) => return Err(error),
+            },
         }
     }
     Ok(())

@@ -144,6 +144,11 @@ impl Project {
         Answer::of(&mut self.command(arguments))
     }
 
+    /// Runs the program with more in its environment.
+    pub(crate) fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Answer {
+        Answer::of(self.command(arguments).envs(environment.iter().copied()))
+    }
+
     /// Runs the program in another folder.
     pub(crate) fn run_in(&self, folder: &str, arguments: &[&str]) -> Answer {
         Answer::of(self.command(arguments).current_dir(folder))

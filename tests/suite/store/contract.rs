@@ -17,6 +17,7 @@ use segmenta::store::{
 };
 
 use super::clickhouse::ClickHouseStage;
+use super::s3::S3Stage;
 use super::stage::{
     AT_ONCE, DiskStage, EVERYONE, MemoryStage, ObjectStage, Stage, definition, evaluated, figures, lines, refresh, refresh_under,
     refresh_within, run, segment, tenant, text_rows, within, write_scope,
@@ -31,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(cases("memory ledger", MemoryStage::new));
     trials.extend(cases("objects in memory", || ObjectStage::new(Arc::new(InMemory::new()))));
     trials.extend(cases("objects on disk", DiskStage::new));
+    trials.extend(cases("objects on a server of S3", S3Stage::new));
     trials.extend(clickhouse_cases());
     trials
 }

@@ -1,12 +1,9 @@
 //! Lists of subjects in CSV files: with a header or without, in the column that is named, with the line of each.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::error::CliError;
 use crate::diagnostic::nearest;
 
 /// How many places of a file a message names.
@@ -17,20 +14,20 @@ const USUAL: [&str; 3] = ["subject_id", "id", "subject"];
 
 /// How a file is read.
 #[derive(Debug, Clone)]
-pub(crate) struct ListForm<'a> {
+pub struct ListForm<'a> {
     /// The column by its name, or by its number from 1 where there is no header.
-    pub(crate) column: Option<&'a str>,
+    pub column: Option<&'a str>,
     /// Whether the first row names the columns.
-    pub(crate) header: Header,
+    pub header: Header,
     /// What stands between two values.
-    pub(crate) delimiter: u8,
+    pub delimiter: u8,
     /// The names that keys of subjects have in their tables.
-    pub(crate) keys: Vec<&'a str>,
+    pub keys: Vec<&'a str>,
 }
 
 /// Whether the first row names the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Header {
+pub enum Header {
     /// When it holds a name that is looked for.
     Guessed,
     /// It does not.
@@ -39,16 +36,17 @@ pub(crate) enum Header {
 
 /// The subjects of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct SubjectList {
+pub struct SubjectList {
     /// Each with the line on which it stands first.
-    pub(crate) lines: BTreeMap<String, u64>,
+    pub lines: BTreeMap<String, u64>,
     /// Lines on which one stands again.
-    pub(crate) repeats: Vec<(String, u64)>,
+    pub repeats: Vec<(String, u64)>,
 }
 
 impl SubjectList {
     /// Subjects with their lines, the first few of them, for a message.
-    pub(crate) fn places<'a>(&self, subjects: impl IntoIterator<Item = &'a str>) -> String {
+    #[must_use]
+    pub fn places<'a>(&self, subjects: impl IntoIterator<Item = &'a str>) -> String {
         let mut places: Vec<(u64, &str)> =
             subjects.into_iter().filter_map(|subject| Some((*self.lines.get(subject)?, subject))).collect();
         places.sort_unstable();
@@ -56,7 +54,8 @@ impl SubjectList {
     }
 
     /// The repeats, the first few of them, for a message.
-    pub(crate) fn repeated(&self) -> String {
+    #[must_use]
+    pub fn repeated(&self) -> String {
         named(&self.repeats.iter().map(|(subject, line)| (*line, subject.as_str())).collect::<Vec<_>>())
     }
 }
@@ -67,29 +66,35 @@ fn named(places: &[(u64, &str)]) -> String {
     format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
 }
 
-/// Reads the subjects of a file.
-pub(crate) fn read_subjects(path: &Path, form: &ListForm<'_>) -> Result<SubjectList, CliError> {
-    let text = fs::read(path).map_err(|source| CliError::Read { path: path.display().to_string(), source })?;
-    read(&text, form)
-        .map_err(|Wrong { problem, help }| CliError::Usage { problem: format!("`{}` {problem}", path.display()), help })
-}
-
 /// Why a text is no list of subjects.
-#[derive(Debug)]
-struct Wrong {
-    /// To be read after the name of the file.
-    problem: String,
-    help: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoList {
+    /// What is wrong, with its line; to be read after the name of the file.
+    pub problem: String,
+    /// What to do instead; a sentence of its own.
+    pub help: Option<String>,
 }
 
-fn wrong(problem: impl Into<String>, help: impl Into<Option<String>>) -> Wrong {
-    Wrong { problem: problem.into(), help: help.into() }
+fn wrong(problem: impl Into<String>, help: impl Into<Option<String>>) -> NoList {
+    NoList { problem: problem.into(), help: help.into() }
 }
 
 /// The mark that some programs put at the beginning of a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-fn read(text: &[u8], form: &ListForm<'_>) -> Result<SubjectList, Wrong> {
+/// Reads the subjects of a text.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+///
+/// ```
+/// use segmenta::syntax::subjects::{Header, ListForm, read_subjects};
+///
+/// let form = ListForm { column: None, header: Header::Guessed, delimiter: b',', keys: vec!["user_id"] };
+/// let list = read_subjects(b"name,user_id\nAnn,u1\n", &form).unwrap();
+/// assert_eq!(list.lines["u1"], 2);
+/// ```
+pub fn read_subjects(text: &[u8], form: &ListForm<'_>) -> Result<SubjectList, NoList> {
     let text = text.strip_prefix(MARK).unwrap_or(text);
     let mut builder = ReaderBuilder::new();
     let reader = builder.has_headers(false).flexible(true).trim(Trim::All).delimiter(form.delimiter);
@@ -145,7 +150,7 @@ impl Lines<'_> {
     }
 }
 
-fn unreadable(error: &csv::Error, lines: &mut Lines<'_>) -> Wrong {
+fn unreadable(error: &csv::Error, lines: &mut Lines<'_>) -> NoList {
     let line = error.position().map(|position| lines.of(position.byte()));
     let at = line.map(|line| format!(" on line {line}")).unwrap_or_default();
     match error.kind() {
@@ -158,7 +163,7 @@ fn unreadable(error: &csv::Error, lines: &mut Lines<'_>) -> Wrong {
 type Row = (StringRecord, u64);
 
 /// The column of the subjects, and the first row when it is one of values.
-fn columns(form: &ListForm<'_>, first: Row) -> Result<(usize, Option<Row>), Wrong> {
+fn columns(form: &ListForm<'_>, first: Row) -> Result<(usize, Option<Row>), NoList> {
     let names: Vec<&str> = first.0.iter().collect();
     match (form.column, form.header) {
         (Some(column), Header::Guessed) => match names.iter().position(|name| *name == column) {
@@ -202,8 +207,8 @@ mod tests {
     }
 
     fn found(text: &str, form: &ListForm<'_>) -> Result<Vec<(String, u64)>, String> {
-        let found = read(text.as_bytes(), form).map(|list| list.lines.into_iter().collect());
-        found.map_err(|Wrong { problem, help }| format!("{problem} {}", help.unwrap_or_default()).trim().to_owned())
+        let found = read_subjects(text.as_bytes(), form).map(|list| list.lines.into_iter().collect());
+        found.map_err(|NoList { problem, help }| format!("{problem} {}", help.unwrap_or_default()).trim().to_owned())
     }
 
     #[track_caller]
@@ -248,12 +253,12 @@ mod tests {
         assert!(fault("u1,1\n", &form()).starts_with("has 2 columns"));
         let numbered = ListForm { column: Some("3"), header: Header::Absent, ..form() };
         assert_eq!(fault("u1,1\n", &numbered), "has no column `3` Give its number, from 1 to 2.");
-        assert_eq!(read(b"u1\r\n\xff\xfe\n", &form()).unwrap_err().problem, "is not UTF-8 on line 2");
+        assert_eq!(read_subjects(b"u1\r\n\xff\xfe\n", &form()).unwrap_err().problem, "is not UTF-8 on line 2");
     }
 
     #[test]
     fn repeats_are_kept_with_their_lines() {
-        let list = read(b"u1\nu2\nu1\n", &form()).unwrap();
+        let list = read_subjects(b"u1\nu2\nu1\n", &form()).unwrap();
         assert_eq!(list.repeats, [("u1".to_owned(), 3)]);
         assert_eq!(list.repeated(), "line 3: `u1`");
         assert_eq!(list.places(["u2", "u1", "gone"]), "line 1: `u1`, line 2: `u2`");
