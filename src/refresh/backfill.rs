@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use jiff::Timestamp;
 
 use super::config::TenantConfig;
-use super::definitions::{Form, ReadySegment, read_definitions};
+use super::definitions::{ReadySegment, read_definitions};
 use super::error::Error;
 use super::place::{Known, Opened, Planned, ReadablePlace, calendar_of, members_by_segment};
 use super::run::{Progress, Step, release};
@@ -22,7 +22,6 @@ use crate::model::calendar::Calendar;
 use crate::model::catalog::Universe;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
-use crate::model::segment::Status;
 use crate::model::window::{self, Anchor, DateExpr, Offset};
 use crate::plan::Request;
 use crate::store::{Figures, Lease, LeaseScope, Ledger, ReadFilter, Run, RunKind, Transaction};
@@ -183,19 +182,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
     /// The segments that were named, each once.
     fn segments(&self) -> Result<Vec<ReadySegment>, Error> {
         let distinct: BTreeSet<&SegmentId> = self.request.segments.iter().collect();
-        distinct.into_iter().map(|segment| self.ready(segment).cloned()).collect()
-    }
-
-    fn ready(&self, segment: &SegmentId) -> Result<&ReadySegment, Error> {
-        let unknown = |near| Error::UnknownSegment { tenant: self.tenant.id.clone(), segment: segment.clone(), near };
-        let known = self.opened.definitions.get(segment).map_err(unknown)?;
-        let problem = match &known.form {
-            Form::Ready(ready) if ready.record.status != Status::Archived => return Ok(ready),
-            Form::Ready(_) => "is archived: nobody is in it".to_owned(),
-            Form::Failed { error, .. } => format!("cannot be evaluated: {error}"),
-            Form::Missing(_) => "is missing: the file that defined it is gone".to_owned(),
-        };
-        Err(Error::Segment { segment: segment.clone(), problem })
+        distinct.into_iter().map(|segment| self.opened.living(self.tenant, segment).cloned()).collect()
     }
 
     /// What an earlier backfill by the same definitions has recorded.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::config::TenantConfig;
-use super::definitions::{Form, ReadySegment, read_definitions};
+use super::definitions::{ReadySegment, read_definitions};
 use super::error::Error;
 use super::place::{Known, Opened, ReadablePlace, calendar_of, members_by_segment, membership_of};
 use super::run::{Progress, Step, release};
@@ -153,7 +153,7 @@ impl<P: ReadablePlace> Attempt<'_, P> {
         self.progress.step(Step::Opening);
         let files = read_definitions(&tenant.definitions)?;
         let mut opened = Opened::open(place, tenant, &files, as_of, run_id).await?;
-        let ready = editable(&opened, tenant, segment)?.clone();
+        let ready = opened.living(tenant, segment)?.clone();
         self.refuse_past(&opened)?;
         let evaluation_date = calendar_of(tenant, as_of).date_of(as_of);
         let run = Run { run_id, tenant: tenant.id.clone(), kind: RunKind::Manual, as_of, evaluation_date };
@@ -214,23 +214,6 @@ impl<P: ReadablePlace> Attempt<'_, P> {
         let last = opened.state.segments.get(self.segment).and_then(|state| state.computed_at).filter(|last| self.as_of < *last);
         last.map_or(Ok(()), |last| Err(Error::Past { segment: self.segment.clone(), last, as_of: self.as_of }))
     }
-}
-
-/// The segment, when there is something that people can decide about.
-fn editable<'a, B: crate::backend::Backend>(
-    opened: &'a Opened<B>,
-    tenant: &TenantConfig,
-    segment: &SegmentId,
-) -> Result<&'a ReadySegment, Error> {
-    let unknown = |near| Error::UnknownSegment { tenant: tenant.id.clone(), segment: segment.clone(), near };
-    let known = opened.definitions.get(segment).map_err(unknown)?;
-    let problem = match &known.form {
-        Form::Ready(ready) if ready.record.status != Status::Archived => return Ok(ready),
-        Form::Ready(_) => "is archived: nobody is in it".to_owned(),
-        Form::Failed { error, .. } => format!("cannot be evaluated: {error}"),
-        Form::Missing(_) => "is missing: the file that defined it is gone".to_owned(),
-    };
-    Err(Error::Segment { segment: segment.clone(), problem })
 }
 
 /// What is evaluated for an edit, and what its members come from: the rule, or where that rests what is stored.

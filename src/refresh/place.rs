@@ -18,6 +18,7 @@ use crate::model::catalog::Catalog;
 use crate::model::condition::Subject;
 use crate::model::id::{SegmentId, TenantId};
 use crate::model::manual::Override;
+use crate::model::segment::Status;
 use crate::plan::{Batch, Given, GivenSet, OutputName, Overridden, PlanError, Question, Reference, Request, plan_all};
 use crate::store::{Ledger, LedgerError, Overrides, TenantState};
 
@@ -149,6 +150,22 @@ impl<B: Backend> Opened<B> {
         let questions: Vec<Question<'_>> =
             calendars.iter().zip(&overridden).map(|(calendar, overridden)| Question { requests, overridden, calendar }).collect();
         Ok(plan_all(subject, &questions, &references, &self.backend.catalog().timezone)?)
+    }
+
+    /// A segment that somebody can be in: it is defined, can be evaluated, and is not archived.
+    ///
+    /// # Errors
+    /// When it is not; says why.
+    pub fn living(&self, tenant: &TenantConfig, segment: &SegmentId) -> Result<&ReadySegment, Error> {
+        let unknown = |near| Error::UnknownSegment { tenant: tenant.id.clone(), segment: segment.clone(), near };
+        let known = self.definitions.get(segment).map_err(unknown)?;
+        let problem = match &known.form {
+            Form::Ready(ready) if ready.record.status != Status::Archived => return Ok(ready),
+            Form::Ready(_) => "is archived: nobody is in it".to_owned(),
+            Form::Failed { error, .. } => format!("cannot be evaluated: {error}"),
+            Form::Missing(_) => "is missing: the file that defined it is gone".to_owned(),
+        };
+        Err(Error::Segment { segment: segment.clone(), problem })
     }
 
     /// The request for the members of a segment by its rule and by what people decided; `None` for a static one of which they decided

@@ -88,7 +88,7 @@ impl Daily {
         for row in (0..batch.num_rows()).filter(|&row| statuses.value(row) == "ok") {
             let day =
                 Day { date: dates.value(row), members: members.value(row), added: added.value(row), removed: removed.value(row) };
-            let counts = [RunKind::Run, RunKind::Manual, RunKind::Erase].map(RunKind::keyword).contains(&kinds.value(row));
+            let counts = RunKind::COUNTING.map(RunKind::keyword).contains(&kinds.value(row));
             let is_backfill = kinds.value(row) == RunKind::Backfill.keyword();
             if !counts && !is_backfill {
                 continue;

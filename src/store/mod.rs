@@ -362,6 +362,9 @@ impl RunKind {
     /// Every kind.
     pub const ALL: [Self; 5] = [Self::Run, Self::Daily, Self::Manual, Self::Backfill, Self::Erase];
 
+    /// The kinds whose rows follow each from the one before: the count there, plus added, minus removed.
+    pub const COUNTING: [Self; 3] = [Self::Run, Self::Manual, Self::Erase];
+
     /// The word in the tables.
     #[must_use]
     pub fn keyword(self) -> &'static str {

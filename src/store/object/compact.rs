@@ -409,6 +409,6 @@ struct Told {
 fn last_count(path: &Path, batch: &RecordBatch) -> Result<Option<u64>, LedgerError> {
     let kinds: &StringArray = column(path, batch, "kind")?;
     let counts: &UInt64Array = column(path, batch, "member_count")?;
-    let counting = [RunKind::Run, RunKind::Manual, RunKind::Erase].map(RunKind::keyword);
+    let counting = RunKind::COUNTING.map(RunKind::keyword);
     Ok((0..batch.num_rows()).rfind(|&row| counting.contains(&kinds.value(row))).map(|row| counts.value(row)))
 }

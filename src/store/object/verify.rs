@@ -136,7 +136,7 @@ struct Chain {
 /// Adds the history rows up, from the first that is kept on.
 async fn chain(ledger: &ObjectLedger, tenant: &TenantId, index: &Index) -> Result<Chain, LedgerError> {
     let path = Path::from("history");
-    let kinds = [RunKind::Run, RunKind::Manual, RunKind::Erase].map(RunKind::keyword);
+    let kinds = RunKind::COUNTING.map(RunKind::keyword);
     let mut chain = Chain { last: index.counts.clone(), breaks: Vec::new() };
     let mut rows = read::rows(ledger, tenant, Rows::History, &ReadFilter::default()).await?;
     while let Some(batch) = rows.try_next().await? {
