@@ -15,7 +15,7 @@ use super::place::{Place, ReadablePlace};
 use crate::backend::datafusion::{DataFusionBackend, Tables, in_order};
 use crate::backend::sets::LocalSets;
 use crate::backend::tables::EngineSettings;
-use crate::backend::{BackendError, LocalMembers};
+use crate::backend::{BackendError, LocalMembers, SortedIds};
 use crate::clock::SharedClock;
 use crate::model::catalog::Catalog;
 use crate::model::id::TenantId;
@@ -57,6 +57,10 @@ impl Place for LocalPlace {
 
     fn ledger(&self) -> &ObjectLedger {
         &self.ledger
+    }
+
+    async fn gather(&self, _run: Uuid, ids: SortedIds) -> Result<LocalMembers, BackendError> {
+        Ok(LocalMembers::all(Arc::new(ids)))
     }
 
     async fn keep_catalog(&self, tenant: &TenantId, catalog: &Catalog) -> Result<(), LedgerError> {

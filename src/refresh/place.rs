@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray as _};
+use datafusion::arrow::compute::concat;
+use futures::future::{self, BoxFuture};
+use futures::{FutureExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -11,7 +15,7 @@ use super::config::TenantConfig;
 use super::definitions::{DefinitionFile, Definitions, Form, ReadySegment, is_evaluated};
 use super::error::Error;
 use crate::backend::sets::Sets;
-use crate::backend::{Backend, BackendError, Evaluation, MemberSet};
+use crate::backend::{Backend, BackendError, Evaluation, MemberSet, SortedIds};
 use crate::ir::{Formula, LogicalRule, SubjectTest};
 use crate::model::calendar::Calendar;
 use crate::model::catalog::Catalog;
@@ -20,7 +24,7 @@ use crate::model::id::{SegmentId, TenantId};
 use crate::model::manual::Override;
 use crate::model::segment::Status;
 use crate::plan::{Batch, Given, GivenSet, OutputName, Overridden, PlanError, Question, Reference, Request, plan_all};
-use crate::store::{Ledger, LedgerError, Overrides, TenantState};
+use crate::store::{Ledger, LedgerError, Overrides, Past, RowStream, SegmentState, TenantState};
 
 /// A backend and the ledger that takes its members without moving them.
 #[async_trait]
@@ -40,6 +44,12 @@ pub trait Place: Send + Sync {
 
     /// What keeps the members.
     fn ledger(&self) -> &Self::Ledger;
+
+    /// Subjects by their ids, as the backend takes them, on behalf of a run or a command.
+    ///
+    /// # Errors
+    /// When the place of the members cannot be written.
+    async fn gather(&self, run: Uuid, ids: SortedIds) -> Result<Self::Members, BackendError>;
 
     /// Keeps the catalog of a tenant for checks without the tables.
     ///
@@ -93,6 +103,8 @@ pub struct Opened<B: Backend> {
     pub backend: B,
     /// The definitions in force.
     pub definitions: Definitions,
+    /// The run or the command that all of this is for.
+    pub run: Uuid,
 }
 
 /// Requests, and the batch that they came to.
@@ -124,7 +136,7 @@ impl<B: Backend> Opened<B> {
         let opened = place.open(tenant, run).await;
         let backend = opened.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })?;
         let definitions = Definitions::resolve(files, &state, backend.catalog(), &tenant.limits);
-        Ok(Self { state, overrides, earlier: BTreeMap::new(), backend, definitions })
+        Ok(Self { state, overrides, earlier: BTreeMap::new(), backend, definitions, run })
     }
 
     /// Joins requests for one kind of subject with the segments that they refer to.
@@ -260,12 +272,58 @@ impl<B: Backend> Opened<B> {
             given.push(match &set.set {
                 GivenSet::Members(segment) => match known.get(&(segment.clone(), set.as_of)) {
                     Some(members) => members.clone(),
-                    None => place.ledger().stored(&tenant.id, segment).await?,
+                    None => self.stored(place, tenant, segment, set.as_of).await?,
                 },
                 GivenSet::Overridden(segment, decision) => self.decided(segment, set.as_of, *decision)?,
             });
         }
         Ok(given)
+    }
+
+    /// The members of a segment that is not evaluated, as they stood at an instant. Where the records do not reach back that far, they are
+    /// evaluated after all.
+    async fn stored<P>(
+        &self,
+        place: &P,
+        tenant: &TenantConfig,
+        segment: &SegmentId,
+        as_of: Timestamp,
+    ) -> Result<P::Members, Error>
+    where
+        P: Place<Backend = B, Members = B::Members>,
+    {
+        let ledger = place.ledger();
+        if !self.state.segments.get(segment).is_some_and(|state| may_have_changed(state, as_of)) {
+            return Ok(ledger.stored(&tenant.id, segment).await?);
+        }
+        match ledger.members_at(&tenant.id, segment, as_of).await? {
+            Past::Members { rows, .. } => {
+                let gathered = place.gather(self.run, ids_of(rows).await?).await;
+                gathered.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })
+            }
+            Past::Unknown => self.evaluated_alone(place, tenant, segment, as_of).await,
+        }
+    }
+
+    /// The members of a segment by its rule, and by what people had decided, at an instant.
+    fn evaluated_alone<'a, P>(
+        &'a self,
+        place: &'a P,
+        tenant: &'a TenantConfig,
+        segment: &'a SegmentId,
+        as_of: Timestamp,
+    ) -> BoxFuture<'a, Result<P::Members, Error>>
+    where
+        P: Place<Backend = B, Members = B::Members>,
+    {
+        let evaluated = async move {
+            let ready = self.living(tenant, segment)?;
+            let batch = self.plan(ready.record.subject, &[self.request_of(ready)], &calendar_of(tenant, as_of))?;
+            let evaluation = self.evaluate(place, tenant, &batch).await?;
+            let mut members = members_by_segment(&batch, &evaluation);
+            members.remove(&(segment.clone(), as_of)).ok_or_else(|| Error::Plan(PlanError::UnknownReference(segment.clone())))
+        };
+        evaluated.boxed()
     }
 
     /// Those of whom people decided so.
@@ -314,6 +372,32 @@ impl<B: Backend> Opened<B> {
 
 fn decisions<M>(overrides: &BTreeMap<SegmentId, Overrides<M>>) -> Overridden {
     overrides.iter().map(|(id, overrides)| (id.clone(), overrides.decisions())).collect()
+}
+
+/// Whether a segment was touched after an instant. Edits by hand are runs too, and do not count as evaluations.
+fn may_have_changed(state: &SegmentState, since: Timestamp) -> bool {
+    let ran_at = state.run_id.get_timestamp().and_then(|at| {
+        let (seconds, nanoseconds) = at.to_unix();
+        Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
+    });
+    state.attempted_at > since || ran_at.is_none_or(|at| at > since)
+}
+
+/// The ids of rows of members.
+async fn ids_of(rows: RowStream) -> Result<SortedIds, LedgerError> {
+    let unexpected = |problem: String| LedgerError::Corrupt { path: "members".to_owned(), problem };
+    let ids = rows.and_then(|batch| {
+        let ids = batch.column_by_name("subject_id").cloned();
+        future::ready(ids.ok_or_else(|| unexpected("the column `subject_id` is missing".to_owned())))
+    });
+    let ids: Vec<ArrayRef> = ids.try_collect().await?;
+    let ids: Vec<&dyn Array> = ids.iter().map(AsRef::as_ref).collect();
+    if ids.is_empty() {
+        return Ok(SortedIds::none());
+    }
+    let ids = concat(&ids).map_err(|error| unexpected(error.to_string()))?;
+    let ids = ids.as_string_opt::<i32>().ok_or_else(|| unexpected("the column `subject_id` is of another type".to_owned()))?;
+    SortedIds::new(ids.clone()).map_err(|error| unexpected(error.to_string()))
 }
 
 /// The members of segments, as they are at instants.

@@ -11,7 +11,7 @@ use super::audience::{AudienceRequest, AudienceRows, readable};
 use super::config::{ServerConfig, TenantConfig};
 use super::error::Error;
 use super::place::{Place, ReadablePlace};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, SortedIds};
 use crate::backend::attributes::Attribute;
 use crate::backend::clickhouse::{ClickHouseBackend, Evaluations, RemoteMembers, RemoteSets};
 use crate::clickhouse::Connection;
@@ -63,6 +63,10 @@ impl Place for ClickHousePlace {
 
     fn ledger(&self) -> &ClickHouseLedger {
         &self.ledger
+    }
+
+    async fn gather(&self, run: Uuid, ids: SortedIds) -> Result<RemoteMembers, BackendError> {
+        self.sets(run).gather(&ids).await
     }
 
     async fn keep_catalog(&self, tenant: &TenantId, catalog: &Catalog) -> Result<(), LedgerError> {

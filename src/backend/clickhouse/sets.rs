@@ -1,7 +1,12 @@
 //! [`RemoteSets`]: looking into sets of subjects that stay on the server. Only what is shown comes back; a difference or an intersection
 //! is kept there like what an evaluation finds.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use datafusion::arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, UInt32Array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use futures::StreamExt as _;
 use uuid::Uuid;
 
 use super::evaluations::Evaluations;
@@ -10,9 +15,12 @@ use super::members::{EVALUATIONS, Kept, RemoteMembers};
 use super::sql::{Expr, Query, Source, formula};
 use super::tables::failure;
 use crate::backend::sets::{Sampled, Sets};
-use crate::backend::{BackendError, MemberSet as _};
-use crate::clickhouse::{Connection, quoted};
+use crate::backend::{BackendError, MemberSet as _, SortedIds};
+use crate::clickhouse::{Connection, Error, quoted};
 use crate::model::scoring::Score;
+
+/// Ids that are sent at a time.
+const AT_ONCE: usize = 64 * 1024;
 
 /// Looks into sets on a server.
 #[derive(Debug, Clone)]
@@ -27,6 +35,36 @@ impl RemoteSets {
     #[must_use]
     pub fn new(connection: Connection, evaluations: Evaluations) -> Self {
         Self { connection, evaluations }
+    }
+
+    /// Subjects that are known here, kept on the server like what an evaluation finds.
+    ///
+    /// # Errors
+    /// When the server does not take them.
+    pub async fn gather(&self, ids: &SortedIds) -> Result<RemoteMembers, BackendError> {
+        if ids.is_empty() {
+            return Ok(RemoteMembers::nobody());
+        }
+        let evaluation = Uuid::now_v7();
+        let gathered = RemoteMembers::new(Kept::Evaluated { evaluation, output: 0 }, ids.len() as u64);
+        self.evaluations.note(&gathered);
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("evaluation", DataType::Utf8, false),
+            Field::new("output", DataType::UInt32, false),
+            Field::new("subject_id", DataType::Utf8, false),
+        ]));
+        let name = evaluation.to_string();
+        let batches = (0..ids.len()).step_by(AT_ONCE).map(|start| {
+            let ids = ids.array().slice(start, AT_ONCE.min(ids.len() - start));
+            let evaluations = StringArray::from_iter_values(std::iter::repeat_n(&name, ids.len()));
+            let outputs = UInt32Array::from_value(0, ids.len());
+            let columns: Vec<ArrayRef> = vec![Arc::new(evaluations), Arc::new(outputs), Arc::new(ids)];
+            RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::Answer { source: Box::new(error) })
+        });
+        let table = format!("{}.{EVALUATIONS}", quoted(self.connection.database()));
+        let inserted = self.connection.insert(&table, &schema, futures::stream::iter(batches).boxed()).await;
+        inserted.map_err(|error| failure("keeping members", error))?;
+        Ok(gathered)
     }
 
     fn rows(&self, members: &RemoteMembers) -> Source {

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::stream::StreamExt;
 use indexmap::IndexMap;
 use jiff::{SignedDuration, Timestamp};
-use segmenta::backend::{Backend, BackendError, Effort, Evaluation, Inspection, TableProfile, TableRole};
+use segmenta::backend::{Backend, BackendError, Effort, Evaluation, Inspection, SortedIds, TableProfile, TableRole};
 use segmenta::clock::{Clock, SharedClock};
 use segmenta::ir::{Formula, Value};
 use segmenta::model::catalog::{Access, Catalog, ColumnType, SubjectTable, Table, Universe};
@@ -346,6 +346,10 @@ impl Place for World {
 
     fn ledger(&self) -> &MemoryLedger {
         &self.ledger
+    }
+
+    async fn gather(&self, _run: Uuid, ids: SortedIds) -> Result<IdSet, BackendError> {
+        Ok(IdSet(ids.iter().map(str::to_owned).collect()))
     }
 
     async fn keep_catalog(&self, _tenant: &TenantId, _catalog: &Catalog) -> Result<(), LedgerError> {
