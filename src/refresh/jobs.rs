@@ -12,7 +12,7 @@ use super::upkeep::{GRACE, collect, compact_step};
 use crate::clock::Clock;
 use crate::model::id::SegmentId;
 use crate::model::segment::Status;
-use crate::store::{Compacted, Compaction, Lease, LeaseScope, Ledger, Run, RunKind, Transaction};
+use crate::store::{Lease, LeaseScope, Ledger, Run, RunKind, Transaction};
 
 /// A job that only reads and writes the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +70,7 @@ pub async fn do_store_job<P: Place>(
     match job {
         StoreJob::CountSync | StoreJob::HistoryRecord => {}
         StoreJob::Compact => {
-            if let Compaction::Step(Compacted { is_unfinished: true, .. }) = compact_step(place, tenant, at, wait, clock).await? {
+            if compact_step(place, tenant, at, wait, clock).await?.is_unfinished {
                 return Ok(Vec::new());
             }
         }

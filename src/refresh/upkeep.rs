@@ -16,8 +16,7 @@ use crate::model::calendar::Calendar;
 use crate::model::id::SegmentId;
 use crate::model::segment::{Keep, Keeping};
 use crate::store::{
-    CompactRequest, Compacted, Compaction, Erased, Fault, Garbage, Horizon, Horizons, LeaseScope, Ledger, Retention, Run, RunKind,
-    TenantState,
+    CompactRequest, Compacted, Erased, Fault, Garbage, Horizon, Horizons, LeaseScope, Ledger, Retention, Run, RunKind, TenantState,
 };
 use crate::syntax::{Format, parse};
 
@@ -75,17 +74,14 @@ pub async fn compact<P: Place>(
     wait: Duration,
     clock: &dyn Clock,
     done: &(dyn Fn(&Compacted) + Sync),
-) -> Result<Compaction, Error> {
+) -> Result<Compacted, Error> {
     let mut all = Compacted::default();
     loop {
         let at = tenant.as_of.unwrap_or_else(|| clock.now());
-        match compact_step(place, tenant, at, wait, clock).await? {
-            unneeded @ Compaction::Unneeded { .. } => return Ok(unneeded),
-            Compaction::Step(step) => all = all.then(step),
-        }
+        all = all.then(compact_step(place, tenant, at, wait, clock).await?);
         done(&all);
         if !all.is_unfinished {
-            return Ok(Compaction::Step(all));
+            return Ok(all);
         }
     }
 }
@@ -100,7 +96,7 @@ pub async fn compact_step<P: Place>(
     at: Timestamp,
     wait: Duration,
     clock: &dyn Clock,
-) -> Result<Compaction, Error> {
+) -> Result<Compacted, Error> {
     let ledger = place.ledger();
     let calendar = calendar_of(tenant, at);
     let retention = retention_of(tenant, &ledger.state(&tenant.id).await?, &calendar);
@@ -108,7 +104,7 @@ pub async fn compact_step<P: Place>(
     let lease = ledger.acquire(&LeaseScope::Tenant(tenant.id.clone()), wait).await?;
     let step = ledger.compact(&lease, &tenant.id, clock.run_id(at), &request).await;
     release(place, lease).await;
-    if let Ok(Compaction::Step(Compacted { replaced, written, changes_dropped, history_dropped, snapshots_dropped, .. })) = &step {
+    if let Ok(Compacted { replaced, written, changes_dropped, history_dropped, snapshots_dropped, .. }) = &step {
         tracing::info!(tenant = %tenant.id, replaced, written, changes_dropped, history_dropped, snapshots_dropped, "files put together");
     }
     Ok(step?)

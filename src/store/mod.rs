@@ -44,8 +44,8 @@ use crate::model::segment::{Kind, Status};
 
 pub use self::overrides::{Basis, EditAction, Edited, OverrideEdit, Overrides};
 pub use self::upkeep::{
-    CompactRequest, Compacted, Compaction, Erased, ErasedFrom, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance,
-    Remedy, Retention, Waste,
+    CompactRequest, Compacted, Erased, ErasedFrom, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance, Remedy,
+    Retention, Waste,
 };
 pub use audience::{Audience, SetOperation};
 pub use filter::{Change, ReadFilter, RunStatus};
@@ -160,13 +160,11 @@ pub trait Ledger: Send + Sync {
     /// As [`Transaction::commit`].
     async fn compact(
         &self,
-        _lease: &Lease,
-        _tenant: &TenantId,
-        _rewrite_id: Uuid,
-        _request: &CompactRequest,
-    ) -> Result<Compaction, LedgerError> {
-        Ok(Compaction::Unneeded { why: "the server puts its tables together by itself, and every row is kept" })
-    }
+        lease: &Lease,
+        tenant: &TenantId,
+        rewrite_id: Uuid,
+        request: &CompactRequest,
+    ) -> Result<Compacted, LedgerError>;
 
     /// Removes a subject from members, kept snapshots and changes, as if it had never been there; what runs counted stays as it was recorded,
     /// and each segment that knew the subject gets a history row of the run, which is of kind `erase`. When it returns, no file holds the
@@ -265,7 +263,7 @@ pub trait Transaction: Send {
     fn note_job(&mut self, job: &str, at: Timestamp);
 
     /// Says of which segments snapshots that this transaction replaces are kept: those of runs before an instant, so that the last one of
-    /// each day is. A ledger that keeps every change and no snapshot goes on doing so.
+    /// each day is. A ledger that keeps every change has no need of them.
     fn keep_snapshots(&mut self, _segments: BTreeSet<SegmentId>, _before: Timestamp) {}
 
     /// Makes everything staged visible at once, then puts the published files in place.

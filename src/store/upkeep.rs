@@ -78,18 +78,6 @@ pub struct CompactRequest {
     pub retention: Retention,
 }
 
-/// Whether there was something to be put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Compaction {
-    /// One step was done.
-    Step(Compacted),
-    /// A store of this kind has no such need.
-    Unneeded {
-        /// Why, in a sentence.
-        why: &'static str,
-    },
-}
-
 /// What one step of a compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Compacted {

@@ -18,10 +18,11 @@ use segmenta::model::manual::{Origin, Override, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
-    Audience, Basis, ChangeReason, DefinitionNote, DefinitionRecord, EditAction, Edited, Erased, Fault, Figures, Lease, LeaseScope,
-    Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run, RunKind, RunStatus,
-    SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
+    Audience, Basis, ChangeReason, CompactRequest, Compacted, DefinitionNote, DefinitionRecord, EditAction, Edited, Erased, Fault,
+    Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run,
+    RunKind, RunStatus, SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
 };
+use uuid::Uuid;
 
 /// How long a lease lasts; nothing renews it.
 const EXPIRY: SignedDuration = SignedDuration::from_secs(60);
@@ -326,6 +327,12 @@ impl Ledger for MemoryLedger {
         Ok(stream(history_schema(), columns))
     }
 
+    /// There is nothing to put together, and every row is kept.
+    async fn compact(&self, lease: &Lease, tenant: &TenantId, _: Uuid, _: &CompactRequest) -> Result<Compacted, LedgerError> {
+        self.check_newest(tenant, lease.number)?;
+        Ok(Compacted::default())
+    }
+
     async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {
         self.check_newest(&run.tenant, lease.number)?;
         let mut kept = self.kept();
@@ -396,7 +403,7 @@ impl Ledger for MemoryLedger {
         let mut counts: BTreeMap<&SegmentId, u64> = BTreeMap::new();
         let mut faults = Vec::new();
         for HistoryRow { segment, kind, figures, .. } in &found.history {
-            if matches!(kind, RunKind::Run | RunKind::Manual | RunKind::Erase) {
+            if RunKind::COUNTING.contains(kind) {
                 let before = counts.insert(segment, figures.member_count).unwrap_or(0);
                 if before + figures.added_count != figures.member_count + figures.removed_count {
                     faults.push(Fault::of_segment(segment, format!("{figures:?} does not follow from {before}")));

@@ -9,7 +9,7 @@ use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Listing};
 use crate::refresh::place::ReadablePlace;
 use crate::refresh::upkeep::compact;
-use crate::store::{Compacted, Compaction};
+use crate::store::Compacted;
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -28,21 +28,10 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     let bar = Bar::new(context.screen);
     for tenant in context.tenants()? {
         let so_far = |done: &Compacted| bar.say(format!("`{}`: {} files became {}", tenant.id, done.replaced, done.written));
-        match compact(&context.place, tenant, arguments.wait, context.clock.as_ref(), &so_far).await? {
-            Compaction::Step(Compacted {
-                replaced,
-                written,
-                changes_dropped,
-                history_dropped,
-                baselines,
-                snapshots_dropped,
-                is_unfinished: _,
-            }) => {
-                let tenant = tenant.id.to_string();
-                rows.push(Row { tenant, replaced, written, changes_dropped, history_dropped, baselines, snapshots_dropped });
-            }
-            Compaction::Unneeded { why } => context.screen.note(&format!("nothing to compact for `{}`: {why}", tenant.id)),
-        }
+        let Compacted { replaced, written, changes_dropped, history_dropped, baselines, snapshots_dropped, is_unfinished: _ } =
+            compact(&context.place, tenant, arguments.wait, context.clock.as_ref(), &so_far).await?;
+        let tenant = tenant.id.to_string();
+        rows.push(Row { tenant, replaced, written, changes_dropped, history_dropped, baselines, snapshots_dropped });
     }
     drop(bar);
     let columns = vec![

@@ -7,19 +7,19 @@ use uuid::Uuid;
 
 use super::ClickHouseLedger;
 use super::ddl::{CHANGES, HISTORY, LOG};
-use super::log::{Tenants, commits};
+use super::log::{Tenants, commits, records};
 use super::server::{Server, uuids};
 use crate::backend::clickhouse::{MEMBERS, OVERRIDES};
 use crate::clickhouse::{Statement, Value};
 use crate::model::id::TenantId;
-use crate::store::{LedgerError, Run};
+use crate::store::LedgerError;
 
 /// Segments in one statement: what is bound has its limits.
 const AT_ONCE: usize = 500;
 
 /// Notes that a run begins, before anything is written of it.
-pub(super) async fn note_begin(server: &Server, run: &Run, lease: u64) -> Result<(), LedgerError> {
-    note(server, "begin", &run.tenant, lease, &[run.run_id]).await
+pub(super) async fn note_begin(server: &Server, tenant: &TenantId, run: Uuid, lease: u64) -> Result<(), LedgerError> {
+    note(server, "begin", tenant, lease, &[run]).await
 }
 
 /// Tidies up under the newest lease of a tenant.
@@ -107,12 +107,20 @@ GROUP BY partition",
         Ok(())
     }
 
-    /// The snapshots that are current, or were until a while ago, with their segments and members.
+    /// The snapshots that are current or kept, or were until a while ago, with their segments and members.
     async fn needed(&self) -> Result<Needed, LedgerError> {
         let text = format!(
-            "SELECT toString(snapshot), segment_id, max(member_count) FROM ({}) WHERE snapshot != toUUID('{}') AND is_needed
+            "SELECT toString(snapshot), segment_id, max(member_count) FROM (
+    SELECT snapshot, segment_id, member_count FROM ({}) WHERE is_needed
+    UNION ALL
+    SELECT snapshot, segment_id, member_count FROM ({})
+    WHERE kind = 'kept' AND (state != '' OR toUnixTimestamp64Micro(at) + {{grace:Int64}} > toUnixTimestamp64Micro({}))
+)
+WHERE snapshot != toUUID('{}')
 GROUP BY snapshot, segment_id",
             self.states(),
+            records(),
+            self.server.now(),
             Uuid::nil()
         );
         let mut needed = Needed::new();

@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::arrow::array::{AsArray as _, BooleanArray};
 use datafusion::arrow::compute::filter_record_batch;
 use futures::{StreamExt as _, future};
+use uuid::Uuid;
 
 use super::ddl::CHANGES;
-use super::publish::commits_after;
+use super::log::KeptSnapshot;
 use super::read::{self, is_committed, snapshots};
 use super::server::Server;
 use super::{ClickHouseLedger, log, overrides};
 use crate::backend::clickhouse::{MEMBERS, OVERRIDES};
 use crate::clickhouse::Statement;
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::object::PublicFiles;
+use crate::store::object::{PublicFiles, PublicTable};
 use crate::store::{Erased, ErasedFrom, Lease, Ledger as _, LedgerError, ReadFilter, RowStream, Run, Transaction as _};
 
 /// The tables whose rows are of subjects. What evaluations found is gone when they end, after a day at the latest.
@@ -34,7 +35,11 @@ struct Rest {
 pub(super) async fn erase(ledger: &ClickHouseLedger, lease: &Lease, run: &Run, subject: &str) -> Result<Erased, LedgerError> {
     let (server, tenant) = (&ledger.server, &run.tenant);
     let mut transaction = ledger.begin(lease, run.clone()).await?;
-    let rests = rests(server, tenant, subject).await?;
+    let mut rests = rests(server, tenant, subject).await?;
+    let kept = kept(server, tenant, subject).await?;
+    for kept in &kept {
+        rests.entry(kept.segment.clone()).or_default().erased.snapshots += 1;
+    }
     let of_subject = |text: String| Statement::new(text).text("tenant", tenant.as_str()).text("subject", subject);
     if !rests.is_empty() {
         let commits = format!(
@@ -49,7 +54,7 @@ WHERE changes.tenant = {{tenant:String}} AND changes.subject_id = {{subject:Stri
         transaction.commit().await?;
         if let Some(files) = &ledger.files {
             let numbers = commits.into_iter().map(|(number,)| number).collect();
-            publish_without(server, files, tenant, subject, &rests, &numbers).await?;
+            publish_without(server, files, tenant, subject, &rests, &kept, &numbers).await?;
         }
     }
     // Rows that nobody sees may be of the subject as well.
@@ -106,6 +111,21 @@ GROUP BY segment_id HAVING countIf(subject_id = {{subject:String}}) > 0",
     Ok(rests)
 }
 
+/// The snapshots of the past that a subject is in.
+async fn kept(server: &Server, tenant: &TenantId, subject: &str) -> Result<Vec<KeptSnapshot>, LedgerError> {
+    let mut kept = log::read_records(server, tenant).await?.kept;
+    let text = format!(
+        "SELECT members.segment_id, toString(members.run_id) FROM {MEMBERS} AS members
+WHERE members.tenant = {{tenant:String}} AND members.subject_id = {{subject:String}}
+    AND (members.segment_id, members.run_id) IN (SELECT segment_id, snapshot FROM ({}) WHERE kind = 'kept' AND state != '')",
+        log::records()
+    );
+    let asked = Statement::new(text).text("tenant", tenant.as_str()).text("subject", subject);
+    let found: BTreeSet<(String, Uuid)> = server.rows("look for the subject", asked).await?.into_iter().collect();
+    kept.retain(|kept| found.contains(&(kept.segment.to_string(), kept.snapshot)));
+    Ok(kept)
+}
+
 /// Writes the files anew that hold the subject, without it. The history was published with the commit.
 async fn publish_without(
     server: &Server,
@@ -113,6 +133,7 @@ async fn publish_without(
     tenant: &TenantId,
     subject: &str,
     rests: &BTreeMap<SegmentId, Rest>,
+    kept: &[KeptSnapshot],
     commits: &BTreeSet<u64>,
 ) -> Result<(), LedgerError> {
     for (segment, rest) in rests {
@@ -125,9 +146,17 @@ async fn publish_without(
             files.put_overrides(tenant, segment, without(rows, subject)).await?;
         }
     }
-    for commit in commits_after(server, tenant, 0).await?.into_iter().filter(|commit| commits.contains(&commit.number)) {
-        let rows = read::changes_of(server, tenant, commit.number).await?;
-        files.put_changes(tenant, commit, without(rows, subject)).await?;
+    for kept in kept {
+        files.put_kept(tenant, kept.public(), without(read::kept(server, tenant, kept).await?, subject)).await?;
+    }
+    if commits.is_empty() {
+        return Ok(());
+    }
+    // Where they are is told by what is there: history rows, which know their days, may be kept no longer.
+    let there = files.of_commits(tenant, PublicTable::Changes).await?;
+    for (number, file) in there.iter().filter(|(number, _)| commits.contains(*number)) {
+        let rows = read::rows_of(server, tenant, PublicTable::Changes, *number).await?;
+        files.put_again(PublicTable::Changes, file, without(rows, subject)).await?;
     }
     Ok(())
 }

@@ -9,15 +9,18 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::TimestampMicrosecondArray;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ddl::LOG;
+use super::ddl::{HISTORY, LOG};
+use super::read::is_committed;
 use super::server::{Server, batch, numbers, texts};
 use crate::clickhouse::Statement;
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::{LedgerError, SegmentState, TenantState};
+use crate::store::object::PublicSnapshot;
+use crate::store::{LedgerError, Run, RunKind, SegmentState, TenantState};
 
 /// How often a commit is sent before nobody knows what came of it.
 const ATTEMPTS: usize = 3;
@@ -67,6 +70,129 @@ WHERE log.kind IN ('state', 'job'){condition}
 GROUP BY log.tenant, log.kind, log.segment_id
 HAVING argMax(log.state, log.commit_number) != ''"
     )
+}
+
+/// The runs that are committed of the tenant of the parameter `tenant`, whatever became of their rows: `commit_number, as_of,
+/// evaluation_date, is_present`, the instant in microseconds, the day as text, and whether it is a run of the present.
+pub(super) fn runs() -> String {
+    let (backfill, commits) = (RunKind::Backfill.keyword(), commits(LOG, Tenants::One));
+    // Commits of earlier versions do not say of which run they are, but their history rows do.
+    format!(
+        "SELECT log.commit_number AS commit_number, JSONExtractInt(log.state, 'as_of') AS as_of,
+    JSONExtractString(log.state, 'evaluation_date') AS evaluation_date, JSONExtractString(log.state, 'kind') != '{backfill}' AS is_present
+FROM {LOG} AS log
+WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.state != ''
+    AND (log.commit_number, log.run_id) IN (SELECT commit_number, run_id FROM ({commits}))
+UNION ALL
+SELECT history.commit_number, max(toUnixTimestamp64Micro(history.as_of)), toString(max(history.evaluation_date)),
+    max(history.kind != '{backfill}')
+FROM {HISTORY} AS history
+WHERE history.tenant = {{tenant:String}} AND {}
+    AND history.commit_number IN (
+        SELECT log.commit_number FROM {LOG} AS log WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.state = ''
+    )
+GROUP BY history.commit_number",
+        is_committed("history")
+    )
+}
+
+/// What the log keeps of the past of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Records {
+    pub(super) kept: Vec<KeptSnapshot>,
+    pub(super) cuts: BTreeMap<SegmentId, Cut>,
+}
+
+/// A snapshot of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeptSnapshot {
+    pub(super) segment: SegmentId,
+    /// What wrote its rows.
+    pub(super) snapshot: Uuid,
+    pub(super) member_count: u64,
+    pub(super) record: KeptRecord,
+}
+
+/// What the log keeps of it as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptRecord {
+    /// The last commit whose changes it contains.
+    pub(super) number: u64,
+    /// The run that it is the outcome of.
+    pub(super) run_id: Uuid,
+    /// `as_of` of that run.
+    pub(super) at: Timestamp,
+    /// `as_of` of the run that replaced it, when that is known.
+    pub(super) until: Option<Timestamp>,
+    /// Whether an earlier one of the same instant was kept, because the clock went back.
+    pub(super) is_again: bool,
+    /// Whether the changes up to it are gone, so that whoever replays begins with it.
+    pub(super) is_baseline: bool,
+}
+
+impl KeptSnapshot {
+    /// As it is published.
+    pub(super) fn public(&self) -> PublicSnapshot<'_> {
+        let KeptRecord { number, at, is_again, .. } = self.record;
+        PublicSnapshot { segment: &self.segment, at, again: is_again.then_some(number) }
+    }
+}
+
+/// How far rows of a segment are gone: those of commits up to a number are kept no longer, and are deleted after the commit that says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Cut {
+    pub(super) changes: u64,
+    pub(super) history: u64,
+    /// The last count of the history rows that are gone.
+    pub(super) count: Option<u64>,
+}
+
+impl Records {
+    /// The snapshot that a replay of a segment begins with.
+    pub(super) fn baseline(&self, segment: &SegmentId) -> Option<&KeptSnapshot> {
+        self.kept.iter().find(|kept| kept.record.is_baseline && kept.segment == *segment)
+    }
+
+    /// How far rows of a segment are gone.
+    pub(super) fn cut(&self, segment: &SegmentId) -> Cut {
+        self.cuts.get(segment).copied().unwrap_or_default()
+    }
+}
+
+/// What is so of the past: `kind, segment_id, snapshot, state, member_count`, the state being empty for a snapshot that is kept no longer,
+/// and `at`, since when.
+pub(super) fn records() -> String {
+    format!(
+        "SELECT log.kind AS kind, log.segment_id AS segment_id, log.snapshot AS snapshot, argMax(log.state, log.commit_number) AS state,
+    argMax(log.member_count, log.commit_number) AS member_count, argMax(log.at, log.commit_number) AS at
+FROM {LOG} AS log
+WHERE log.tenant = {{tenant:String}} AND log.kind IN ('kept', 'cut')
+    AND (log.commit_number, log.run_id) IN (SELECT commit_number, run_id FROM ({}))
+GROUP BY log.kind, log.segment_id, log.snapshot",
+        commits(LOG, Tenants::One)
+    )
+}
+
+/// Reads what is kept of the past of a tenant, in the order of its commits.
+pub(super) async fn read_records(server: &Server, tenant: &TenantId) -> Result<Records, LedgerError> {
+    let text = format!(
+        "SELECT kind, segment_id, toString(snapshot), state, member_count FROM ({}) WHERE state != '' ORDER BY segment_id, snapshot",
+        records()
+    );
+    let found = Statement::new(text).text("tenant", tenant.as_str());
+    let mut records = Records::default();
+    for (kind, name, snapshot, state, member_count) in
+        server.rows::<(String, String, Uuid, String, u64)>("read the log", found).await?
+    {
+        let segment: SegmentId = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+        if kind == "cut" {
+            records.cuts.insert(segment, decode(&name, &state)?);
+        } else {
+            records.kept.push(KeptSnapshot { segment, snapshot, member_count, record: decode(&name, &state)? });
+        }
+    }
+    records.kept.sort_by_key(|kept| kept.record.number);
+    Ok(records)
 }
 
 /// The state of a tenant, as a run finds it.
@@ -131,6 +257,28 @@ pub(super) struct Commit<'r> {
     /// The segments whose state is another; `None` for one that was deleted.
     pub(super) segments: &'r BTreeMap<SegmentId, Option<Entry>>,
     pub(super) jobs: &'r BTreeMap<String, Timestamp>,
+    /// The run whose rows they are; `None` for what is done to rows of others.
+    pub(super) run: Option<&'r Run>,
+    /// Snapshots of the past, each with whether it is kept from now on.
+    pub(super) kept: &'r [(KeptSnapshot, Keeping)],
+    /// How far rows are gone, of the segments of which that is another than before.
+    pub(super) cuts: &'r BTreeMap<SegmentId, Cut>,
+}
+
+/// What becomes of a snapshot of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    Kept,
+    Forgotten,
+}
+
+/// What a commit says of its run, as JSON.
+#[derive(Serialize)]
+struct RunNote {
+    kind: RunKind,
+    /// In microseconds.
+    as_of: i64,
+    evaluation_date: Date,
 }
 
 impl Commit<'_> {
@@ -167,6 +315,23 @@ impl Commit<'_> {
 
     fn rows(&self, server: &Server, operation: &'static str) -> Result<datafusion::arrow::record_batch::RecordBatch, LedgerError> {
         let mut rows = vec![Row::default()];
+        if let (Some(run), Some(row)) = (self.run, rows.first_mut()) {
+            let Run { kind, as_of, evaluation_date, run_id: _, tenant: _ } = run;
+            let note = RunNote { kind: *kind, as_of: as_of.as_microsecond(), evaluation_date: *evaluation_date };
+            row.state = encode("commit", &note)?;
+        }
+        for (kept, keeping) in self.kept {
+            let KeptSnapshot { segment, snapshot, member_count, record } = kept;
+            let state = match keeping {
+                Keeping::Kept => encode(segment.as_str(), record)?,
+                Keeping::Forgotten => String::new(),
+            };
+            let (name, snapshot, member_count) = (segment.as_str(), *snapshot, *member_count);
+            rows.push(Row { kind: "kept", name, state, snapshot, member_count, ..Row::default() });
+        }
+        for (segment, cut) in self.cuts {
+            rows.push(Row { kind: "cut", name: segment.as_str(), state: encode(segment.as_str(), cut)?, ..Row::default() });
+        }
         for (segment, entry) in self.segments {
             let mut row = Row { kind: "state", name: segment.as_str(), ..Row::default() };
             if let Some(Entry { record, snapshot }) = entry {

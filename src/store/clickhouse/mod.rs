@@ -13,16 +13,19 @@
 //! newer lease is void, and so is one that was computed without knowing another (see `log`).
 //!
 //! # What readers meet
-//! A snapshot that was replaced stays for a while, so that a reader who knows of it is not cut off.
+//! A snapshot that was replaced stays for a while, so that a reader who knows of it is not cut off. Changes and history rows that are kept no
+//! longer are deleted after the commit that says so (see `compact`): whoever replays looks afterwards whether it was so all the time.
 
 mod catalog;
 mod clean;
+mod compact;
 mod ddl;
 mod erase;
 mod init;
 mod lease;
 mod log;
 mod overrides;
+mod past;
 mod publish;
 mod read;
 mod server;
@@ -35,12 +38,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
 use super::{
-    Audience, Erased, Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, ReadFilter, RowStream, Run, TenantState,
+    Audience, CompactRequest, Compacted, Erased, Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, Past,
+    ReadFilter, RowStream, Run, TenantState,
 };
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
@@ -193,7 +198,7 @@ impl Ledger for ClickHouseLedger {
         }
         self.check_newest(&lease.scope, &run.tenant, number).await?;
         clean::clean(self, &run.tenant, number).await;
-        clean::note_begin(&self.server, &run, number).await?;
+        clean::note_begin(&self.server, &run.tenant, run.run_id, number).await?;
         let base = log::read(&self.server, &run.tenant).await?;
         let of_run = Self { server: self.server.for_run(run.run_id), ..self.clone() };
         Ok(ClickHouseTransaction::new(of_run, run, number, base))
@@ -225,6 +230,20 @@ impl Ledger for ClickHouseLedger {
 
     async fn recount(&self, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
         read::recount(&self.server, tenant, segment).await
+    }
+
+    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
+        past::members_at(&self.server, tenant, segment, at).await
+    }
+
+    async fn compact(
+        &self,
+        lease: &Lease,
+        tenant: &TenantId,
+        rewrite_id: Uuid,
+        request: &CompactRequest,
+    ) -> Result<Compacted, LedgerError> {
+        compact::step(self, lease, tenant, rewrite_id, request).await
     }
 
     async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {

@@ -7,13 +7,13 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::ddl::{HISTORY, LOG};
-use super::log::{self, damaged};
+use super::log::{self, KeptSnapshot, damaged};
 use super::overrides;
 use super::read::{self, is_committed};
 use super::server::Server;
 use crate::clickhouse::Statement;
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::object::{PublicCommit, PublicFiles};
+use crate::store::object::{PublicCommit, PublicFiles, PublicTable};
 use crate::store::{LedgerError, ReadFilter};
 
 /// Brings the files of a tenant up to the last commit. Nobody else writes to the tenant meanwhile.
@@ -21,9 +21,11 @@ pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &Tenan
     let reached = files.reached(tenant).await?;
     let base = log::read(server, tenant).await?;
     for commit in commits_after(server, tenant, reached).await? {
-        files.put_changes(tenant, commit, read::changes_of(server, tenant, commit.number).await?).await?;
-        files.put_history(tenant, commit, read::history_of(server, tenant, commit.number).await?).await?;
+        for table in PublicTable::ALL {
+            files.put_commit(tenant, table, commit, read::rows_of(server, tenant, table, commit.number).await?).await?;
+        }
     }
+    publish_kept(server, files, tenant, reached).await?;
     let (rewritten, touched) = written_after(server, tenant, reached).await?;
     for (segment, entry) in &base.segments {
         match entry.snapshot {
@@ -45,6 +47,35 @@ pub(super) async fn publish(server: &Server, files: &PublicFiles, tenant: &Tenan
     }
     if base.commit_number > reached {
         files.set_reached(tenant, base.commit_number).await?;
+    }
+    Ok(())
+}
+
+/// Writes the snapshots of the past that commits after a number keep, and deletes those that they forget.
+async fn publish_kept(server: &Server, files: &PublicFiles, tenant: &TenantId, reached: u64) -> Result<(), LedgerError> {
+    let text = format!(
+        "SELECT log.segment_id, toString(log.snapshot), max(log.state) FROM {LOG} AS log
+WHERE log.tenant = {{tenant:String}} AND log.kind = 'kept' AND {}
+GROUP BY log.segment_id, log.snapshot HAVING max(log.commit_number) > {{reached:UInt64}}",
+        is_committed("log")
+    );
+    let found = server.rows::<(String, Uuid, String)>("read the log", after(text, tenant, reached)).await?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let records = log::read_records(server, tenant).await?;
+    for (name, snapshot, noted) in found {
+        let segment: SegmentId = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+        match records.kept.iter().find(|kept| kept.segment == segment && kept.snapshot == snapshot) {
+            Some(kept) => {
+                files.put_kept(tenant, kept.public(), read::kept(server, tenant, kept).await?).await?;
+            }
+            None => {
+                let record = serde_json::from_str(&noted).map_err(|error| damaged(&name, &error))?;
+                let gone = KeptSnapshot { segment, snapshot, member_count: 0, record };
+                files.delete_kept(tenant, gone.public()).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -1,19 +1,25 @@
 //! Reading: each question is one statement, which sees whole runs only.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::ddl::{CHANGES, HISTORY, LOG};
-use super::log::{Tenants, commits, damaged, states};
-use super::server::Server;
+use super::log::{KeptSnapshot, Tenants, commits, damaged, records, states};
+use super::server::{Server, uuids};
 use crate::backend::attributes::{Order, OrderBy, column_of};
 use crate::backend::clickhouse::MEMBERS;
 use crate::clickhouse::{Statement, quoted};
 use crate::model::id::{SegmentId, TenantId};
+use crate::store::object::PublicTable;
 use crate::store::rows::{change_schema, history_schema, membership_schema};
 use crate::store::{Audience, LedgerError, Membership, ReadFilter, RowStream, SetOperation};
+
+/// Segments in one statement: what is bound has its limits.
+const AT_ONCE: usize = 500;
 
 /// What is asked of an audience.
 #[derive(Debug)]
@@ -47,6 +53,11 @@ pub(super) fn is_committed(rows: &str) -> String {
     format!("({rows}.commit_number, {rows}.run_id) IN (SELECT commit_number, run_id FROM ({}))", commits(LOG, Tenants::One))
 }
 
+/// The snapshots of a tenant that replays begin with: `segment_id, snapshot`.
+pub(super) fn baselines() -> String {
+    format!("SELECT segment_id, snapshot FROM ({}) WHERE kind = 'kept' AND JSONExtractBool(state, 'is_baseline')", records())
+}
+
 /// The current members of the segment of the parameter `segment`.
 fn current() -> String {
     let snapshots = snapshots();
@@ -66,6 +77,52 @@ ORDER BY subject_id",
     );
     let statement = Statement::new(text).text("tenant", tenant.as_str()).text("segment", segment.as_str());
     server.stream("read the members", statement, membership_schema()).await
+}
+
+/// The members of a snapshot of the past, as its run left them.
+pub(super) async fn kept(server: &Server, tenant: &TenantId, kept: &KeptSnapshot) -> Result<RowStream, LedgerError> {
+    let text = format!(
+        "SELECT tenant, segment_id, subject_id, entered_at, score, confidence, reason, {{run:String}},
+    fromUnixTimestamp64Micro({{at:Int64}}, 'UTC')
+FROM {MEMBERS} AS members
+WHERE members.tenant = {{tenant:String}} AND members.segment_id = {{segment:String}} AND members.run_id = {{snapshot:UUID}}
+ORDER BY subject_id"
+    );
+    let statement = Statement::new(text)
+        .text("tenant", tenant.as_str())
+        .text("segment", kept.segment.as_str())
+        .uuid("snapshot", kept.snapshot)
+        .text("run", kept.record.run_id.to_string())
+        .number("at", "Int64", kept.record.at.as_microsecond());
+    server.stream("read the members", statement, membership_schema()).await
+}
+
+/// The instants of the runs that wrote snapshots; none for one without members.
+pub(super) async fn instants_of(
+    server: &Server,
+    tenant: &TenantId,
+    snapshots: &[(&SegmentId, Uuid)],
+) -> Result<BTreeMap<SegmentId, Timestamp>, LedgerError> {
+    let text = format!(
+        "SELECT members.segment_id, toUnixTimestamp64Micro(any(members.as_of)) FROM {MEMBERS} AS members
+WHERE members.tenant = {{tenant:String}} AND members.segment_id IN {{segments:Array(String)}} AND members.run_id IN {{snapshots:Array(UUID)}}
+    AND members.run_id = toUUID(transform(members.segment_id, {{segments:Array(String)}}, {{written:Array(String)}}, {{nil:String}}))
+GROUP BY members.segment_id"
+    );
+    let mut instants = BTreeMap::new();
+    for snapshots in snapshots.chunks(AT_ONCE) {
+        let statement = Statement::new(text.as_str())
+            .text("tenant", tenant.as_str())
+            .texts("segments", snapshots.iter().map(|(segment, _)| segment.as_str()))
+            .bind("snapshots", "Array(UUID)", uuids(snapshots.iter().map(|(_, snapshot)| *snapshot)))
+            .texts("written", snapshots.iter().map(|(_, snapshot)| snapshot.to_string()))
+            .text("nil", Uuid::nil().to_string());
+        for (segment, at) in server.rows::<(String, i64)>("read the members", statement).await? {
+            let at = Timestamp::from_microsecond(at).map_err(|error| damaged(&segment, &error))?;
+            instants.insert(segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?, at);
+        }
+    }
+    Ok(instants)
 }
 
 /// Whom an audience contains, in an order, with what stands beside each.
@@ -154,10 +211,39 @@ pub(super) async fn changes(server: &Server, tenant: &TenantId, filter: &ReadFil
     changes_where(server, tenant, &conditions, statement).await
 }
 
-/// The changes of a commit.
-pub(super) async fn changes_of(server: &Server, tenant: &TenantId, number: u64) -> Result<RowStream, LedgerError> {
-    let (conditions, statement) = of_commit(number);
+/// The changes of a segment by the commits after a number, up to another.
+pub(super) async fn changes_between(
+    server: &Server,
+    tenant: &TenantId,
+    segment: &SegmentId,
+    after: u64,
+    last: u64,
+) -> Result<RowStream, LedgerError> {
+    let conditions =
+        " AND changes.segment_id = {segment:String} AND commit_number > {after:UInt64} AND commit_number <= {last:UInt64}";
+    let statement =
+        Statement::default().text("segment", segment.as_str()).number("after", "UInt64", after).number("last", "UInt64", last);
     changes_where(server, tenant, conditions, statement).await
+}
+
+/// Rows of a table that conditions select, which follow on others.
+pub(super) async fn rows_where(
+    server: &Server,
+    tenant: &TenantId,
+    table: PublicTable,
+    conditions: &str,
+    statement: Statement,
+) -> Result<RowStream, LedgerError> {
+    match table {
+        PublicTable::Changes => changes_where(server, tenant, conditions, statement).await,
+        PublicTable::History => history_where(server, tenant, conditions, statement).await,
+    }
+}
+
+/// The rows of a commit in a table.
+pub(super) async fn rows_of(server: &Server, tenant: &TenantId, table: PublicTable, number: u64) -> Result<RowStream, LedgerError> {
+    let statement = Statement::default().number("number", "UInt64", number);
+    rows_where(server, tenant, table, " AND commit_number = {number:UInt64}", statement).await
 }
 
 async fn changes_where(
@@ -181,12 +267,6 @@ pub(super) async fn history(server: &Server, tenant: &TenantId, filter: &ReadFil
     history_where(server, tenant, &conditions, statement).await
 }
 
-/// The history rows of a commit.
-pub(super) async fn history_of(server: &Server, tenant: &TenantId, number: u64) -> Result<RowStream, LedgerError> {
-    let (conditions, statement) = of_commit(number);
-    history_where(server, tenant, conditions, statement).await
-}
-
 async fn history_where(
     server: &Server,
     tenant: &TenantId,
@@ -202,11 +282,6 @@ ORDER BY commit_number, position",
         is_committed("history")
     );
     server.stream("read the history", statement.text("tenant", tenant.as_str()), history_schema()).await
-}
-
-/// The rows of a commit alone, with its number bound.
-fn of_commit(number: u64) -> (&'static str, Statement) {
-    (" AND commit_number = {number:UInt64}", Statement::default().number("number", "UInt64", number))
 }
 
 /// What a filter says of the instant and the texts of a row, with its values bound.

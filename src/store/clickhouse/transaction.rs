@@ -1,6 +1,6 @@
 //! [`ClickHouseTransaction`]: writes what a run came to beside what is visible, and commits it with one block of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{Date32Array, StringArray, TimestampMicrosecondArray, UInt32Array};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use uuid::Uuid;
 
 use super::ClickHouseLedger;
 use super::ddl::HISTORY;
-use super::log::{Base, Commit, Entry, Record};
-use super::overrides;
+use super::log::{self, Base, Commit, Entry, Keeping, KeptRecord, KeptSnapshot, Record};
 use super::server::{Server, batch, numbers, texts};
 use super::staged::{Batch, Counts, Reasons, Rows, Segment};
+use super::{overrides, read};
 use crate::backend::MemberSet as _;
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::model::guard::MaxChange;
@@ -41,6 +42,8 @@ pub struct ClickHouseTransaction {
     notes: BTreeMap<SegmentId, DefinitionNote>,
     /// Of how many subjects people decide after the edits of this run.
     edits: BTreeMap<SegmentId, u64>,
+    /// The segments whose snapshots of runs before an instant are kept.
+    keeps: Option<(BTreeSet<SegmentId>, Timestamp)>,
     /// The batches that were compared.
     batches: u32,
     /// The segments that were staged.
@@ -109,6 +112,7 @@ impl ClickHouseTransaction {
             jobs: BTreeMap::new(),
             notes: BTreeMap::new(),
             edits: BTreeMap::new(),
+            keeps: None,
             batches: 0,
             positions: 0,
             condition: Condition::Whole,
@@ -375,6 +379,36 @@ impl ClickHouseTransaction {
         }
     }
 
+    /// The snapshots that this run replaces and that are kept.
+    async fn kept(&self) -> Result<Vec<(KeptSnapshot, Keeping)>, LedgerError> {
+        let Some((keeping, before)) = &self.keeps else { return Ok(Vec::new()) };
+        let replaced = |segment: &SegmentId, entry: &Option<Entry>| {
+            let old = self.base.segments.get(segment)?;
+            let snapshot = old.snapshot?;
+            (entry.as_ref().and_then(|entry| entry.snapshot) != Some(snapshot)).then_some((snapshot, old.record.state.member_count))
+        };
+        let replaced: BTreeMap<&SegmentId, (Uuid, u64)> = self
+            .segments
+            .iter()
+            .filter(|(segment, _)| keeping.contains(*segment))
+            .filter_map(|(segment, entry)| Some((segment, replaced(segment, entry)?)))
+            .collect();
+        if replaced.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<(&SegmentId, Uuid)> = replaced.iter().map(|(segment, (snapshot, _))| (*segment, *snapshot)).collect();
+        let instants = read::instants_of(&self.server, &self.run.tenant, &wanted).await?;
+        let records = log::read_records(&self.server, &self.run.tenant).await?;
+        let kept = replaced.into_iter().filter_map(|(segment, (snapshot, member_count))| {
+            let at = *instants.get(segment).filter(|at| *at < before)?;
+            let is_again = records.kept.iter().any(|kept| kept.segment == *segment && kept.record.at == at);
+            let (number, until) = (self.base.commit_number, Some(self.run.as_of));
+            let record = KeptRecord { number, run_id: snapshot, at, until, is_again, is_baseline: false };
+            Some((KeptSnapshot { segment: segment.clone(), snapshot, member_count, record }, Keeping::Kept))
+        });
+        Ok(kept.collect())
+    }
+
     async fn write_history(&self) -> Result<(), LedgerError> {
         if self.history.is_empty() {
             return Ok(());
@@ -511,6 +545,10 @@ impl Transaction for ClickHouseTransaction {
         self.jobs.insert(job.to_owned(), at);
     }
 
+    fn keep_snapshots(&mut self, segments: BTreeSet<SegmentId>, before: Timestamp) {
+        self.keeps = Some((segments, before));
+    }
+
     async fn commit(mut self) -> Result<(), LedgerError> {
         let scope = LeaseScope::Tenant(self.run.tenant.clone());
         // A newer writer may have deleted what this one staged: that the lease is lost says more than that rows are.
@@ -521,6 +559,7 @@ impl Transaction for ClickHouseTransaction {
         }
         self.settle();
         self.write_history().await?;
+        let kept = self.kept().await?;
         let commit = Commit {
             tenant: &self.run.tenant,
             lease: self.lease,
@@ -528,6 +567,9 @@ impl Transaction for ClickHouseTransaction {
             number: self.base.commit_number + 1,
             segments: &self.segments,
             jobs: &self.jobs,
+            run: Some(&self.run),
+            kept: &kept,
+            cuts: &BTreeMap::new(),
         };
         commit.done(&self.server).await?;
         self.ledger.publish(&self.server, &self.run.tenant).await;

@@ -66,7 +66,7 @@ use self::log::{Entry, LogState};
 use self::record::{Action, FileRef, LeaseCondition};
 use self::table::{Look, Table};
 use super::{
-    Audience, CompactRequest, Compaction, Erased, Fault, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides,
+    Audience, CompactRequest, Compacted, Erased, Fault, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides,
     Past, ReadFilter, RowStream, Run, TenantState,
 };
 use crate::backend::LocalMembers;
@@ -75,7 +75,7 @@ use crate::model::id::{SegmentId, TenantId};
 
 pub use self::log::rewritten_commit;
 pub use self::place::Place;
-pub use self::public::{PublicCommit, PublicFiles};
+pub use self::public::{PublicCommit, PublicFile, PublicFiles, PublicSnapshot, PublicTable};
 pub use self::transaction::ObjectTransaction;
 pub use super::holder::{Holder, LeaseTiming};
 
@@ -323,8 +323,8 @@ impl Ledger for ObjectLedger {
         tenant: &TenantId,
         rewrite_id: Uuid,
         request: &CompactRequest,
-    ) -> Result<Compaction, LedgerError> {
-        compact::step(self, lease, tenant, rewrite_id, request).await.map(Compaction::Step)
+    ) -> Result<Compacted, LedgerError> {
+        compact::step(self, lease, tenant, rewrite_id, request).await
     }
 
     async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {

@@ -1,18 +1,20 @@
 //! [`PublicFiles`]: the files that other tools read, for a ledger that is kept elsewhere: snapshots, changes and history at the same paths
 //! and in the same columns. Here is no log of commits: how far the files of a tenant have come is one number.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::parquet::arrow::AsyncArrowWriter;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use object_store::path::Path;
 use uuid::Uuid;
 
 use super::chunk::properties;
-use super::layout;
+use super::layout::{self, PublicName};
 use super::place::{Place, failed};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::rows::{change_schema, history_schema, membership_schema, override_schema};
@@ -39,6 +41,78 @@ pub struct PublicCommit {
     pub run_id: Uuid,
     /// The local day of the run.
     pub date: Date,
+}
+
+/// A snapshot of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicSnapshot<'s> {
+    /// Of which segment.
+    pub segment: &'s SegmentId,
+    /// The instant of the run that it is the outcome of.
+    pub at: Timestamp,
+    /// Its last commit, when an earlier one of the same instant was kept.
+    pub again: Option<u64>,
+}
+
+impl PublicSnapshot<'_> {
+    fn path(&self, tenant: &TenantId) -> Path {
+        match self.again {
+            Some(number) => layout::kept_again(tenant, self.segment, self.at, number),
+            None => layout::kept(tenant, self.segment, self.at),
+        }
+    }
+}
+
+/// The tables of which each commit has files of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PublicTable {
+    /// Entries and exits.
+    Changes,
+    /// A row for each segment and run.
+    History,
+}
+
+impl PublicTable {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Changes, Self::History];
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::History => "history",
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        match self {
+            Self::Changes => change_schema(),
+            Self::History => history_schema(),
+        }
+    }
+
+    fn path(self, tenant: &TenantId, commit: PublicCommit) -> Path {
+        let PublicCommit { number, run_id, date } = commit;
+        match self {
+            Self::Changes => layout::changes(tenant, date, number, run_id),
+            Self::History => layout::history(tenant, date, number, run_id),
+        }
+    }
+}
+
+/// A file that is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublicFile {
+    path: Path,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+impl PublicFile {
+    /// Where it is, as people are told.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path.as_ref()
+    }
 }
 
 impl PublicFiles {
@@ -113,22 +187,63 @@ impl PublicFiles {
         self.place.delete(&layout::overrides(tenant, segment)).await
     }
 
-    /// Writes the changes of a commit; no file when there is none.
+    /// Writes the rows of a commit; no file when there is none.
     ///
     /// # Errors
     /// As [`PublicFiles::put_members`].
-    pub async fn put_changes(&self, tenant: &TenantId, commit: PublicCommit, rows: RowStream) -> Result<u64, LedgerError> {
-        let PublicCommit { number, run_id, date } = commit;
-        self.write_some(layout::changes(tenant, date, number, run_id), &change_schema(), rows).await
+    pub async fn put_commit(
+        &self,
+        tenant: &TenantId,
+        table: PublicTable,
+        commit: PublicCommit,
+        rows: RowStream,
+    ) -> Result<u64, LedgerError> {
+        self.write_some(table.path(tenant, commit), &table.schema(), rows).await
     }
 
-    /// Writes the history rows of a commit; no file when there is none.
+    /// Writes the rows of a commit that is there anew; deletes the file when there is none.
     ///
     /// # Errors
     /// As [`PublicFiles::put_members`].
-    pub async fn put_history(&self, tenant: &TenantId, commit: PublicCommit, rows: RowStream) -> Result<u64, LedgerError> {
-        let PublicCommit { number, run_id, date } = commit;
-        self.write_some(layout::history(tenant, date, number, run_id), &history_schema(), rows).await
+    pub async fn put_again(&self, table: PublicTable, file: &PublicFile, rows: RowStream) -> Result<u64, LedgerError> {
+        self.write_some(file.path.clone(), &table.schema(), rows).await
+    }
+
+    /// The files of a table, by the numbers of their commits.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn of_commits(&self, tenant: &TenantId, table: PublicTable) -> Result<BTreeMap<u64, PublicFile>, LedgerError> {
+        let folder = Path::from(format!("{}/{tenant}", table.folder()));
+        let numbered = |(path, bytes): (Path, u64)| match layout::public_name(&path) {
+            Some(PublicName::Rows(number)) => Some((number, PublicFile { path, bytes })),
+            Some(PublicName::Members(_) | PublicName::Overrides(_) | PublicName::Kept) | None => None,
+        };
+        Ok(self.place.list_sized(&folder).await?.into_iter().filter_map(numbered).collect())
+    }
+
+    /// Deletes a file.
+    ///
+    /// # Errors
+    /// When it cannot be deleted.
+    pub async fn delete(&self, file: &PublicFile) -> Result<(), LedgerError> {
+        self.place.delete(&file.path).await
+    }
+
+    /// Writes a snapshot of the past, in the columns of [`membership_schema`] and by subject id.
+    ///
+    /// # Errors
+    /// As [`PublicFiles::put_members`].
+    pub async fn put_kept(&self, tenant: &TenantId, kept: PublicSnapshot<'_>, rows: RowStream) -> Result<u64, LedgerError> {
+        self.write(kept.path(tenant), &membership_schema(), rows).await
+    }
+
+    /// Deletes a snapshot of the past.
+    ///
+    /// # Errors
+    /// When the file cannot be deleted.
+    pub async fn delete_kept(&self, tenant: &TenantId, kept: PublicSnapshot<'_>) -> Result<(), LedgerError> {
+        self.place.delete(&kept.path(tenant)).await
     }
 
     async fn write_some(&self, path: Path, schema: &SchemaRef, rows: RowStream) -> Result<u64, LedgerError> {

@@ -11,9 +11,9 @@ use segmenta::backend::MemberSet;
 use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
-    Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Erased, ErasedFrom, Figures, LeaseScope, Ledger,
-    LedgerError, Outcome, OverrideEdit, Past, ReadFilter, Run, RunKind, RunStatus, SetOperation, Staged, StagedSegment,
-    Transaction,
+    Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Erased, ErasedFrom, Figures, Horizon, Horizons,
+    LeaseScope, Ledger, LedgerError, Outcome, OverrideEdit, Past, ReadFilter, Retention, Run, RunKind, RunStatus, SetOperation,
+    Staged, StagedSegment, Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -22,6 +22,7 @@ use super::stage::{
     AT_ONCE, DiskStage, EVERYONE, MemoryStage, ObjectStage, Stage, definition, evaluated, figures, lines, refresh, refresh_under,
     refresh_within, run, segment, tenant, text_rows, within, write_scope,
 };
+use super::upkeep;
 use crate::clickhouse;
 
 /// A case of the contract.
@@ -29,22 +30,22 @@ type Case<S> = for<'a> fn(&'a S) -> BoxFuture<'a, ()>;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    trials.extend(cases("memory ledger", MemoryStage::new));
-    trials.extend(cases("objects in memory", || ObjectStage::new(Arc::new(InMemory::new()))));
-    trials.extend(cases("objects on disk", DiskStage::new));
-    trials.extend(cases("objects on a server of S3", S3Stage::new));
+    trials.extend(cases("memory ledger", MemoryStage::new, all()));
+    trials.extend(cases("objects in memory", || ObjectStage::new(Arc::new(InMemory::new())), lasting()));
+    trials.extend(cases("objects on disk", DiskStage::new, lasting()));
+    trials.extend(cases("objects on a server of S3", S3Stage::new, lasting()));
     trials.extend(clickhouse_cases());
     trials
 }
 
-fn cases<S: Stage + 'static>(place: &'static str, stage: fn() -> S) -> Vec<Trial> {
+fn cases<S: Stage + 'static>(place: &'static str, stage: fn() -> S, cases: Vec<(&'static str, Case<S>)>) -> Vec<Trial> {
     let trial = |(name, case): (&str, Case<S>)| {
         Trial::test(format!("store::contract::{place}: {name}"), move || {
             within(async { case(&stage()).await });
             Ok(())
         })
     };
-    all().into_iter().map(trial).collect()
+    cases.into_iter().map(trial).collect()
 }
 
 /// As [`cases`], ignored where there is no server.
@@ -56,7 +57,7 @@ fn clickhouse_cases() -> Vec<Trial> {
             Ok(())
         })
     };
-    all().into_iter().map(trial).collect()
+    lasting().into_iter().map(trial).collect()
 }
 
 fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
@@ -88,6 +89,22 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("members of the past are told", |stage| Box::pin(members_of_the_past_are_told(stage))),
         ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
     ]
+}
+
+/// What every ledger does, and what those do that keep things for years: the one in memory keeps every row.
+fn lasting<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
+    let mut cases = all();
+    cases.extend::<[(&str, Case<S>); 4]>([
+        ("rows that are kept no longer go, and every law holds", |stage| Box::pin(upkeep::rows_go_and_every_law_holds(stage))),
+        ("the last snapshot of a day is kept", |stage| {
+            Box::pin(upkeep::the_last_snapshot_of_a_day_is_kept(stage, |_| Box::pin(async { None })))
+        }),
+        ("members of the past are told by what is kept, though the clock went back", |stage| {
+            Box::pin(upkeep::members_of_the_past(stage, 5))
+        }),
+        ("nothing of the past is left of an erased subject", |stage| Box::pin(nothing_of_the_past_is_left(stage))),
+    ]);
+    cases
 }
 
 /// Every law holds, seen by a process that starts now.
@@ -792,6 +809,29 @@ async fn nothing_is_left_of_an_erased_subject<S: Stage>(stage: &S) {
     assert_eq!(erase(stage, "bob").await, Erased::default(), "there is nothing more to erase");
     let again = refresh(stage, &stage.open(), &[("news", "h1", &["bob", "cid"])]).await.unwrap();
     assert_eq!(again, [figures(2, 1, 0)]);
+    assert_lawful(stage).await;
+}
+
+async fn nothing_of_the_past_is_left<S: Stage>(stage: &S) {
+    let day = Duration::from_secs(86_400);
+    let mut nights = Vec::new();
+    for members in [["ann", "bob"], ["bob", "cid"], ["ann", "bob"], ["ann", "cid"]] {
+        upkeep::refresh_keeping(stage, [&members, &members]).await;
+        nights.push(stage.clock().at());
+        stage.clock().advance(day);
+    }
+    let short = Horizons { changes: upkeep::since(stage, 2), ..Horizons::default() };
+    let forever = Horizons { snapshots: Horizon::Everything, ..Horizons::default() };
+    let done = upkeep::compact(stage, &Retention { segments: [(segment("a"), short)].into(), default: forever }).await;
+    assert_eq!((done.changes_dropped, done.baselines), (4, 1), "{done:?}");
+    let erased = erase(stage, "bob").await;
+    let (a, b) = (erased.segments[&segment("a")], erased.segments[&segment("b")]);
+    assert_eq!((a.changes, a.snapshots, b.changes, b.snapshots), (1, 1, 2, 3));
+    for (night, expected) in nights.iter().zip([["ann", ""], ["cid", ""], ["ann", ""], ["ann", "cid"]]) {
+        let (members, provenance) = upkeep::told(stage, "b", *night).await;
+        let members: Vec<String> = members.unwrap().into_keys().collect();
+        assert_eq!(members, expected.into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>(), "{night}: {provenance:?}");
+    }
     assert_lawful(stage).await;
 }
 
