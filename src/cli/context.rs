@@ -69,7 +69,8 @@ impl Context<()> {
 
     /// The same with the place on a server, of which nothing is asked yet.
     pub(crate) async fn open_server(self, server: &ServerConfig) -> Result<Context<ClickHousePlace>, CliError> {
-        let place = ClickHousePlace::open(server, Arc::clone(&self.clock), &user(), self.run).await.map_err(Error::from)?;
+        let place = ClickHousePlace::open(server, &self.config.engine, Arc::clone(&self.clock), &user(), self.run).await;
+        let place = place.map_err(Error::from)?;
         Ok(self.at(place))
     }
 

@@ -1,18 +1,22 @@
 //! Members for those who use them elsewhere: of one segment or of several together, with attributes of their subjects, in an order.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{ArrayRef, AsArray as _, StringArray};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, future};
 use serde_json::Value;
 
 use super::error::Error;
+use crate::backend::BackendError;
 use crate::backend::attributes::{Attribute, Order};
+use crate::backend::datafusion::MemberRows;
 use crate::model::condition::Subject;
-use crate::store::Audience;
+use crate::model::id::TenantId;
+use crate::store::rows::partly_known;
+use crate::store::{Audience, LedgerError, RowStream};
 
 /// Rows of members.
 pub type AudienceRows<'a> = BoxStream<'a, Result<RecordBatch, Error>>;
@@ -30,16 +34,79 @@ pub struct AudienceRequest {
     pub order: Vec<Order>,
     /// At most so many rows.
     pub limit: Option<usize>,
+    /// Of when they are.
+    pub tense: Tense,
+}
+
+/// Of when members are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tense {
+    /// As they are stored.
+    Present,
+    /// As they were at an instant, of which not everything may be known.
+    Past,
 }
 
 impl AudienceRequest {
+    /// The columns of the members themselves.
+    #[must_use]
+    pub fn own_schema(&self) -> SchemaRef {
+        match self.tense {
+            Tense::Present => self.audience.schema(),
+            Tense::Past => partly_known(&self.audience.schema()),
+        }
+    }
+
     /// The columns of the rows.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
-        let own = self.audience.schema();
+        let own = self.own_schema();
         let attributes = self.with.iter().map(|attribute| Arc::new(attribute.field()));
         Arc::new(Schema::new(own.fields().iter().cloned().chain(attributes).collect::<Vec<_>>()))
     }
+}
+
+/// What came of rows on their way through an engine, to which an error of the store is an error like any other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Broken(Arc<Mutex<Option<LedgerError>>>);
+
+impl Broken {
+    /// The rows of the store for an engine, which is told of an error in words.
+    pub(super) fn watched(&self, rows: RowStream) -> MemberRows {
+        let noted = Arc::clone(&self.0);
+        let told = rows.map_err(move |error| {
+            let text = error.to_string();
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            text.into()
+        });
+        told.boxed()
+    }
+
+    /// What an error of the engine is: that of the store, if there was one.
+    pub(super) fn cause(&self, tenant: &TenantId, source: BackendError) -> Error {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => Error::from(error),
+            None => Error::Backend { tenant: tenant.clone(), source },
+        }
+    }
+}
+
+/// The first rows of a stream, which is read no further.
+pub(super) fn first(rows: RowStream, limit: Option<usize>) -> RowStream {
+    let Some(limit) = limit else { return rows };
+    rows.scan(limit, |left, batch| {
+        let batch = match batch {
+            _ if *left == 0 => return future::ready(None),
+            Ok(batch) => {
+                let taken = batch.num_rows().min(*left);
+                *left -= taken;
+                Ok(batch.slice(0, taken))
+            }
+            Err(error) => Err(error),
+        };
+        future::ready(Some(batch))
+    })
+    .boxed()
 }
 
 /// The rows with what stands inside of JSON as people read it: a text as it is, everything else as JSON without spaces.

@@ -1,14 +1,14 @@
 //! The place inside this process: tables read by DataFusion, members kept as Parquet on an object store.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _, future};
+use futures::{StreamExt as _, TryStreamExt as _};
 use uuid::Uuid;
 
-use super::audience::{AudienceRequest, AudienceRows, readable};
+use super::audience::{AudienceRequest, AudienceRows, Broken, first, readable};
 use super::config::{Config, TenantConfig};
 use super::error::Error;
 use super::place::{Place, ReadablePlace};
@@ -82,52 +82,34 @@ impl ReadablePlace for LocalPlace {
         request: &AudienceRequest,
         tables: Option<&'a DataFusionBackend>,
     ) -> Result<AudienceRows<'a>, Error> {
-        let AudienceRequest { audience, subject, with, order, limit } = request;
-        let rows = self.ledger.read_audience(&tenant.id, audience).await?;
+        let rows = self.ledger.read_audience(&tenant.id, &request.audience).await?;
+        self.arrange(tenant, request, rows, tables).await
+    }
+
+    async fn arrange<'a>(
+        &'a self,
+        tenant: &TenantConfig,
+        request: &AudienceRequest,
+        rows: RowStream,
+        tables: Option<&'a DataFusionBackend>,
+    ) -> Result<AudienceRows<'a>, Error> {
+        let AudienceRequest { subject, with, order, limit, .. } = request;
         let tables = tables.filter(|_| !with.is_empty());
         if tables.is_none() && order.is_empty() {
             return Ok(first(rows, *limit).map_err(Error::from).boxed());
         }
-        // What the engine makes of an error of the store is no error of the store.
-        let broken: Arc<Mutex<Option<LedgerError>>> = Arc::default();
-        let noted = Arc::clone(&broken);
-        let members = rows.map_err(move |error| {
-            let text = error.to_string();
-            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            text.into()
-        });
-        let (schema, members) = (audience.schema(), members.boxed());
-        let id = tenant.id.clone();
-        let told = move |source| match broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Error::from(error),
-            None => Error::Backend { tenant: id.clone(), source },
-        };
+        let broken = Broken::default();
+        let members = (request.own_schema(), broken.watched(rows));
         let rows = match tables {
-            Some(tables) => tables.with_attributes(*subject, with, (schema, members), order, *limit).await,
-            None => in_order(&self.engine, schema, members, order, *limit).await,
+            Some(tables) => tables.with_attributes(*subject, with, members, order, *limit).await,
+            None => in_order(&self.engine, members, None, order, *limit).await,
         };
+        let id = tenant.id.clone();
+        let told = move |source| broken.cause(&id, source);
         Ok(readable(request, rows.map_err(&told)?.map_err(told).boxed()))
     }
 
     async fn kept_catalog(&self, tenant: &TenantId) -> Result<Option<Catalog>, LedgerError> {
         self.ledger.kept_catalog(tenant).await
     }
-}
-
-/// The first rows of a stream, which is read no further.
-fn first(rows: RowStream, limit: Option<usize>) -> RowStream {
-    let Some(limit) = limit else { return rows };
-    rows.scan(limit, |left, batch| {
-        let batch = match batch {
-            _ if *left == 0 => return future::ready(None),
-            Ok(batch) => {
-                let taken = batch.num_rows().min(*left);
-                *left -= taken;
-                Ok(batch.slice(0, taken))
-            }
-            Err(error) => Err(error),
-        };
-        future::ready(Some(batch))
-    })
-    .boxed()
 }

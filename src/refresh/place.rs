@@ -84,6 +84,18 @@ pub trait ReadablePlace: Place {
         tables: Option<&'a Self::Backend>,
     ) -> Result<AudienceRows<'a>, Error>;
 
+    /// The same of members that are known, by id, in the columns of [`AudienceRequest::own_schema`].
+    ///
+    /// # Errors
+    /// When the rows or a table cannot be read, or a subject has several rows that count.
+    async fn arrange<'a>(
+        &'a self,
+        tenant: &TenantConfig,
+        request: &AudienceRequest,
+        rows: RowStream,
+        tables: Option<&'a Self::Backend>,
+    ) -> Result<AudienceRows<'a>, Error>;
+
     /// The catalog of a tenant that the last run kept; `None` when there was none.
     ///
     /// # Errors
@@ -282,13 +294,7 @@ impl<B: Backend> Opened<B> {
 
     /// The members of a segment that is not evaluated, as they stood at an instant. Where the records do not reach back that far, they are
     /// evaluated after all.
-    async fn stored<P>(
-        &self,
-        place: &P,
-        tenant: &TenantConfig,
-        segment: &SegmentId,
-        as_of: Timestamp,
-    ) -> Result<P::Members, Error>
+    async fn stored<P>(&self, place: &P, tenant: &TenantConfig, segment: &SegmentId, as_of: Timestamp) -> Result<P::Members, Error>
     where
         P: Place<Backend = B, Members = B::Members>,
     {

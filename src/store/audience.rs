@@ -60,12 +60,13 @@ impl Audience {
 /// Rows of a merged batch.
 const BATCH_ROWS: usize = 8192;
 
-/// Merges the rows of segments, each with `subject_id`, ascending, and `entered_at`, to those of the audience. A batch of each is held, and
-/// nothing else. Rows up to `after` may be among them.
+/// Merges the rows of segments, each with `subject_id`, ascending, and `entered_at`, to those of the audience, in the columns of a schema of
+/// both. A batch of each is held, and nothing else. Rows up to `after` may be among them. Where it is not known since when somebody is in a
+/// segment, it is not known either since when in the audience, as far as that depends on it.
 #[must_use]
-pub fn merged(operation: SetOperation, after: Option<String>, segments: Vec<RowStream>) -> RowStream {
+pub fn merged(operation: SetOperation, after: Option<String>, segments: Vec<RowStream>, schema: SchemaRef) -> RowStream {
     let cursors = segments.into_iter().map(|rows| Cursor { rows, held: None }).collect();
-    let merge = Merge { operation, after, cursors };
+    let merge = Merge { operation, after, cursors, schema };
     let batches = stream::try_unfold(merge, |mut merge| async move {
         let batch = merge.next_batch().await?;
         Ok(batch.map(|batch| (batch, merge)))
@@ -77,6 +78,7 @@ struct Merge {
     operation: SetOperation,
     after: Option<String>,
     cursors: Vec<Cursor>,
+    schema: SchemaRef,
 }
 
 /// A place in the rows of a segment.
@@ -96,12 +98,17 @@ impl Held {
     fn id(&self) -> &str {
         self.ids.value(self.next)
     }
+
+    /// `None` when that is not known.
+    fn entered_at(&self) -> Option<i64> {
+        self.entered_at.is_valid(self.next).then(|| self.entered_at.value(self.next))
+    }
 }
 
 impl Merge {
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>, LedgerError> {
         let mut ids = StringBuilder::new();
-        let mut instants: Vec<i64> = Vec::new();
+        let mut instants: Vec<Option<i64>> = Vec::new();
         while instants.len() < BATCH_ROWS {
             for cursor in &mut self.cursors {
                 cursor.fill(self.after.as_deref()).await?;
@@ -121,26 +128,27 @@ impl Merge {
             return Ok(None);
         }
         let entered_at = TimestampMicrosecondArray::from(instants).with_timezone("UTC");
-        let batch = RecordBatch::try_new(audience_schema(), vec![Arc::new(ids.finish()), Arc::new(entered_at)]);
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), vec![Arc::new(ids.finish()), Arc::new(entered_at)]);
         batch.map(Some).map_err(|error| unexpected(&error))
     }
 
     /// Takes ids, the least first, until one of the batches at hand is over.
-    fn take_until_a_batch_ends(&mut self, ids: &mut StringBuilder, instants: &mut Vec<i64>) {
+    fn take_until_a_batch_ends(&mut self, ids: &mut StringBuilder, instants: &mut Vec<Option<i64>>) {
         let (count, operation) = (self.cursors.len(), self.operation);
-        let mut found: Vec<(usize, i64)> = Vec::with_capacity(count);
+        let mut found: Vec<(usize, Option<i64>)> = Vec::with_capacity(count);
         while instants.len() < BATCH_ROWS {
             let Some(least) = self.cursors.iter().filter_map(|cursor| cursor.held.as_ref()).map(Held::id).min() else { return };
             found.clear();
             for (place, cursor) in self.cursors.iter().enumerate() {
                 if let Some(held) = cursor.held.as_ref().filter(|held| held.id() == least) {
-                    found.push((place, held.entered_at.value(held.next)));
+                    found.push((place, held.entered_at()));
                 }
             }
-            let entries = found.iter().map(|(_, at)| *at);
+            let mut entries = found.iter().map(|(_, at)| *at);
             let since = match operation {
-                SetOperation::Union => entries.min(),
-                SetOperation::Intersection => entries.max().filter(|_| found.len() == count),
+                SetOperation::Union => Some(entries.try_fold(i64::MAX, |least, at| Some(least.min(at?)))),
+                SetOperation::Intersection if found.len() < count => None,
+                SetOperation::Intersection => Some(entries.try_fold(i64::MIN, |greatest, at| Some(greatest.max(at?)))),
                 SetOperation::Difference => match found.as_slice() {
                     [(0, at)] => Some(*at),
                     _ => None,
@@ -268,7 +276,7 @@ mod tests {
                 for after in [None, Some("ü2"), Some("zzz")] {
                     let streams = sets.iter().enumerate().map(|(set, ids)| rows(set, ids, set * 3 + 1)).collect();
                     let batches: Vec<RecordBatch> =
-                        merged(operation, after.map(str::to_owned), streams).try_collect().await.unwrap();
+                        merged(operation, after.map(str::to_owned), streams, audience_schema()).try_collect().await.unwrap();
                     let mut found = Vec::new();
                     for batch in &batches {
                         let instants = batch.column(1).as_primitive::<TimestampMicrosecondType>();
@@ -283,13 +291,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_entry_that_nobody_knows_is_told_as_far_as_it_matters() {
+        let schema = crate::store::rows::partly_known(&audience_schema());
+        let rows = |rows: &[(&str, Option<i64>)]| -> RowStream {
+            let ids = StringArray::from_iter_values(rows.iter().map(|(id, _)| id));
+            let instants = TimestampMicrosecondArray::from_iter(rows.iter().map(|(_, at)| *at)).with_timezone("UTC");
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids), Arc::new(instants)]).unwrap();
+            stream::iter([Ok(batch)]).boxed()
+        };
+        for (operation, expected) in [
+            (SetOperation::Union, vec![("a", None), ("b", Some(2)), ("c", None), ("d", Some(9))]),
+            (SetOperation::Intersection, vec![("b", Some(5)), ("c", None)]),
+            (SetOperation::Difference, vec![("a", None)]),
+        ] {
+            let (one, other) = ([("a", None), ("b", Some(2)), ("c", Some(3))], [("b", Some(5)), ("c", None), ("d", Some(9))]);
+            let found = merged(operation, None, vec![rows(&one), rows(&other)], Arc::clone(&schema));
+            let found: Vec<RecordBatch> = found.try_collect().await.unwrap();
+            let found: Vec<(&str, Option<i64>)> = found
+                .iter()
+                .flat_map(|batch| {
+                    let instants = batch.column(1).as_primitive::<TimestampMicrosecondType>();
+                    batch.column(0).as_string::<i32>().iter().flatten().zip(instants)
+                })
+                .collect();
+            assert_eq!(found, expected, "{operation:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_read_is_no_end() {
         let broken = || LedgerError::Corrupt { path: "x".to_owned(), problem: "it is broken".to_owned() };
         for operation in [SetOperation::Union, SetOperation::Intersection, SetOperation::Difference] {
             let ids = ["a".to_owned(), "b".to_owned()];
             let failing = rows(1, &ids, 1).chain(stream::iter([Err(broken())])).boxed();
             let long: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).into();
-            let found: Result<Vec<RecordBatch>, _> = merged(operation, None, vec![rows(0, &long, 9), failing]).try_collect().await;
+            let segments = vec![rows(0, &long, 9), failing];
+            let found: Result<Vec<RecordBatch>, _> = merged(operation, None, segments, audience_schema()).try_collect().await;
             assert!(found.is_err(), "{operation:?}");
         }
     }

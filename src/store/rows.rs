@@ -26,6 +26,12 @@ pub fn audience_schema() -> SchemaRef {
     schema(vec![required("subject_id", DataType::Utf8), required("entered_at", instant())])
 }
 
+/// The same columns, none of which needs a value: of the past not everything may be known.
+#[must_use]
+pub fn partly_known(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(|field| Field::clone(field).with_nullable(true)).collect::<Vec<_>>()))
+}
+
 /// What became of a segment day by day: one row per segment and local day.
 #[must_use]
 pub fn daily_schema() -> SchemaRef {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Array, AsArray};
-use datafusion::arrow::datatypes::{SchemaRef, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::{Column, DataFusionError, JoinType, Result};
@@ -49,20 +49,35 @@ pub type ArrangedRows<'a> = BoxStream<'a, std::result::Result<RecordBatch, Backe
 /// The column that says which of several rows of a subject one is.
 const PLACE: &str = "place";
 
-/// Members in an order.
+/// Members in an order, by id without one, each with attributes of its subject when there are such: rows of an id, ascending, and of their
+/// columns.
 ///
 /// # Errors
 /// When there is no place to spill to, or the rows cannot be sorted.
 pub async fn in_order(
     engine: &EngineSettings,
-    schema: SchemaRef,
-    members: MemberRows,
+    (members, rows): (SchemaRef, MemberRows),
+    beside: Option<(&[Attribute], MemberRows)>,
     order: &[Order],
     limit: Option<usize>,
 ) -> std::result::Result<ArrangedRows<'static>, BackendError> {
     let session = merging(&session(engine)?);
+    let attributes = beside.as_ref().map_or(&[] as &[Attribute], |(attributes, _)| attributes);
+    let schema = with_fields(&members, attributes);
     let planned = async {
-        let plan = arranged(scan(Arc::clone(&schema), members)?, &[], &schema, order, limit)?;
+        let mut plan = scan(MEMBERS, "subject_id", Arc::clone(&members), rows)?;
+        if let Some((attributes, rows)) = beside {
+            let fields = attributes.iter().enumerate().map(|(number, attribute)| attribute.field().with_name(column_of(number)));
+            let fields = std::iter::once(Field::new(ID, DataType::Utf8, false)).chain(fields);
+            let mut columns: Vec<Expr> =
+                std::iter::once(ID.to_owned()).chain((0..attributes.len()).map(column_of)).map(named).collect();
+            columns.push(lit(1_u64).alias(PLACE));
+            let beside =
+                scan("attributes", ID, Arc::new(Schema::new(fields.collect::<Vec<_>>())), rows)?.project(columns)?.build()?;
+            let ids = (vec![Column::new(Some(MEMBERS), "subject_id")], vec![Column::new_unqualified(ID)]);
+            plan = plan.join(beside, JoinType::Left, ids, None)?;
+        }
+        let plan = arranged(plan, attributes, &members, order, limit)?;
         session.execute_logical_plan(plan).await?.execute_stream().await
     };
     let rows = planned.await.map_err(failure)?;
@@ -88,7 +103,7 @@ impl DataFusionBackend {
         let beside = beside(tables, subject, attributes, if is_page { Numbered::Never } else { Numbered::ByKey })?;
         let planned = async {
             let ids = (vec![Column::new(Some(MEMBERS), "subject_id")], vec![Column::new_unqualified(ID)]);
-            let members = scan(Arc::clone(&schema), members)?;
+            let members = scan(MEMBERS, "subject_id", Arc::clone(&schema), members)?;
             if is_page {
                 // The rows of the table pass by those of the page, and need no order.
                 let joined = members.limit(0, limit)?.join(beside, JoinType::Left, ids, None)?;
@@ -119,7 +134,7 @@ impl DataFusionBackend {
 /// The columns of members with those of attributes behind them.
 fn with_fields(members: &SchemaRef, attributes: &[Attribute]) -> SchemaRef {
     let fields = members.fields().iter().cloned().chain(attributes.iter().map(|attribute| Arc::new(attribute.field())));
-    Arc::new(datafusion::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The key of the subjects table.
@@ -228,27 +243,27 @@ fn merging(session: &SessionContext) -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
-/// The rows of members, which are sorted.
-fn scan(schema: SchemaRef, members: MemberRows) -> Result<LogicalPlanBuilder> {
-    let partition = Members { schema: Arc::clone(&schema), rows: Mutex::new(Some(members)) };
+/// Rows that come once, sorted by an id, as a table of a name.
+fn scan(name: &str, id: &str, schema: SchemaRef, rows: MemberRows) -> Result<LogicalPlanBuilder> {
+    let partition = Rows { schema: Arc::clone(&schema), rows: Mutex::new(Some(rows)) };
     let table = StreamingTable::try_new(schema, vec![Arc::new(partition)])?;
-    let table = table.with_sort_order(vec![named("subject_id").sort(true, false)]);
-    LogicalPlanBuilder::scan(MEMBERS, provider_as_source(Arc::new(table)), None)
+    let table = table.with_sort_order(vec![named(id).sort(true, false)]);
+    LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)
 }
 
-/// Members that are read once.
-struct Members {
+/// Rows that are read once.
+struct Rows {
     schema: SchemaRef,
     rows: Mutex<Option<MemberRows>>,
 }
 
-impl fmt::Debug for Members {
+impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Members").finish_non_exhaustive()
+        f.debug_struct("Rows").finish_non_exhaustive()
     }
 }
 
-impl PartitionStream for Members {
+impl PartitionStream for Rows {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -257,7 +272,7 @@ impl PartitionStream for Members {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
         let rows = match rows {
             Some(rows) => rows.map(|batch| batch.map_err(DataFusionError::External)).boxed(),
-            None => futures::stream::iter([Err(super::failure::internal("members are read twice"))]).boxed(),
+            None => futures::stream::iter([Err(super::failure::internal("rows are read twice"))]).boxed(),
         };
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
     }

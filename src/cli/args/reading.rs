@@ -48,8 +48,8 @@ pub(crate) struct MembersArguments {
     /// At most this many
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// As they were after the last run at or before this instant; of one segment
-    #[arg(long, value_name = "INSTANT", value_parser = instant, conflicts_with_all = ["operation", "with", "sort"])]
+    /// As they were after the last run at or before this instant; attributes are those of now
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub(crate) as_of: Option<Timestamp>,
     /// Only those whose id comes after this one: the next page
     #[arg(long, value_name = "SUBJECT", conflicts_with = "sort")]

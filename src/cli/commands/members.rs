@@ -15,7 +15,7 @@ use crate::model::id::SegmentId;
 use crate::model::property::PropertyPath;
 use crate::model::segment::Kind;
 use crate::refresh::Error;
-use crate::refresh::audience::AudienceRequest;
+use crate::refresh::audience::{AudienceRequest, Tense};
 use crate::refresh::config::TenantConfig;
 use crate::refresh::definitions::read_definitions;
 use crate::refresh::place::ReadablePlace;
@@ -29,11 +29,6 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     refuse_undeliverable(context, &arguments.output)?;
     let state = context.place.ledger().state(&tenant.id).await.map_err(Error::from)?;
     let subject = subject_of_all(context, tenant, &state, &arguments.segments)?;
-    if let (Some(as_of), [segment]) = (arguments.as_of, arguments.segments.as_slice()) {
-        let rows = past::members(context, tenant, segment, as_of).await?;
-        return deliver(context, &arguments.output, past::schema(), past::page(rows, arguments.after.clone(), arguments.limit))
-            .await;
-    }
     let tables = match paths.as_slice() {
         [] => None,
         _ => {
@@ -47,11 +42,20 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
         None => Vec::new(),
     };
     let order = arguments.sort.as_deref().map_or(Ok(Vec::new()), |keys| order_of(keys, &audience, &paths, &with))?;
-    for segment in &arguments.segments {
-        note_staleness(context, tenant, &state, segment, arguments.segments.len());
-    }
-    let request = AudienceRequest { audience, subject, with, order, limit: arguments.limit };
-    let rows = context.place.read_audience(tenant, &request, tables.as_ref()).await?;
+    let tense = if arguments.as_of.is_some() { Tense::Past } else { Tense::Present };
+    let request = AudienceRequest { audience, subject, with, order, limit: arguments.limit, tense };
+    let rows = match arguments.as_of {
+        Some(as_of) => {
+            let members = past::audience(context, tenant, &request.audience, as_of).await?;
+            context.place.arrange(tenant, &request, members, tables.as_ref()).await?
+        }
+        None => {
+            for segment in &arguments.segments {
+                note_staleness(context, tenant, &state, segment, arguments.segments.len());
+            }
+            context.place.read_audience(tenant, &request, tables.as_ref()).await?
+        }
+    };
     deliver(context, &arguments.output, request.schema(), rows).await
 }
 

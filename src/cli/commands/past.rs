@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, RecordBatch, StringArray, new_null_array};
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use jiff::Timestamp;
 
@@ -17,17 +17,36 @@ use crate::plan::OutputName;
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::place::{ReadablePlace, calendar_of};
-use crate::store::audience::first_after;
-use crate::store::{Ledger as _, LedgerError, Membership, Past, RowStream, rows};
+use crate::store::audience::{first_after, merged};
+use crate::store::rows::{membership_schema, partly_known};
+use crate::store::{Audience, Ledger as _, LedgerError, Membership, Past, RowStream};
 
-/// The columns of members of the past: those of memberships. By evaluation it is not known since when, and there is no run.
-pub(crate) fn schema() -> SchemaRef {
-    let fields = rows::membership_schema().fields().iter().map(|field| Field::clone(field).with_nullable(true)).collect::<Vec<_>>();
-    Arc::new(Schema::new(fields))
+/// Whom an audience contained at an instant, by id, as far as it is known since when; says from where each segment is known.
+pub(crate) async fn audience<P: ReadablePlace>(
+    context: &Context<P>,
+    tenant: &TenantConfig,
+    audience: &Audience,
+    at: Timestamp,
+) -> Result<RowStream, CliError> {
+    let mut segments = Vec::with_capacity(audience.segments.len());
+    for segment in &audience.segments {
+        segments.push(members(context, tenant, segment, at).await?);
+    }
+    if audience.only().is_none() {
+        return Ok(merged(audience.operation, audience.after.clone(), segments, partly_known(&audience.schema())));
+    }
+    let rows = segments.into_iter().next().unwrap_or_else(|| stream::empty().boxed());
+    let Some(after) = audience.after.clone() else { return Ok(rows) };
+    let later = rows.map_ok(move |batch| {
+        let ids = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>());
+        let first = ids.map_or(0, |ids| first_after(ids, &after));
+        batch.slice(first, batch.num_rows() - first)
+    });
+    Ok(later.boxed())
 }
 
 /// The members of a segment as they were after the last run at or before an instant, by id; says where they are known from.
-pub(crate) async fn members<P: ReadablePlace>(
+async fn members<P: ReadablePlace>(
     context: &Context<P>,
     tenant: &TenantConfig,
     segment: &SegmentId,
@@ -41,37 +60,12 @@ pub(crate) async fn members<P: ReadablePlace>(
         }
     };
     context.screen.note(&format!("`{segment}` as of {at}, {source}"));
-    let schema = schema();
+    let schema = partly_known(&membership_schema());
     let relabelled = move |batch: RecordBatch| {
         let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec());
         future::ready(batch.map_err(|error| LedgerError::Corrupt { path: "members".to_owned(), problem: error.to_string() }))
     };
     Ok(rows.and_then(relabelled).boxed())
-}
-
-/// The rows whose ids come after one, at most so many.
-pub(crate) fn page(rows: RowStream, after: Option<String>, limit: Option<usize>) -> RowStream {
-    let later = rows.map_ok(move |batch| match &after {
-        None => batch,
-        Some(after) => {
-            let ids = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>());
-            let first = ids.map_or(0, |ids| first_after(ids, after));
-            batch.slice(first, batch.num_rows() - first)
-        }
-    });
-    let Some(limit) = limit else { return later.boxed() };
-    let some = later.scan(limit, |left, batch| {
-        if *left == 0 {
-            return future::ready(None);
-        }
-        let taken = batch.map(|batch| {
-            let taken = batch.num_rows().min(*left);
-            *left -= taken;
-            batch.slice(0, taken)
-        });
-        future::ready(Some(taken))
-    });
-    some.boxed()
 }
 
 /// Who is in a segment by its definition of now, as of an instant.
@@ -93,7 +87,7 @@ async fn evaluated<P: ReadablePlace>(
     let same = |text: &str| Arc::new(StringArray::from(vec![text; count])) as ArrayRef;
     let scores = found.iter().map(|(_, score)| score.map(Score::shown)).collect::<Float64Array>();
     let words = found.iter().map(|(_, score)| score.map(|score| score.confidence().label())).collect::<StringArray>();
-    let schema = schema();
+    let schema = partly_known(&membership_schema());
     let columns = schema.fields().iter().map(|field| match field.name().as_str() {
         "tenant" => same(tenant.id.as_str()),
         "segment_id" => same(segment.as_str()),

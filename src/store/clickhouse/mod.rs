@@ -115,6 +115,14 @@ impl ClickHouseLedger {
         read::audience(&self.server, tenant, asked).await
     }
 
+    /// What stands beside members, by their ids: `id`, then the columns of [`Beside::fields`].
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    pub async fn read_beside(&self, beside: Beside) -> Result<RowStream, LedgerError> {
+        read::beside(&self.server, beside).await
+    }
+
     /// The ledger in the database of a connection. Nothing is sent yet.
     #[must_use]
     pub fn new(connection: &Connection, clock: SharedClock, holder: Holder) -> Self {

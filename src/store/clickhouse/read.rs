@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -161,6 +161,16 @@ pub(super) async fn audience(server: &Server, tenant: &TenantId, asked: &Arrange
         statement = statement.number("limit", "UInt64", limit);
     }
     server.stream("read the members", statement, Arc::new(Schema::new(fields))).await
+}
+
+/// What stands beside members, by their ids.
+pub(super) async fn beside(server: &Server, beside: Beside) -> Result<RowStream, LedgerError> {
+    let Beside { statement: Statement { text, parameters }, fields } = beside;
+    let columns: Vec<String> = (0..fields.len()).map(|number| quoted(&column_of(number))).collect();
+    let text = format!("SELECT `id`, {} FROM (\n{text}\n) ORDER BY `id`", columns.join(", "));
+    let id = Field::new("id", DataType::Utf8, false);
+    let schema = Schema::new([vec![id], fields].concat());
+    server.stream("read attributes", Statement { text, parameters }, Arc::new(schema)).await
 }
 
 /// The rows of an audience, in no order, but for the tenant.

@@ -71,7 +71,7 @@ pub(super) async fn audience(ledger: &ObjectLedger, tenant: &TenantId, audience:
             None => futures::stream::empty().boxed(),
         });
     }
-    Ok(merged(audience.operation, after, streams))
+    Ok(merged(audience.operation, after, streams, audience.schema()))
 }
 
 pub(super) async fn recount(ledger: &ObjectLedger, tenant: &TenantId, segment: &SegmentId) -> Result<u64, LedgerError> {
