@@ -1,6 +1,6 @@
 //! The past: what segments would have been at earlier instants, by their definitions of now. Many instants share the pass over the events.
-//! Nothing of the present is touched: a backfill adds rows to the history, one commit for each instant, so that what was interrupted goes
-//! on where it stopped.
+//! Nothing of the present is touched: a backfill adds rows to the history, and on request snapshots, one commit for each instant, so that
+//! what was interrupted goes on where it stopped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::window::{self, Anchor, DateExpr, Offset};
 use crate::plan::Request;
-use crate::store::{Figures, Lease, LeaseScope, Ledger, ReadFilter, Run, RunKind, Transaction};
+use crate::store::{Figures, Lease, LeaseScope, Ledger, PastSnapshot, ReadFilter, Run, RunKind, Transaction};
 
 /// Instants that share a pass: what is kept of the events of a subject grows with them.
 const INSTANTS_AT_ONCE: usize = 32;
@@ -43,8 +43,19 @@ pub struct BackfillRequest {
     pub to: Timestamp,
     /// How far apart they are.
     pub step: window::Duration,
+    /// What is left of them.
+    pub leaves: Leaves,
     /// How long to wait for another writer.
     pub wait: Duration,
+}
+
+/// What a backfill leaves of an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Leaves {
+    /// Figures, in the history.
+    Figures,
+    /// The members as well, as snapshots of the past.
+    FiguresAndSnapshots,
 }
 
 /// What a backfill came to.
@@ -54,6 +65,8 @@ pub struct BackfillReport {
     pub rows: Vec<PastFigures>,
     /// Figures that stood in the history already.
     pub known: usize,
+    /// Snapshots that were written.
+    pub snapshots: usize,
     /// What was read.
     pub scans: Vec<Scan>,
 }
@@ -131,20 +144,45 @@ struct Backfill<'a, P: ReadablePlace> {
     at_once: usize,
 }
 
-/// The instants at which the history has a segment, by the hash of its definition.
+/// The instants of which there is something of a segment, by the hash of its definition.
 type Recorded = BTreeMap<SegmentId, BTreeSet<Timestamp>>;
+
+/// What there is of segments already.
+struct Existing {
+    figures: Recorded,
+    /// Absent when nobody asks for snapshots.
+    snapshots: Option<Recorded>,
+}
+
+impl Existing {
+    fn has_figures(&self, segment: &SegmentId, instant: Timestamp) -> bool {
+        self.figures.get(segment).is_some_and(|known| known.contains(&instant))
+    }
+
+    fn has_snapshot(&self, segment: &SegmentId, instant: Timestamp) -> bool {
+        let has = |known: &Recorded| known.get(segment).is_some_and(|known| known.contains(&instant));
+        self.snapshots.as_ref().is_none_or(has)
+    }
+}
+
+/// What is left of an instant.
+struct Left<'r, M> {
+    as_of: Timestamp,
+    figures: Vec<(&'r ReadySegment, Figures)>,
+    snapshots: Vec<PastSnapshot<M>>,
+}
 
 impl<P: ReadablePlace> Backfill<'_, P> {
     async fn done(mut self, instants: &[Timestamp]) -> Result<BackfillReport, Error> {
         let segments = self.segments()?;
-        let recorded = self.recorded(&segments).await?;
-        let is_known = |segment: &ReadySegment, instant: &Timestamp| {
-            recorded.get(&segment.logical.id).is_some_and(|known| known.contains(instant))
+        let existing = self.existing(&segments).await?;
+        let is_missing = |instant: Timestamp| {
+            let mut ids = segments.iter().map(|segment| &segment.logical.id);
+            ids.any(|id| !existing.has_figures(id, instant) || !existing.has_snapshot(id, instant))
         };
-        let is_missing = |instant: &Timestamp| segments.iter().any(|segment| !is_known(segment, instant));
-        let missing: Vec<usize> = (0..instants.len()).filter(|at| is_missing(&instants[*at])).collect();
+        let missing: Vec<usize> = (0..instants.len()).filter(|at| is_missing(instants[*at])).collect();
         let known = instants.len() * segments.len();
-        let mut report = BackfillReport { rows: Vec::new(), known, scans: Vec::new() };
+        let mut report = BackfillReport { rows: Vec::new(), known, snapshots: 0, scans: Vec::new() };
         // The members at the instant before, where they are known.
         let mut before: Option<(usize, Known<P::Members>)> = None;
         for chunk in missing.chunks(INSTANTS_AT_ONCE) {
@@ -160,16 +198,22 @@ impl<P: ReadablePlace> Backfill<'_, P> {
             if let Some((_, last)) = before.take().filter(|_| is_next) {
                 found.extend(last);
             }
-            let mut rows: Vec<Vec<(&ReadySegment, Figures)>> = Vec::new();
+            let mut left = Vec::new();
             for at in chunk {
-                let mut of_instant = Vec::new();
-                for segment in segments.iter().filter(|segment| !is_known(segment, &instants[*at])) {
-                    let earlier = at.checked_sub(1).map(|before| instants[before]);
-                    of_instant.push((segment, self.figures(&found, &segment.logical.id, earlier, instants[*at]).await?));
+                let (earlier, as_of) = (at.checked_sub(1).map(|before| instants[before]), instants[*at]);
+                let (mut figures, mut snapshots) = (Vec::new(), Vec::new());
+                for segment in &segments {
+                    let id = &segment.logical.id;
+                    if !existing.has_figures(id, as_of) {
+                        figures.push((segment, self.figures(&found, id, earlier, as_of).await?));
+                    }
+                    if !existing.has_snapshot(id, as_of) {
+                        snapshots.extend(self.snapshot(&found, segment, earlier, as_of));
+                    }
                 }
-                rows.push(of_instant);
+                left.push(Left { as_of, figures, snapshots });
             }
-            self.record(chunk.iter().map(|at| instants[*at]).zip(rows), duration, &mut report, missing.len()).await?;
+            self.record(left, duration, &mut report, missing.len()).await?;
             if let Some(last) = chunk.last() {
                 found.retain(|(_, instant), _| *instant == instants[*last]);
                 before = Some((*last, found));
@@ -185,7 +229,24 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         distinct.into_iter().map(|segment| self.opened.living(self.tenant, segment).cloned()).collect()
     }
 
-    /// What an earlier backfill by the same definitions has recorded.
+    /// What an earlier backfill by the same definitions has left.
+    async fn existing(&self, segments: &[ReadySegment]) -> Result<Existing, Error> {
+        let figures = self.recorded(segments).await?;
+        let snapshots = match self.request.leaves {
+            Leaves::Figures => None,
+            Leaves::FiguresAndSnapshots => {
+                let mut snapshots = Recorded::new();
+                for segment in segments {
+                    let (id, hash) = (&segment.logical.id, &segment.record.hash);
+                    snapshots.insert(id.clone(), self.place.ledger().backfilled(&self.tenant.id, id, hash).await?);
+                }
+                Some(snapshots)
+            }
+        };
+        Ok(Existing { figures, snapshots })
+    }
+
+    /// The figures that stand in the history.
     async fn recorded(&self, segments: &[ReadySegment]) -> Result<Recorded, Error> {
         let mut recorded = Recorded::new();
         for segment in segments {
@@ -299,10 +360,25 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         Ok(Figures { member_count: count, added_count: count - both, removed_count: before - both })
     }
 
-    /// Commits the rows of some instants, each by itself, under one write lease.
-    async fn record<'r>(
+    /// The members of a segment at an instant, which follow on those of the one before.
+    fn snapshot(
         &self,
-        instants: impl Iterator<Item = (Timestamp, Vec<(&'r ReadySegment, Figures)>)>,
+        found: &Known<P::Members>,
+        segment: &ReadySegment,
+        follows: Option<Timestamp>,
+        as_of: Timestamp,
+    ) -> Option<PastSnapshot<P::Members>> {
+        let id = &segment.logical.id;
+        let members = found.get(&(id.clone(), as_of))?.clone();
+        let overrides = self.opened.earlier.get(&as_of).and_then(|overrides| overrides.get(id)).cloned().unwrap_or_default();
+        let definition_hash = segment.record.hash.clone();
+        Some(PastSnapshot { segment: id.clone(), definition_hash, members, overrides, follows })
+    }
+
+    /// Commits what is left of some instants, each by itself, under one write lease.
+    async fn record(
+        &self,
+        instants: Vec<Left<'_, P::Members>>,
         duration: Duration,
         report: &mut BackfillReport,
         of: usize,
@@ -310,14 +386,16 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         self.progress.step(Step::Waiting);
         let lease = self.place.ledger().acquire(&LeaseScope::Tenant(self.tenant.id.clone()), self.request.wait).await?;
         let mut recorded = Ok(());
-        for (done, (as_of, rows)) in instants.enumerate() {
+        for (done, Left { as_of, figures, snapshots }) in instants.into_iter().enumerate() {
             self.progress.step(Step::Recording { as_of, done, of });
-            recorded = self.record_one(&lease, as_of, &rows, duration).await;
+            let written = snapshots.len();
+            recorded = self.record_one(&lease, as_of, &figures, snapshots, duration).await;
             if recorded.is_err() {
                 break;
             }
-            let rows = rows.into_iter();
-            report.rows.extend(rows.map(|(ready, figures)| PastFigures { segment: ready.logical.id.clone(), as_of, figures }));
+            report.snapshots += written;
+            let figures = figures.into_iter();
+            report.rows.extend(figures.map(|(ready, figures)| PastFigures { segment: ready.logical.id.clone(), as_of, figures }));
         }
         release(self.place, lease).await;
         recorded
@@ -328,6 +406,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         lease: &Lease,
         as_of: Timestamp,
         rows: &[(&ReadySegment, Figures)],
+        snapshots: Vec<PastSnapshot<P::Members>>,
         duration: Duration,
     ) -> Result<(), Error> {
         let tenant = self.tenant.id.clone();
@@ -338,6 +417,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         for (ready, figures) in rows {
             transaction.record_past(&ready.logical.id, *figures, &ready.record.hash, duration);
         }
+        transaction.keep_past(snapshots).await?;
         transaction.commit().await?;
         tracing::info!(%run_id, tenant = %self.tenant.id, %as_of, segments = rows.len(), "past figures recorded");
         Ok(())

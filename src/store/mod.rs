@@ -149,9 +149,18 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// As [`Ledger::state`].
-    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
-        replay::members_at(self, tenant, segment, at).await
-    }
+    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError>;
+
+    /// The instants of which a backfill by a definition left a snapshot ([`Transaction::keep_past`]).
+    ///
+    /// # Errors
+    /// As [`Ledger::state`].
+    async fn backfilled(
+        &self,
+        tenant: &TenantId,
+        segment: &SegmentId,
+        definition_hash: &str,
+    ) -> Result<BTreeSet<Timestamp>, LedgerError>;
 
     /// Does one bounded step of putting together what many runs wrote, and of letting go of what is kept no longer. Whoever reads
     /// meanwhile reads every row once.
@@ -248,6 +257,13 @@ pub trait Transaction: Send {
     /// Adds a history row of kind `backfill` with what a segment was at the instant of the run; its state stays as it is, and it need have
     /// none.
     fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration);
+
+    /// Writes what segments were at the instant of the run, which is of kind `backfill`, as snapshots of the past. Each segment at most once;
+    /// nothing of its present changes.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<Self::Members>>) -> Result<(), LedgerError>;
 
     /// Replaces the recorded count of a segment by the rows of its snapshot.
     ///
@@ -389,6 +405,21 @@ pub struct StagedSegment<M> {
     pub duration: Duration,
     /// How many of its members may enter or leave; a run of more is held, and changes nothing of the segment. The first run is free.
     pub max_change: Option<MaxChange>,
+}
+
+/// What a segment was at an instant of the past, by a definition of now.
+#[derive(Debug, Clone)]
+pub struct PastSnapshot<M> {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The definition.
+    pub definition_hash: String,
+    /// Who was in it, with what people had decided.
+    pub members: M,
+    /// What people had decided.
+    pub overrides: Overrides<M>,
+    /// The instant before: who was in its snapshot by the same definition has been in since then, and everybody else entered now.
+    pub follows: Option<Timestamp>,
 }
 
 /// What the ledger made of a segment in a run.

@@ -9,58 +9,11 @@ use datafusion::arrow::compute::{SortOptions, concat_batches, filter_record_batc
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 
 use super::rows::membership_schema;
-use super::{ChangeReason, Ledger, LedgerError, Past, Provenance, ReadFilter, RowStream, RunKind};
+use super::{ChangeReason, LedgerError, RowStream};
 use crate::model::id::{SegmentId, TenantId};
 use crate::model::scoring::Score;
-
-/// The members of a segment at an instant by all its changes, for a ledger that keeps every change and nothing that would spare it to read
-/// them.
-pub(super) async fn members_at<L: Ledger + ?Sized>(
-    ledger: &L,
-    tenant: &TenantId,
-    segment: &SegmentId,
-    at: Timestamp,
-) -> Result<Past, LedgerError> {
-    let until = at.as_microsecond();
-    let filter = ReadFilter::of(segment);
-    let mut rows = ledger.read_changes(tenant, &filter).await?;
-    let (mut folded, mut waiting) = (Folded::default(), Vec::new());
-    // Instants may go back: what is before the last change at or before the instant counts, whatever its own instant is.
-    while let Some(batch) = rows.try_next().await? {
-        let instants: &TimestampMicrosecondArray = column(&batch, "at")?;
-        let counted = instants.values().iter().rposition(|at| *at <= until).map_or(0, |last| last + 1);
-        if counted > 0 {
-            for batch in waiting.drain(..) {
-                folded.add(&batch)?;
-            }
-            folded.add(&batch.slice(0, counted))?;
-        }
-        waiting.push(batch.slice(counted, batch.num_rows() - counted));
-    }
-    if folded.changes == 0 {
-        // Of nobody it cannot be told whether the segment was empty, or not there yet.
-        let mut rows = ledger.read_history(tenant, &filter).await?;
-        let mut was_there = false;
-        while let Some(batch) = rows.try_next().await? {
-            was_there |= tells_of(&batch, until)?;
-        }
-        if !was_there {
-            return Ok(Past::Unknown);
-        }
-    }
-    let provenance = Provenance::Replayed { changes: folded.changes };
-    Ok(Past::Members { rows: folded.over(None, tenant, segment), provenance })
-}
-
-/// Whether some history row tells of the present of an instant, or of one before it: evaluations of the past change no members.
-pub(super) fn tells_of(history: &RecordBatch, until: i64) -> Result<bool, LedgerError> {
-    let kinds: &StringArray = column(history, "kind")?;
-    let instants: &TimestampMicrosecondArray = column(history, "as_of")?;
-    Ok((0..history.num_rows()).any(|row| kinds.value(row) != RunKind::Backfill.keyword() && instants.value(row) <= until))
-}
 
 fn column<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T, LedgerError> {
     let found = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref());

@@ -145,6 +145,8 @@ pub enum Provenance {
         /// How many changes.
         changes: u64,
     },
+    /// A snapshot that a backfill of just that instant left.
+    Backfilled,
 }
 
 /// As it stands in messages: `the snapshot of 2026-01-01T00:00:00Z and 3 changes after it`.
@@ -155,6 +157,7 @@ impl fmt::Display for Provenance {
             Self::Kept { at, changes: 0 } => write!(f, "the snapshot of {at}"),
             Self::Kept { at, changes: 1 } => write!(f, "the snapshot of {at} and 1 change after it"),
             Self::Kept { at, changes } => write!(f, "the snapshot of {at} and {changes} changes after it"),
+            Self::Backfilled => f.write_str("the snapshot of a backfill"),
             Self::Replayed { changes: 1 } => f.write_str("1 change from the beginning"),
             Self::Replayed { changes } => write!(f, "{changes} changes from the beginning"),
         }

@@ -19,8 +19,8 @@ use segmenta::model::segment::Status;
 use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
     Audience, Basis, ChangeReason, CompactRequest, Compacted, DefinitionNote, DefinitionRecord, EditAction, Edited, Erased, Fault,
-    Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, ReadFilter, RowStream, Run,
-    RunKind, RunStatus, SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
+    Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, Past, PastSnapshot, Provenance,
+    ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
 };
 use uuid::Uuid;
 
@@ -64,6 +64,16 @@ struct Tenant {
     history: Vec<HistoryRow>,
     /// Every decision, in the order in which they were made.
     decisions: Vec<DecisionRow>,
+    /// What backfills left, in the order of their commits.
+    past: Vec<PastRow>,
+}
+
+/// A snapshot of the past.
+#[derive(Debug, Clone)]
+struct PastRow {
+    segment: SegmentId,
+    at: Timestamp,
+    snapshot: Snapshot,
 }
 
 #[derive(Debug, Clone)]
@@ -135,7 +145,11 @@ impl MemoryLedger {
     }
 
     fn rows_of_members(found: &Tenant, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
-        let Some(Snapshot { members, reasons, run, .. }) = found.snapshots.get(segment) else {
+        Self::rows_of_snapshot(found.snapshots.get(segment), tenant, segment)
+    }
+
+    fn rows_of_snapshot(found: Option<&Snapshot>, tenant: &TenantId, segment: &SegmentId) -> Result<RowStream, LedgerError> {
+        let Some(Snapshot { members, reasons, run, .. }) = found else {
             return Ok(futures::stream::empty().boxed());
         };
         let n = members.len();
@@ -333,15 +347,67 @@ impl Ledger for MemoryLedger {
         Ok(Compacted::default())
     }
 
+    async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
+        let found = self.tenant(tenant);
+        // Instants may go back: what is before the last change at or before the instant counts, whatever its own instant is.
+        let changes: Vec<&ChangeRow> = found.changes.iter().filter(|row| row.segment == *segment).collect();
+        let counted = changes.iter().rposition(|row| row.run.as_of <= at).map_or(0, |last| last + 1);
+        let was_there = |row: &HistoryRow| row.segment == *segment && row.kind != RunKind::Backfill && row.run.as_of <= at;
+        if counted == 0 && !found.history.iter().any(was_there) {
+            let of_then = found.past.iter().rfind(|past| past.segment == *segment && past.at == at);
+            return Ok(match of_then {
+                Some(past) => {
+                    let rows = Self::rows_of_snapshot(Some(&past.snapshot), tenant, segment)?;
+                    Past::Members { rows, provenance: Provenance::Backfilled }
+                }
+                None => Past::Unknown,
+            });
+        }
+        let mut then: Option<Snapshot> = None;
+        for ChangeRow { subject, change, reason, hash, run, .. } in &changes[..counted] {
+            let (members, reasons) = (BTreeMap::new(), BTreeMap::new());
+            let then = then.get_or_insert(Snapshot { members, reasons, hash: hash.clone(), run: run.clone() });
+            then.run = run.clone();
+            then.reasons.remove(subject);
+            match *change {
+                "enter" => {
+                    then.members.insert(subject.clone(), run.as_of);
+                    if matches!(reason, ChangeReason::Manual | ChangeReason::Import) {
+                        then.reasons.insert(subject.clone(), *reason);
+                    }
+                }
+                _ => drop(then.members.remove(subject)),
+            }
+        }
+        let rows = Self::rows_of_snapshot(then.as_ref(), tenant, segment)?;
+        Ok(Past::Members { rows, provenance: Provenance::Replayed { changes: counted as u64 } })
+    }
+
+    async fn backfilled(
+        &self,
+        tenant: &TenantId,
+        segment: &SegmentId,
+        definition_hash: &str,
+    ) -> Result<BTreeSet<Timestamp>, LedgerError> {
+        let past = self.tenant(tenant).past;
+        Ok(past.iter().filter(|row| row.segment == *segment && row.snapshot.hash == definition_hash).map(|row| row.at).collect())
+    }
+
     async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {
         self.check_newest(&run.tenant, lease.number)?;
         let mut kept = self.kept();
-        let Tenant { state, snapshots, changes, history, decisions } = kept.tenants.entry(run.tenant.clone()).or_default();
+        let Tenant { state, snapshots, changes, history, decisions, past } = kept.tenants.entry(run.tenant.clone()).or_default();
         let mut erased = Erased::default();
         for (segment, snapshot) in snapshots {
             if snapshot.members.remove(subject_id).is_some() {
                 snapshot.reasons.remove(subject_id);
                 erased.segments.entry(segment.clone()).or_default().was_member = true;
+            }
+        }
+        for row in past {
+            if row.snapshot.members.remove(subject_id).is_some() {
+                row.snapshot.reasons.remove(subject_id);
+                erased.segments.entry(row.segment.clone()).or_default().snapshots += 1;
             }
         }
         for row in changes.extract_if(.., |row| row.subject == subject_id) {
@@ -647,6 +713,22 @@ impl Transaction for MemoryTransaction {
             error: None,
             run: self.run.clone(),
         });
+    }
+
+    async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<IdSet>>) -> Result<(), LedgerError> {
+        for PastSnapshot { segment, definition_hash: hash, members, overrides, follows } in snapshots {
+            let of_before = |row: &&PastRow| row.segment == segment && Some(row.at) == follows && row.snapshot.hash == hash;
+            let before = self.next.past.iter().rfind(of_before).map(|row| row.snapshot.members.clone()).unwrap_or_default();
+            let at = self.run.as_of;
+            let since = |id: &String| before.get(id).copied().unwrap_or(at);
+            let added = overrides.iter().filter(|(decision, _)| decision.verdict == Verdict::Add);
+            let reasons = added.flat_map(|(decision, set)| set.0.iter().map(move |id| (id.clone(), decision.origin.into())));
+            let reasons: BTreeMap<String, ChangeReason> = reasons.filter(|(id, _)| members.0.contains(id)).collect();
+            let members = members.0.iter().map(|id| (id.clone(), since(id))).collect();
+            let snapshot = Snapshot { members, reasons, hash, run: self.run.clone() };
+            self.next.past.push(PastRow { segment, at, snapshot });
+        }
+        Ok(())
     }
 
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {

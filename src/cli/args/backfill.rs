@@ -24,6 +24,9 @@ pub(crate) struct BackfillArguments {
     /// How far apart the instants are, such as `1d`, `6h` or `1w`
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = parse_duration)]
     pub(crate) step: window::Duration,
+    /// Leave the members of each instant as snapshots too, and not figures alone
+    #[arg(long)]
+    pub(crate) snapshots: bool,
     /// How long to wait for another writer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_wait)]
     pub(crate) wait: Duration,

@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::observations;
 use crate::cli::progress::Bar;
 use crate::cli::render::{Column, Document, Listing};
-use crate::refresh::backfill::{BackfillRequest, PastFigures, backfill};
+use crate::refresh::backfill::{BackfillRequest, Leaves, PastFigures, backfill};
 use crate::refresh::place::ReadablePlace;
 
 #[derive(Debug, Serialize)]
@@ -25,8 +25,9 @@ struct Row {
 /// Records figures of the past, and prints those that were not known.
 pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &BackfillArguments) -> Result<(), CliError> {
     let tenant = context.tenant()?;
-    let BackfillArguments { segments, from, to, step, wait } = arguments;
-    let request = BackfillRequest { segments: segments.clone(), from: *from, to: *to, step: *step, wait: *wait };
+    let BackfillArguments { segments, from, to, step, snapshots, wait } = arguments;
+    let leaves = if *snapshots { Leaves::FiguresAndSnapshots } else { Leaves::Figures };
+    let request = BackfillRequest { segments: segments.clone(), from: *from, to: *to, step: *step, leaves, wait: *wait };
     let bar = Bar::new(context.screen);
     let report = backfill(&context.place, tenant, &request, context.clock.as_ref(), &bar).await;
     drop(bar);
@@ -35,10 +36,18 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     if report.known > 0 {
         context.screen.note(&format!("{} figures stand in the history already", report.known));
     }
+    if *snapshots {
+        let written = report.snapshots;
+        context.screen.note(&if written == 1 {
+            "1 snapshot was written".to_owned()
+        } else {
+            format!("{written} snapshots were written")
+        });
+    }
     let counts = ["members", "entered", "left"].map(|name| (name, Column::Count));
     let columns = [("segment_id", Column::Text), ("as_of", Column::Instant)].into_iter().chain(counts).collect();
     let listing = Listing { columns, rows: report.rows.into_iter().map(row).collect() };
-    let json = json!({ "known": report.known, "rows": listing.rows });
+    let json = json!({ "known": report.known, "snapshots": report.snapshots, "rows": listing.rows });
     context.screen.document(&Document { text: listing.text(), json, rows: listing.batch()? })
 }
 

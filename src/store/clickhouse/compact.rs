@@ -256,14 +256,15 @@ FROM {CHANGES} AS changes WHERE changes.tenant = {{tenant:String}} AND {IS_GONE}
                 self.note(before, |record| record.is_baseline = false);
             }
             // The snapshot of the run that made the last of these changes says the same, and knows scores better.
-            let same = self.records.kept.iter().find(|kept| kept.segment == segment && kept.snapshot == run_id);
+            let same = self.records.recorded(&segment).find(|kept| kept.snapshot == run_id);
             if let Some(same) = same {
                 self.note(same, |record| record.is_baseline = true);
                 continue;
             }
             let at = Timestamp::from_microsecond(at).map_err(|error| damaged(&name, &error))?;
-            let is_again = self.records.kept.iter().any(|kept| kept.segment == segment && kept.record.at == at);
-            let record = KeptRecord { number: through, run_id, at, until: None, is_again, is_baseline: true };
+            let is_again = self.records.recorded(&segment).any(|kept| kept.record.at == at);
+            let (until, is_baseline, backfilled_by) = (None, true, None);
+            let record = KeptRecord { number: through, run_id, at, until, is_again, is_baseline, backfilled_by };
             let kept = KeptSnapshot { segment: segment.clone(), snapshot: self.rewrite_id, member_count: 0, record };
             self.kept.push((kept, Keeping::Kept));
             written.insert(segment, (through, at));
@@ -320,13 +321,19 @@ FROM {HISTORY} AS history WHERE history.tenant = {{tenant:String}} AND {IS_GONE}
         Ok(())
     }
 
-    /// Forgets snapshots that are kept no longer, and that nobody begins a replay with.
+    /// Forgets snapshots that are kept no longer, and that nobody begins a replay with. Those of backfills were asked for: they stay where
+    /// nothing is said of snapshots, until another of the same instant takes their place.
     fn forget_snapshots(&mut self, request: &CompactRequest) {
         for known in &self.records.kept {
             let noted = self.kept.iter().position(|(kept, _)| kept.segment == known.segment && kept.snapshot == known.snapshot);
             let record = noted.and_then(|noted| self.kept.get(noted)).map_or(&known.record, |(kept, _)| &kept.record);
-            let horizon = request.retention.of(&known.segment).snapshots;
-            if record.is_baseline || !horizon.is_past(record.until.unwrap_or(record.at)) {
+            let is_past = match request.retention.of(&known.segment).snapshots {
+                Horizon::Nothing if !record.is_recorded() => false,
+                horizon => horizon.is_past(record.until.unwrap_or(record.at)),
+            };
+            let last = self.records.backfilled(&known.segment).rfind(|kept| kept.record.at == record.at);
+            let is_replaced = !record.is_recorded() && last.is_some_and(|last| last.snapshot != known.snapshot);
+            if record.is_baseline || !(is_past || is_replaced) {
                 continue;
             }
             match noted.and_then(|noted| self.kept.get_mut(noted)) {

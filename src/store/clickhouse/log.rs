@@ -19,7 +19,7 @@ use super::read::is_committed;
 use super::server::{Server, batch, numbers, texts};
 use crate::clickhouse::Statement;
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::object::PublicSnapshot;
+use crate::store::object::{PublicSnapshot, SnapshotOf};
 use crate::store::{LedgerError, Run, RunKind, SegmentState, TenantState};
 
 /// How often a commit is sent before nobody knows what came of it.
@@ -116,7 +116,7 @@ pub(super) struct KeptSnapshot {
 /// What the log keeps of it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KeptRecord {
-    /// The last commit whose changes it contains.
+    /// The last commit whose changes it contains; of one that a backfill evaluated, the last one before it.
     pub(super) number: u64,
     /// The run that it is the outcome of.
     pub(super) run_id: Uuid,
@@ -128,13 +128,29 @@ pub(super) struct KeptRecord {
     pub(super) is_again: bool,
     /// Whether the changes up to it are gone, so that whoever replays begins with it.
     pub(super) is_baseline: bool,
+    /// The hash of the definition that a backfill evaluated it by. It says what was at its own instant, and no change that was recorded
+    /// follows on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) backfilled_by: Option<String>,
+}
+
+impl KeptRecord {
+    /// Whether it is the outcome of a run, and changes of later ones follow on it.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.backfilled_by.is_none()
+    }
 }
 
 impl KeptSnapshot {
     /// As it is published.
     pub(super) fn public(&self) -> PublicSnapshot<'_> {
         let KeptRecord { number, at, is_again, .. } = self.record;
-        PublicSnapshot { segment: &self.segment, at, again: is_again.then_some(number) }
+        let occasion = match () {
+            () if !self.record.is_recorded() => SnapshotOf::Backfill(self.snapshot),
+            () if is_again => SnapshotOf::RunAgain(number),
+            () => SnapshotOf::Run,
+        };
+        PublicSnapshot { segment: &self.segment, at, of: occasion }
     }
 }
 
@@ -151,6 +167,16 @@ impl Records {
     /// The snapshot that a replay of a segment begins with.
     pub(super) fn baseline(&self, segment: &SegmentId) -> Option<&KeptSnapshot> {
         self.kept.iter().find(|kept| kept.record.is_baseline && kept.segment == *segment)
+    }
+
+    /// The snapshots of a segment that are outcomes of runs, in the order of their commits.
+    pub(super) fn recorded<'r>(&'r self, segment: &'r SegmentId) -> impl DoubleEndedIterator<Item = &'r KeptSnapshot> {
+        self.kept.iter().filter(move |kept| kept.segment == *segment && kept.record.is_recorded())
+    }
+
+    /// Those that backfills left of it, likewise.
+    pub(super) fn backfilled<'r>(&'r self, segment: &'r SegmentId) -> impl DoubleEndedIterator<Item = &'r KeptSnapshot> {
+        self.kept.iter().filter(move |kept| kept.segment == *segment && !kept.record.is_recorded())
     }
 
     /// How far rows of a segment are gone.

@@ -33,7 +33,7 @@ mod staged;
 mod transaction;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -197,6 +197,17 @@ impl Ledger for ClickHouseLedger {
         at: Timestamp,
     ) -> Result<BTreeMap<SegmentId, Overrides<RemoteMembers>>, LedgerError> {
         overrides::at(&self.server, tenant, at).await
+    }
+
+    async fn backfilled(
+        &self,
+        tenant: &TenantId,
+        segment: &SegmentId,
+        definition_hash: &str,
+    ) -> Result<BTreeSet<Timestamp>, LedgerError> {
+        let records = log::read_records(&self.server, tenant).await?;
+        let by_it = |kept: &&log::KeptSnapshot| kept.record.backfilled_by.as_deref() == Some(definition_hash);
+        Ok(records.backfilled(segment).filter(by_it).map(|kept| kept.record.at).collect())
     }
 
     async fn begin(&self, lease: &Lease, run: Run) -> Result<ClickHouseTransaction, LedgerError> {

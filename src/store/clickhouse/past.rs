@@ -50,7 +50,7 @@ async fn told(
     records: &Records,
 ) -> Result<Past, LedgerError> {
     let last = last_run(server, tenant, at).await?;
-    let kept = || records.kept.iter().filter(|kept| kept.segment == *segment);
+    let kept = || records.recorded(segment);
     let baseline = records.baseline(segment).map(|kept| kept.record.number);
     let reached = last.filter(|last| baseline.is_none_or(|baseline| *last >= baseline));
     let start = match reached {
@@ -61,7 +61,7 @@ async fn told(
         None => kept().find(|kept| stood_at(kept, at, last)),
     };
     if start.is_none() && (reached.is_none() || baseline.is_some()) {
-        return Ok(Past::Unknown);
+        return backfilled_at(server, tenant, segment, at, records).await;
     }
     let mut folded = Folded::default();
     if let Some(last) = reached {
@@ -74,7 +74,7 @@ async fn told(
     let changes = folded.changes;
     // Of nobody it cannot be told whether the segment was empty, or not there yet.
     if start.is_none() && changes == 0 && !was_there(server, tenant, segment, at, records).await? {
-        return Ok(Past::Unknown);
+        return backfilled_at(server, tenant, segment, at, records).await;
     }
     let provenance = start.map_or(Provenance::Replayed { changes }, |kept| Provenance::Kept { at: kept.record.at, changes });
     let before = match start {
@@ -82,6 +82,18 @@ async fn told(
         None => None,
     };
     Ok(Past::Members { rows: folded.over(before, tenant, segment), provenance })
+}
+
+/// What a backfill found at just that instant, the last one of several.
+async fn backfilled_at(
+    server: &Server,
+    tenant: &TenantId,
+    segment: &SegmentId,
+    at: Timestamp,
+    records: &Records,
+) -> Result<Past, LedgerError> {
+    let Some(kept) = records.backfilled(segment).rfind(|kept| kept.record.at == at) else { return Ok(Past::Unknown) };
+    Ok(Past::Members { rows: read::kept(server, tenant, kept).await?, provenance: Provenance::Backfilled })
 }
 
 fn stood_at(kept: &KeptSnapshot, at: Timestamp, last: Option<u64>) -> bool {

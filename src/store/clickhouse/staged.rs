@@ -143,7 +143,6 @@ INNER JOIN ({segments}) AS s ON c.position = s.position"
         let universes = self.rows.universes_of(with_exits);
         let statement = statement
             .bind("universes", "Array(UInt32)", Value::Integers(universes.into_iter().map(i64::from).collect()))
-            .number("as_of", "Int64", self.run.as_of.as_microsecond())
             .number("commit", "UInt64", self.commit_number);
         server.execute_once("write the changes", statement).await
     }
@@ -162,8 +161,7 @@ FROM ({compared}) AS c
 INNER JOIN ({segments}) AS s ON c.position = s.position
 WHERE c.is_member"
         );
-        let statement = self.bound(text, positions).number("as_of", "Int64", self.run.as_of.as_microsecond());
-        server.execute_once("write the members", statement).await
+        server.execute_once("write the members", self.bound(text, positions)).await
     }
 
     /// How many members of each segment this run has written, by their ids.
@@ -180,6 +178,7 @@ WHERE c.is_member"
             .text("tenant", self.run.tenant.as_str())
             .uuid("run", self.run.run_id)
             .number("batch", "UInt32", self.number)
+            .number("as_of", "Int64", self.run.as_of.as_microsecond())
             .bind("positions", "Array(UInt32)", Value::Integers(positions.iter().copied().map(i64::from).collect()))
     }
 
@@ -231,6 +230,7 @@ WHERE c.is_member"
         FROM {OVERRIDES} AS overrides
         WHERE overrides.tenant = {{tenant:String}} AND (overrides.run_id = {{run:UUID}} OR {})
             AND overrides.segment_id IN (SELECT segment_id FROM ({staged}))
+            AND overrides.since <= fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC')
         GROUP BY segment_id, subject_id
     ) AS d INNER JOIN ({staged}) AS s ON d.segment_id = s.segment_id",
                 is_committed("overrides"),

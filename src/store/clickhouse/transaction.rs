@@ -22,8 +22,8 @@ use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
 use crate::model::segment::Status;
 use crate::store::{
-    Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LeaseScope, LedgerError, Outcome, OverrideEdit, Run,
-    RunKind, RunStatus, SegmentState, Staged, StagedSegment, Transaction,
+    Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LeaseScope, LedgerError, Outcome, OverrideEdit,
+    PastSnapshot, Run, RunKind, RunStatus, SegmentState, Staged, StagedSegment, Transaction,
 };
 
 /// Changes of one tenant that become visible together.
@@ -44,6 +44,8 @@ pub struct ClickHouseTransaction {
     edits: BTreeMap<SegmentId, u64>,
     /// The segments whose snapshots of runs before an instant are kept.
     keeps: Option<(BTreeSet<SegmentId>, Timestamp)>,
+    /// Snapshots of the past that this run evaluated.
+    past: Vec<KeptSnapshot>,
     /// The batches that were compared.
     batches: u32,
     /// The segments that were staged.
@@ -113,6 +115,7 @@ impl ClickHouseTransaction {
             notes: BTreeMap::new(),
             edits: BTreeMap::new(),
             keeps: None,
+            past: Vec::new(),
             batches: 0,
             positions: 0,
             condition: Condition::Whole,
@@ -238,11 +241,8 @@ impl ClickHouseTransaction {
             batch.write_members(&self.server, &replaced).await?;
             let written = batch.written(&self.server).await?;
             for work in works.iter().filter(|work| replaced.contains(&work.position)) {
-                let (rows, count) = (written.get(work.segment.as_str()).copied().unwrap_or(0), counts(work).members);
-                if rows != count {
-                    let problem = format!("{rows} members were written, and there are {count}");
-                    return Err(LedgerError::Corrupt { path: format!("the snapshot of segment `{}`", work.segment), problem });
-                }
+                let rows = written.get(work.segment.as_str()).copied().unwrap_or(0);
+                refuse_another_count(&work.segment, counts(work).members, rows)?;
             }
         }
         Ok(found)
@@ -401,12 +401,59 @@ impl ClickHouseTransaction {
         let records = log::read_records(&self.server, &self.run.tenant).await?;
         let kept = replaced.into_iter().filter_map(|(segment, (snapshot, member_count))| {
             let at = *instants.get(segment).filter(|at| *at < before)?;
-            let is_again = records.kept.iter().any(|kept| kept.segment == *segment && kept.record.at == at);
-            let (number, until) = (self.base.commit_number, Some(self.run.as_of));
-            let record = KeptRecord { number, run_id: snapshot, at, until, is_again, is_baseline: false };
+            let is_again = records.recorded(segment).any(|kept| kept.record.at == at);
+            let (number, until, is_baseline, backfilled_by) = (self.base.commit_number, Some(self.run.as_of), false, None);
+            let record = KeptRecord { number, run_id: snapshot, at, until, is_again, is_baseline, backfilled_by };
             Some((KeptSnapshot { segment: segment.clone(), snapshot, member_count, record }, Keeping::Kept))
         });
         Ok(kept.collect())
+    }
+
+    /// Writes members of the past under the id of the run: those of the snapshot before who stay keep the instant of the entry.
+    async fn written_past(&mut self, snapshots: Vec<PastSnapshot<RemoteMembers>>) -> Result<Vec<KeptSnapshot>, LedgerError> {
+        let records = log::read_records(&self.server, &self.run.tenant).await?;
+        let (mut rows, mut written, mut past) = (Rows::default(), Vec::new(), Vec::new());
+        for PastSnapshot { segment, definition_hash, members, overrides, follows } in snapshots {
+            let by_it = |kept: &&KeptSnapshot| kept.record.backfilled_by.as_ref() == Some(&definition_hash);
+            let before = records.backfilled(&segment).filter(by_it).rfind(|kept| Some(kept.record.at) == follows);
+            let position = self.positions;
+            self.positions += 1;
+            let (enter, exit, vanish) = (ChangeReason::RuleMatch, ChangeReason::RuleEnded, ChangeReason::LeftUniverse);
+            rows.push(Segment {
+                position,
+                segment: segment.to_string(),
+                members: members.kept().clone(),
+                snapshot: before.map(|kept| kept.snapshot),
+                universe: 0,
+                reasons: Reasons { enter, exit, vanish },
+                definition_hash: definition_hash.clone(),
+                by_hand: !overrides.is_empty(),
+            });
+            if members.count() > 0 {
+                written.push(position);
+            }
+            let record = KeptRecord {
+                number: self.base.commit_number,
+                run_id: self.run.run_id,
+                at: self.run.as_of,
+                until: None,
+                is_again: false,
+                is_baseline: false,
+                backfilled_by: Some(definition_hash),
+            };
+            past.push(KeptSnapshot { segment, snapshot: self.run.run_id, member_count: members.count(), record });
+        }
+        let batch = Batch { run: &self.run, number: self.batches, commit_number: self.base.commit_number + 1, rows: &rows };
+        self.batches += 1;
+        if !written.is_empty() {
+            batch.write(&self.server).await?;
+            batch.write_members(&self.server, &written).await?;
+            let counts = batch.written(&self.server).await?;
+            for KeptSnapshot { segment, member_count, .. } in &past {
+                refuse_another_count(segment, *member_count, counts.get(segment.as_str()).copied().unwrap_or(0))?;
+            }
+        }
+        Ok(past)
     }
 
     async fn write_history(&self) -> Result<(), LedgerError> {
@@ -449,6 +496,15 @@ impl Counts {
     fn figures(&self) -> Figures {
         Figures { member_count: self.members, added_count: self.entered, removed_count: self.left }
     }
+}
+
+/// Refuses a snapshot whose rows are not as many as its members.
+fn refuse_another_count(segment: &SegmentId, members: u64, rows: u64) -> Result<(), LedgerError> {
+    if rows == members {
+        return Ok(());
+    }
+    let problem = format!("{rows} members were written, and there are {members}");
+    Err(LedgerError::Corrupt { path: format!("the snapshot of segment `{segment}`"), problem })
 }
 
 /// Days since 1970.
@@ -531,6 +587,16 @@ impl Transaction for ClickHouseTransaction {
         });
     }
 
+    async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<RemoteMembers>>) -> Result<(), LedgerError> {
+        if snapshots.is_empty() {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.condition, Condition::Broken);
+        self.past = self.written_past(snapshots).await?;
+        self.condition = before;
+        Ok(())
+    }
+
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {
         self.known(segment)?;
         self.counts.insert(segment.clone(), actual);
@@ -559,7 +625,8 @@ impl Transaction for ClickHouseTransaction {
         }
         self.settle();
         self.write_history().await?;
-        let kept = self.kept().await?;
+        let mut kept = self.kept().await?;
+        kept.extend(std::mem::take(&mut self.past).into_iter().map(|past| (past, Keeping::Kept)));
         let commit = Commit {
             tenant: &self.run.tenant,
             lease: self.lease,

@@ -28,7 +28,7 @@ use super::{ObjectLedger, layout};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::replay::Folded;
 use crate::store::rows::{change_schema, history_schema, membership_schema};
-use crate::store::{CompactRequest, Compacted, Lease, LedgerError, Retention, RunKind};
+use crate::store::{CompactRequest, Compacted, Horizon, Lease, LedgerError, Retention, RunKind};
 
 /// Files that are read at the same time.
 const READ_AT_ONCE: usize = 8;
@@ -342,7 +342,7 @@ impl Step<'_> {
             let Some((at, _)) = folded.last.clone() else { continue };
             let at = Timestamp::from_microsecond(at)
                 .map_err(|error| LedgerError::Corrupt { path: layout::indexes().to_string(), problem: error.to_string() })?;
-            let of_segment = |kept: &&mut KeptSnapshot| kept.segment == segment;
+            let of_segment = |kept: &&mut KeptSnapshot| kept.segment == segment && kept.is_recorded();
             let before = index.kept.iter_mut().filter(of_segment).find(|kept| kept.is_baseline);
             let before = match before {
                 Some(kept) => {
@@ -379,18 +379,28 @@ impl Step<'_> {
                 public = layout::kept_again(&self.tenant, &segment, at, number).to_string();
             }
             self.rewrite.published.push(Publication { file: file.clone(), public: public.clone() });
-            index.kept.push(KeptSnapshot { segment, number, at, until: None, file, public, is_baseline: true });
+            let (until, is_baseline, backfilled_by) = (None, true, None);
+            index.kept.push(KeptSnapshot { segment, number, at, until, file, public, is_baseline, backfilled_by });
             self.done.baselines += 1;
         }
         Ok(())
     }
 
-    /// Forgets snapshots that are kept no longer, and that nobody begins a replay with.
+    /// Forgets snapshots that are kept no longer, and that nobody begins a replay with. Those of backfills were asked for: they stay where
+    /// nothing is said of snapshots, until another of the same instant takes their place.
     fn forget_snapshots(&mut self, index: &mut Index) {
         let retention = self.retention;
+        let mut latest: BTreeMap<(SegmentId, Timestamp), u64> = BTreeMap::new();
+        for kept in index.kept.iter().filter(|kept| !kept.is_recorded()) {
+            latest.insert((kept.segment.clone(), kept.at), kept.number);
+        }
         let (stay, go) = std::mem::take(&mut index.kept).into_iter().partition::<Vec<_>, _>(|kept| {
-            let horizon = retention.of(&kept.segment).snapshots;
-            kept.is_baseline || !horizon.is_past(kept.until.unwrap_or(kept.at))
+            let is_past = match retention.of(&kept.segment).snapshots {
+                Horizon::Nothing if !kept.is_recorded() => false,
+                horizon => horizon.is_past(kept.until.unwrap_or(kept.at)),
+            };
+            let is_replaced = !kept.is_recorded() && latest.get(&(kept.segment.clone(), kept.at)) != Some(&kept.number);
+            kept.is_baseline || !(is_past || is_replaced)
         });
         index.kept = stay;
         self.done.snapshots_dropped += go.len() as u64;

@@ -153,11 +153,31 @@ pub(super) fn jobs(works: &[Arc<Work>]) -> Vec<Job> {
     jobs
 }
 
+/// The jobs that write the members of segments alone, in order.
+pub(super) fn jobs_of_members(works: &[Arc<Work>]) -> Vec<Job> {
+    let of_work = |(number, work): (usize, &Arc<Work>)| {
+        let work = Arc::clone(work);
+        groups(work.comparison.figures.member_count).map(move |members| {
+            let work = Arc::clone(&work);
+            Job::Members { number, work, members, with_changes: false }
+        })
+    };
+    works.iter().enumerate().flat_map(of_work).collect()
+}
+
 fn groups(rows: u64) -> impl Iterator<Item = Range<u64>> {
     (0..rows.div_ceil(GROUP_ROWS)).map(move |group| group * GROUP_ROWS..rows.min((group + 1) * GROUP_ROWS))
 }
 
 impl Job {
+    /// Whether it gives changes.
+    pub(super) fn has_changes(&self) -> bool {
+        match self {
+            Self::Members { with_changes, .. } => *with_changes,
+            Self::Changes(_) => true,
+        }
+    }
+
     pub(super) async fn done(self, tables: Arc<RunTables>) -> Result<Done, LedgerError> {
         match self {
             Self::Members { number, work, members, with_changes } => {

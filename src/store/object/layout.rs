@@ -40,6 +40,11 @@ pub(super) fn kept_again(tenant: &TenantId, segment: &SegmentId, at: Timestamp, 
     Path::from(format!("snapshots/{tenant}/{segment}/{}-{commit:012}.parquet", at.strftime("%Y%m%dT%H%M%S%.6fZ")))
 }
 
+/// A snapshot of a segment that a backfill evaluated, for other tools.
+pub(super) fn backfilled(tenant: &TenantId, segment: &SegmentId, at: Timestamp, run_id: Uuid) -> Path {
+    Path::from(format!("snapshots/{tenant}/{segment}/{}-backfill-{run_id}.parquet", at.strftime("%Y%m%dT%H%M%S%.6fZ")))
+}
+
 /// The rows of several commits of a day in one of the folders `changes` and `history`; `commit` is the last.
 pub(super) fn compacted(folder: &str, tenant: &TenantId, date: Date, commit: u64, rewrite_id: Uuid) -> Path {
     Path::from(format!("{folder}/{tenant}/{date}/{commit:012}-compacted-{rewrite_id}.parquet"))
@@ -190,6 +195,11 @@ pub(super) fn overrides_file(transaction: &Path, segment: &SegmentId) -> Path {
     Path::from(format!("{transaction}/{segment}.overrides.parquet"))
 }
 
+/// A snapshot of the past that a backfill evaluated, in the folder of its transaction.
+pub(super) fn past_file(transaction: &Path, segment: &SegmentId) -> Path {
+    Path::from(format!("{transaction}/{segment}.past.parquet"))
+}
+
 /// The changes in the folder of their transaction.
 pub(super) fn changes_file(transaction: &Path) -> Path {
     Path::from(format!("{transaction}/changes.parquet"))
@@ -241,6 +251,7 @@ mod tests {
             (compacted("history", &tenant(), date, 9, Uuid::nil()), PublicName::Rows(9)),
             (kept(&tenant(), &vip, at), PublicName::Kept),
             (kept_again(&tenant(), &vip, at, 3), PublicName::Kept),
+            (backfilled(&tenant(), &vip, at, Uuid::nil()), PublicName::Kept),
         ] {
             assert_eq!(public_name(&path), Some(name), "{path}");
         }

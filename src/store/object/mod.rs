@@ -52,7 +52,7 @@ mod table;
 mod transaction;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -75,7 +75,7 @@ use crate::model::id::{SegmentId, TenantId};
 
 pub use self::log::rewritten_commit;
 pub use self::place::Place;
-pub use self::public::{PublicCommit, PublicFile, PublicFiles, PublicSnapshot, PublicTable};
+pub use self::public::{PublicCommit, PublicFile, PublicFiles, PublicSnapshot, PublicTable, SnapshotOf};
 pub use self::transaction::ObjectTransaction;
 pub use super::holder::{Holder, LeaseTiming};
 
@@ -315,6 +315,15 @@ impl Ledger for ObjectLedger {
 
     async fn members_at(&self, tenant: &TenantId, segment: &SegmentId, at: Timestamp) -> Result<Past, LedgerError> {
         past::members_at(self, tenant, segment, at).await
+    }
+
+    async fn backfilled(
+        &self,
+        tenant: &TenantId,
+        segment: &SegmentId,
+        definition_hash: &str,
+    ) -> Result<BTreeSet<Timestamp>, LedgerError> {
+        past::backfilled(self, tenant, segment, definition_hash).await
     }
 
     async fn compact(

@@ -1,5 +1,7 @@
 //! The members of a segment at an instant of the past: the nearest snapshot before it that is kept, with the changes after it.
 
+use std::collections::BTreeSet;
+
 use futures::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
@@ -9,7 +11,7 @@ use super::record::{Index, KeptSnapshot, RunFiles};
 use super::table::Table;
 use super::{ObjectLedger, layout};
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::replay::{Folded, tells_of};
+use crate::store::replay::Folded;
 use crate::store::{LedgerError, Past, Provenance, ReadFilter, RunKind};
 
 /// How often a reader starts over when files that it was told of are gone, because others have taken their place.
@@ -36,7 +38,7 @@ pub(super) async fn members_at(
                 let changes = folded.changes;
                 // Of nobody it cannot be told whether the segment was empty, or not there yet.
                 if kept.is_none() && changes == 0 && !was_there(ledger, tenant, segment, at, &index).await? {
-                    return Ok(Past::Unknown);
+                    return backfilled_at(ledger, segment, at, &index).await;
                 }
                 let provenance = kept.map_or(Provenance::Replayed { changes }, |kept| Provenance::Kept { at: kept.at, changes });
                 let before = match table {
@@ -45,10 +47,47 @@ pub(super) async fn members_at(
                 };
                 return Ok(Past::Members { rows: folded.over(before, tenant, segment), provenance });
             }
-            Found::Nothing => return Ok(Past::Unknown),
+            Found::Nothing => return backfilled_at(ledger, segment, at, &index).await,
         }
     }
     Err(LedgerError::Corrupt { path: missing.to_string(), problem: "it is missing".to_owned() })
+}
+
+/// What a backfill found at just that instant, the last one of several.
+async fn backfilled_at(ledger: &ObjectLedger, segment: &SegmentId, at: Timestamp, index: &Index) -> Result<Past, LedgerError> {
+    let of_then = |kept: &&KeptSnapshot| kept.segment == *segment && !kept.is_recorded() && kept.at == at;
+    let Some(kept) = index.kept.iter().filter(of_then).max_by_key(|kept| kept.number) else { return Ok(Past::Unknown) };
+    // One that is gone meanwhile is kept no longer: it can be evaluated again.
+    let Some(table) = run_table(ledger.place(), &Path::from(kept.public.as_str()), &kept.file).await? else {
+        return Ok(Past::Unknown);
+    };
+    Ok(Past::Members { rows: table.all_rows().await?, provenance: Provenance::Backfilled })
+}
+
+/// The instants of which a backfill by a definition left a snapshot.
+pub(super) async fn backfilled(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    segment: &SegmentId,
+    definition_hash: &str,
+) -> Result<BTreeSet<Timestamp>, LedgerError> {
+    let index = read::index(ledger, tenant).await?;
+    let by_it = |kept: &&KeptSnapshot| kept.segment == *segment && kept.backfilled_by.as_deref() == Some(definition_hash);
+    Ok(index.kept.iter().filter(by_it).map(|kept| kept.at).collect())
+}
+
+/// The snapshot that a backfill by a definition left of an instant.
+pub(super) async fn backfilled_table(
+    ledger: &ObjectLedger,
+    tenant: &TenantId,
+    (segment, definition_hash): (&SegmentId, &str),
+    at: Timestamp,
+) -> Result<Option<Table>, LedgerError> {
+    let index = read::index(ledger, tenant).await?;
+    let of_then =
+        |kept: &&KeptSnapshot| kept.segment == *segment && kept.at == at && kept.backfilled_by.as_deref() == Some(definition_hash);
+    let Some(kept) = index.kept.iter().rfind(of_then) else { return Ok(None) };
+    run_table(ledger.place(), &Path::from(kept.public.as_str()), &kept.file).await
 }
 
 /// What the records say of an instant.
@@ -68,7 +107,7 @@ async fn replayed<'a>(
     index: &'a Index,
 ) -> Result<Found<'a>, LedgerError> {
     let place = ledger.place();
-    let kept = || index.kept.iter().filter(|kept| kept.segment == *segment);
+    let kept = || index.kept.iter().filter(|kept| kept.segment == *segment && kept.is_recorded());
     let baseline = kept().filter(|kept| kept.is_baseline).map(|kept| kept.number).max();
     // Who evaluates the past changes no members.
     let last = index.runs.iter().filter(|run| run.kind != RunKind::Backfill).rfind(|run| run.from() <= at);
@@ -137,10 +176,12 @@ async fn was_there(
         return Ok(true);
     }
     let to = at.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
-    let filter = ReadFilter { to: Some(to), ..ReadFilter::of(segment) };
+    // Evaluations of the past change no members.
+    let kinds = RunKind::ALL.into_iter().filter(|kind| *kind != RunKind::Backfill).collect();
+    let filter = ReadFilter { to: Some(to), kinds, ..ReadFilter::of(segment) };
     let mut rows = read::rows(ledger, tenant, Rows::History, &filter).await?;
     while let Some(batch) = rows.try_next().await? {
-        if tells_of(&batch, at.as_microsecond())? {
+        if batch.num_rows() > 0 {
             return Ok(true);
         }
     }

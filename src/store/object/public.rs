@@ -50,15 +50,27 @@ pub struct PublicSnapshot<'s> {
     pub segment: &'s SegmentId,
     /// The instant of the run that it is the outcome of.
     pub at: Timestamp,
-    /// Its last commit, when an earlier one of the same instant was kept.
-    pub again: Option<u64>,
+    /// What it is the outcome of.
+    pub of: SnapshotOf,
+}
+
+/// What a snapshot of the past is the outcome of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotOf {
+    /// A run.
+    Run,
+    /// A run when an earlier one of the same instant is kept, with its last commit.
+    RunAgain(u64),
+    /// A backfill, with the id of its run.
+    Backfill(Uuid),
 }
 
 impl PublicSnapshot<'_> {
     fn path(&self, tenant: &TenantId) -> Path {
-        match self.again {
-            Some(number) => layout::kept_again(tenant, self.segment, self.at, number),
-            None => layout::kept(tenant, self.segment, self.at),
+        match self.of {
+            SnapshotOf::Run => layout::kept(tenant, self.segment, self.at),
+            SnapshotOf::RunAgain(number) => layout::kept_again(tenant, self.segment, self.at, number),
+            SnapshotOf::Backfill(run_id) => layout::backfilled(tenant, self.segment, self.at, run_id),
         }
     }
 }

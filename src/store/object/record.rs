@@ -132,7 +132,7 @@ pub(super) struct Publication {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KeptSnapshot {
     pub(super) segment: SegmentId,
-    /// The last commit whose changes it contains.
+    /// The last commit whose changes it contains; of one that a backfill evaluated, the last one before it.
     pub(super) number: u64,
     /// `as_of` of the run that it is the outcome of.
     pub(super) at: Timestamp,
@@ -142,6 +142,17 @@ pub(super) struct KeptSnapshot {
     pub(super) public: String,
     /// Whether the changes up to it are gone, so that whoever replays begins with it.
     pub(super) is_baseline: bool,
+    /// The hash of the definition that a backfill evaluated it by. It says what was at its own instant, and no change that was recorded
+    /// follows on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) backfilled_by: Option<String>,
+}
+
+impl KeptSnapshot {
+    /// Whether it is the outcome of a run, and changes of later ones follow on it.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.backfilled_by.is_none()
+    }
 }
 
 /// What a run makes of a segment.

@@ -16,12 +16,13 @@ use tokio::task::JoinError;
 use super::ObjectLedger;
 use super::chunk::{RowGroup, Value};
 use super::compare::Comparison;
-use super::encode::{GROUP_ROWS, Occasion, RunTables, Work, jobs};
+use super::encode::{GROUP_ROWS, Job, Occasion, RunTables, Work, jobs, jobs_of_members};
 use super::hand::Decided;
 use super::history::{HistoryRow, write_history};
 use super::layout;
 use super::log::{Entry, LogState, SegmentEntry, TenantEntry};
 use super::overrides::{self, OverrideRecord};
+use super::past;
 use super::place::{FILES_AT_ONCE, failed};
 use super::record::{Action, FileRef, KeptSnapshot, Progress, RunRecord, SegmentRecord, SnapshotChange};
 use super::table::{ClosedTable, Look, Table, TableWriter, column};
@@ -32,8 +33,8 @@ use crate::model::manual::Origin;
 use crate::model::segment::Status;
 use crate::store::rows::membership_schema;
 use crate::store::{
-    Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LedgerError, Outcome, OverrideEdit, Run, RunKind,
-    RunStatus, Staged, StagedSegment, Transaction,
+    Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LedgerError, Outcome, OverrideEdit, PastSnapshot, Run,
+    RunKind, RunStatus, Staged, StagedSegment, Transaction,
 };
 
 /// Rows, of snapshots before and after, that are in memory at the same time. A segment of more is written by itself, and read and
@@ -60,6 +61,8 @@ pub struct ObjectTransaction {
     counts: BTreeMap<SegmentId, u64>,
     jobs: BTreeMap<String, Timestamp>,
     notes: BTreeMap<SegmentId, DefinitionNote>,
+    /// Snapshots of the past that this run evaluated.
+    past: Vec<KeptSnapshot>,
     /// The segments whose snapshots of runs before an instant are kept.
     keeps: Option<(BTreeSet<SegmentId>, Timestamp)>,
 }
@@ -124,6 +127,7 @@ impl ObjectTransaction {
             counts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             notes: BTreeMap::new(),
+            past: Vec::new(),
             keeps: None,
         })
     }
@@ -196,7 +200,7 @@ impl ObjectTransaction {
         }
         drop(compared);
         let mut files = vec![SnapshotChange::Kept; window.len()];
-        for (number, (file, duration)) in replaced.into_iter().zip(self.write(&works).await?) {
+        for (number, (file, duration)) in replaced.into_iter().zip(self.write(&works, jobs(&works)).await?) {
             files[number] = SnapshotChange::Replaced(file);
             staged[number].duration += duration;
         }
@@ -309,16 +313,16 @@ impl ObjectTransaction {
         self.tables.exits(segment.as_str(), ids, scores, reason, definition_hash).map_err(unwritable)
     }
 
-    /// Writes the snapshots of segments, and their changes; returns the snapshots, and how long each segment took.
-    async fn write(&mut self, works: &[Arc<Work>]) -> Result<Vec<(FileRef, Duration)>, LedgerError> {
+    /// Writes the snapshots of segments, and their changes as far as jobs do; returns the snapshots, and how long each segment took.
+    async fn write(&mut self, works: &[Arc<Work>], jobs: Vec<Job>) -> Result<Vec<(FileRef, Duration)>, LedgerError> {
         let place = self.ledger.place().clone();
         let create = |work: &Arc<Work>| TableWriter::create(&place, work.path.clone(), &self.tables.memberships).map(Some);
         let mut snapshots: Vec<Option<TableWriter>> = works.iter().map(create).collect::<Result<_, _>>()?;
         let mut durations = vec![Duration::ZERO; works.len()];
-        let has_changes = works.iter().any(|work| work.comparison.changes() > 0);
+        let has_changes = jobs.iter().any(Job::has_changes);
         let mut changes = if has_changes { Some(self.take_changes()?) } else { None };
         let clock = Arc::clone(&self.ledger.leases.clock);
-        let mut done = futures::stream::iter(jobs(works))
+        let mut done = futures::stream::iter(jobs)
             .map(|job| {
                 let (tables, clock) = (Arc::clone(&self.tables), Arc::clone(&clock));
                 tokio::spawn(async move {
@@ -412,7 +416,8 @@ impl ObjectTransaction {
             if self.keeps.as_ref().is_some_and(|(_, before)| at < *before) {
                 let public = layout::kept(&self.run.tenant, &segment, at).to_string();
                 let (number, until) = (self.base.number, Some(self.run.as_of));
-                kept.push(KeptSnapshot { segment, number, at, until, file, public, is_baseline: false });
+                let (is_baseline, backfilled_by) = (false, None);
+                kept.push(KeptSnapshot { segment, number, at, until, file, public, is_baseline, backfilled_by });
             }
         }
         let place = self.ledger.place();
@@ -422,9 +427,10 @@ impl ObjectTransaction {
         };
         let overrides = std::mem::take(&mut self.edits).into_iter().map(|(segment, edit)| (segment, edit.record));
         let overrides: BTreeMap<SegmentId, OverrideRecord> = overrides.collect();
-        let written = overrides.values().map(|overrides| &overrides.file);
+        let written = overrides.values().map(|overrides| &overrides.file).chain(self.past.iter().map(|past| &past.file));
         let files = self.segments.values().filter_map(SegmentRecord::new_snapshot).chain(&changes).chain(&history).chain(written);
         place.persist(&files.map(FileRef::location).collect::<Vec<_>>()).await?;
+        kept.append(&mut self.past);
         Ok(RunRecord {
             run_id: self.run.run_id,
             kind: self.run.kind,
@@ -561,6 +567,34 @@ impl Transaction for ObjectTransaction {
             status: RunStatus::Ok,
             error: None,
         });
+    }
+
+    async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<LocalMembers>>) -> Result<(), LedgerError> {
+        let (mut works, mut kept) = (Vec::with_capacity(snapshots.len()), Vec::with_capacity(snapshots.len()));
+        for PastSnapshot { segment, definition_hash, members, overrides, follows } in snapshots {
+            let before = match follows {
+                Some(at) => past::backfilled_table(&self.ledger, &self.run.tenant, (&segment, &definition_hash), at).await?,
+                None => None,
+            };
+            let decided = Decided { overrides, edit: None };
+            let comparison = Comparison::new(before, members.clone(), &members, decided).await?;
+            works.push(Arc::new(Work {
+                path: layout::past_file(&self.folder, &segment),
+                segment: Value::text(segment.as_str()),
+                definition_hash: Value::text(&definition_hash),
+                occasion: Occasion::First,
+                comparison,
+            }));
+            kept.push((segment, definition_hash));
+        }
+        let written = self.write(&works, jobs_of_members(&works)).await?;
+        let (at, number) = (self.run.as_of, self.base.number);
+        for ((segment, definition_hash), (file, _)) in kept.into_iter().zip(written) {
+            let public = layout::backfilled(&self.run.tenant, &segment, at, self.run.run_id).to_string();
+            let (until, is_baseline, backfilled_by) = (None, false, Some(definition_hash));
+            self.past.push(KeptSnapshot { segment, number, at, until, file, public, is_baseline, backfilled_by });
+        }
+        Ok(())
     }
 
     async fn correct_count(&mut self, segment: &SegmentId, actual: u64) -> Result<(), LedgerError> {

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use super::project::{BUYERS, Project};
 
 pub(super) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 5] = [
+    let trials: [(&str, fn()); 7] = [
         ("a backfill is what previews say", a_backfill_is_what_previews_say),
         ("a backfill goes on where it stopped", a_backfill_goes_on_where_it_stopped),
         ("a backfill of the examples reads the events once", a_backfill_of_the_examples_reads_the_events_once),
         ("a backfill tells what makes no sense", a_backfill_tells_what_makes_no_sense),
         ("members of the past are what previews say", members_of_the_past_are_what_previews_say),
+        ("a backfill leaves snapshots", a_backfill_leaves_snapshots),
+        ("what a definition refers to is as it was", what_a_definition_refers_to_is_as_it_was),
     ];
     super::named("command_line::backfill::", trials)
 }
@@ -183,6 +185,150 @@ fn members_of_the_past_are_what_previews_say() {
     // A backfill of the past is no run.
     project.run(&["backfill", BUYERS, "--from", "2025-11-01T00:00:00Z", "--to", "2025-11-03T00:00:00Z"]).ok();
     assert!(members("2025-11-02T00:00:00Z", &[]).1.contains("by evaluation"));
-    let refused = project.run(&["members", BUYERS, "big", "--union", "--as-of", runs[0]]).exits(2);
-    assert!(refused.stderr.contains("cannot be used with"), "{}", refused.stderr);
+    // Several segments, each from where it is known, with attributes, in an order.
+    let together = |as_of: &str, more: &[&str]| {
+        let arguments: Vec<&str> =
+            ["members", BUYERS, "in-france", "--as-of", as_of, "--format", "csv"].iter().chain(more).copied().collect();
+        project.run(&arguments).ok().stdout.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let row = |id: &str, run: usize, more: &str| format!("{id},{}{more}", runs[run]);
+    let [first, second] = ["2025-12-14T00:00:00Z", "2025-12-20T00:00:00Z"];
+    assert_eq!(together(second, &["--union"]), [row("u1", 0, ""), row("u2", 1, ""), row("u4", 0, "")]);
+    assert_eq!(together(second, &["--intersect"]), [row("u1", 0, "")]);
+    assert_eq!(together(second, &["--except"]), [row("u2", 1, "")]);
+    assert_eq!(together(first, &["--union", "--after", "u1"]), [row("u4", 0, "")]);
+    assert_eq!(
+        together(second, &["--union", "--with", "age,country", "--sort", "-age", "--limit", "2"]),
+        [row("u4", 0, ",40,FR"), row("u1", 0, ",31,FR")]
+    );
+    assert_eq!(together("2025-12-02T00:00:00Z", &["--union", "--sort", "-subject_id"]), ["u4,", "u1,"], "by evaluation");
+    let path = project.text_path("then.parquet");
+    let written = project.run(&["members", BUYERS, "--as-of", second, "--with", "country", "--output", &path]).ok();
+    assert!(written.stderr.contains("2 rows written"), "{}", written.stderr);
+}
+
+fn a_backfill_leaves_snapshots() {
+    let project = Project::new();
+    let range = ["--from", "2025-12-01T12:00:00Z", "--to", "2025-12-31T12:00:00Z", "--step", "10d"];
+    let run = |more: &[&str]| {
+        let arguments: Vec<&str> =
+            ["backfill", BUYERS].iter().chain(&range).chain(more).chain(&["--format", "json"]).copied().collect();
+        project.run(&arguments).ok()
+    };
+    let snapshots = || {
+        let files = std::fs::read_dir(project.path("out/snapshots/shop/buyers"));
+        let mut names: Vec<String> =
+            files.map(|files| files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()).unwrap_or_default();
+        names.sort();
+        names
+    };
+    assert_eq!((rows(&run(&[]).json()).len(), snapshots().len()), (4, 0));
+    let answer = run(&["--snapshots"]);
+    assert!(answer.stderr.contains("4 snapshots were written"), "{}", answer.stderr);
+    assert_eq!((rows(&answer.json()).len(), &answer.json()["snapshots"]), (0, &json!(4)), "the figures were there");
+    let days: Vec<String> = snapshots().iter().map(|name| name.split("-backfill-").next().unwrap().to_owned()).collect();
+    assert_eq!(days, ["01", "11", "21", "31"].map(|day| format!("202512{day}T120000.000000Z")));
+
+    let told = |as_of: &str| {
+        let answer = project.run(&["members", BUYERS, "--as-of", as_of, "--format", "json"]).ok();
+        let rows = answer.json();
+        let row = |row: &Value| ["subject_id", "entered_at"].map(|name| row[name].as_str().unwrap_or_default()[..].to_owned());
+        (rows.as_array().unwrap().iter().map(row).collect::<Vec<_>>(), answer.stderr)
+    };
+    let (members, said) = told("2025-12-21T12:00:00Z");
+    let expected = [["u1", "2025-12-01T12:00:00Z"], ["u2", "2025-12-11T12:00:00Z"]].map(|row| row.map(str::to_owned));
+    assert_eq!(members, expected);
+    assert!(said.contains("from the snapshot of a backfill"), "{said}");
+    let of_u2 = project.run(&["segments-of", "u2", "--as-of", "2025-12-11T12:00:00Z", "--format", "json"]).ok().json();
+    assert_eq!(of_u2, json!([]), "a segment that was never run is none of the store");
+
+    // Each instant has what its preview says; a run tells of the present, and of nothing before it.
+    project.run(&["refresh", "--all"]).ok();
+    let again = run(&["--snapshots"]).json();
+    assert_eq!((rows(&again).len(), &again["snapshots"]), (0, &json!(0)));
+    for day in ["01", "11", "21", "31"] {
+        let as_of = format!("2025-12-{day}T12:00:00Z");
+        let preview = project.run(&["preview", BUYERS, "--as-of", &as_of, "--sample", "all", "--format", "json"]).ok().json();
+        let previewed: Vec<&str> =
+            preview["sample"].as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap()).collect();
+        assert_eq!(told(&as_of).0.iter().map(|[id, _]| id.as_str()).collect::<Vec<_>>(), previewed, "as of {as_of}");
+    }
+    let of_u2 = project.run(&["segments-of", "u2", "--as-of", "2025-12-11T12:00:00Z", "--format", "json"]).ok().json();
+    assert_eq!((&of_u2[0]["segment_id"], &of_u2[0]["entered_at"]), (&json!("buyers"), &json!("2025-12-11T12:00:00Z")));
+    project.run(&["verify"]).ok();
+
+    // Another definition takes the place of what the first one left; upkeep lets go of that.
+    let changed = project.read("queries/buyers.json").replace("\"value\": 1", "\"value\": 2");
+    project.write("queries/buyers.json", &changed);
+    assert_eq!(run(&["--snapshots"]).json()["snapshots"], json!(4));
+    assert_eq!(told("2025-12-11T12:00:00Z").0, Vec::<[String; 2]>::new());
+    assert_eq!(told("2025-12-21T12:00:00Z").0, [["u1", "2025-12-21T12:00:00Z"].map(str::to_owned)]);
+    assert_eq!(snapshots().len(), 8);
+    project.run(&["compact"]).ok();
+    assert_eq!(snapshots().len(), 4);
+    project.run(&["verify"]).ok();
+    assert_eq!(told("2025-12-21T12:00:00Z").0.len(), 1);
+}
+
+fn what_a_definition_refers_to_is_as_it_was() {
+    let project = Project::new();
+    let at = |instant: &str| {
+        let config = project.read("scheduler.toml");
+        let line = config.lines().find(|line| line.starts_with("as_of")).unwrap().to_owned();
+        project.write("scheduler.toml", &config.replace(&line, &format!("as_of = \"{instant}\"")));
+    };
+    let refers = |id: &str, to: &str| {
+        let text = format!(
+            r#"{{"id": "{id}", "logic": "and", "conditions": [{{"type": "segment", "segment_id": "{to}"}},
+                {{"type": "event", "event_type": "order", "operator": "gte", "value": 1}}]}}"#
+        );
+        project.write(&format!("queries/{id}.json"), &text);
+    };
+    project.write("queries/board.json", r#"{"id": "board", "kind": "static"}"#);
+    refers("of-board", "board");
+    refers("of-buyers", BUYERS);
+    // Everybody who bought by the 15th is a buyer for good: the segment is paused then.
+    at("2025-12-15T00:00:00Z");
+    project.run(&["refresh", "--all"]).ok();
+    project.run(&["override", "add", "board", "--subject", "u1"]).ok();
+    let paused = project.read("queries/buyers.json").replace("\"id\": \"buyers\"", "\"id\": \"buyers\", \"status\": \"paused\"");
+    project.write("queries/buyers.json", &paused);
+    at("2025-12-25T00:00:00Z");
+    project.run(&["override", "add", "board", "--subject", "u2"]).ok();
+    project.run(&["override", "remove", "board", "--subject", "u1"]).ok();
+    project.run(&["override", "add", BUYERS, "--subject", "u3"]).ok();
+    at("2026-01-01T00:00:00Z");
+    project.run(&["refresh", "--all"]).ok();
+
+    let previewed = |id: &str, as_of: &str| {
+        let preview = project.run(&["preview", id, "--as-of", as_of, "--sample", "all", "--format", "json"]).ok().json();
+        let ids = preview["sample"].as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap().to_owned());
+        ids.collect::<Vec<_>>().join(" ")
+    };
+    let instants = ["2025-12-05T00:00:00Z", "2025-12-20T00:00:00Z", "2025-12-28T00:00:00Z", "2026-01-01T00:00:00Z"];
+    for (id, expected) in [
+        // Nobody was added before the 15th. The u3 whom people added on the 25th bought on the 31st.
+        ("of-board", ["", "u1", "u2", "u2"]),
+        // Before the first run the rule tells.
+        ("of-buyers", ["u1", "u1 u2", "u1 u2", "u1 u2 u3"]),
+    ] {
+        assert_eq!(instants.map(|as_of| previewed(id, as_of)), expected, "{id}");
+        let evaluated = |subject: &str, as_of: &str| {
+            let rows = project.run(&["evaluate", "--subject", subject, id, "--as-of", as_of, "--format", "json"]).ok().json();
+            rows[0]["matches"].as_bool().unwrap()
+        };
+        for (as_of, expected) in instants.iter().zip(expected) {
+            assert_eq!(evaluated("u1", as_of), expected.contains("u1"), "{id} as of {as_of}");
+        }
+    }
+    for id in ["of-board", "of-buyers"] {
+        let range = ["--from", instants[0], "--to", "2026-01-01T00:00:00Z", "--step", "1d", "--format", "json"];
+        let arguments: Vec<&str> = ["backfill", id].iter().chain(&range).copied().collect();
+        let found = rows(&project.run(&arguments).ok().json());
+        for as_of in instants {
+            let (.., [members, ..]) = found.iter().find(|(_, at, _)| *at == as_of).unwrap();
+            assert_eq!(*members, previewed(id, as_of).split_whitespace().count() as u64, "{id} as of {as_of}");
+        }
+    }
+    project.run(&["verify"]).ok();
 }

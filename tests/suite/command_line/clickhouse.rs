@@ -211,11 +211,31 @@ fn what_people_decide_wins_as_on_files(server: &'static Server) {
     });
     assert_eq!(remote, files);
     assert!(files.len() > 3, "{files:?}");
+
+    // What a definition refers to is as it was.
+    let of_board = r#"{"id": "of-board", "logic": "and", "conditions": [{"type": "segment", "segment_id": "advisory-board"}]}"#;
+    fs::write(shop.folder.path().join("segments/of-board.json"), of_board).unwrap();
+    let files = fs::read_to_string(shop.folder.path().join("files.toml")).unwrap();
+    fs::write(shop.folder.path().join("files.toml"), files.replacen("2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z", 1)).unwrap();
+    shop.configure(&[]);
+    shop.both(&["override", "remove", "advisory-board", "--subject", "u000005"]);
+    for (as_of, expected) in
+        [("2025-12-31T00:00:00Z", vec![]), ("2026-01-03T00:00:00Z", vec!["u000005"]), ("2026-01-05T00:00:00Z", vec![])]
+    {
+        for answer in shop.both(&["preview", "of-board", "--as-of", as_of, "--sample", "all", "--format", "json"]) {
+            let sample = answer.json()["sample"].clone();
+            let ids: Vec<&str> = sample.as_array().unwrap().iter().map(|row| row["subject_id"].as_str().unwrap()).collect();
+            assert_eq!(ids, expected, "as of {as_of}");
+        }
+    }
 }
 
 /// Columns of many types of the demo's users. A list that is missing is an empty one on the server.
 const DEMO_COLUMNS: &str = "country,lifetime_value,email,email_verified,birthday,created_at,interests.beauty,affinities.gadgets,\
                             attributes.loyalty.tier,attributes.nps,attributes.devices";
+
+/// Before the instant of the demo, so that nothing but an evaluation tells of it.
+const THEN: &str = "2025-12-20T00:00:00Z";
 
 fn every_command_does_what_it_does_on_files(server: &'static Server) {
     let shop = Shop::ready(server, "all");
@@ -225,7 +245,7 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         assert!(selection == "--due" || files.len() > 100, "{} segments", files.len());
         assert_eq!(remote, files);
     }
-    let same: [&[&str]; 27] = [
+    let same: [&[&str]; 30] = [
         &["preview", "vip-customers", "--breakdown", "--sample", "5"],
         &["preview", "high-value", "--sample", "all"],
         &["preview", "bestsellers", "--sample", "3"],
@@ -243,6 +263,20 @@ fn every_command_does_what_it_does_on_files(server: &'static Server) {
         &["members", "repeat-buyers", "vip-customers", "--union", "--with", "lifetime_value,country", "--sort", "-lifetime_value"],
         &["members", "bestsellers", "--with", "data.brand,data", "--limit", "20"],
         &["members", "high-value", "--sort", "-score", "--limit", "9"],
+        &["members", "high-value", "--as-of", THEN, "--with", DEMO_COLUMNS, "--sort", "country,-score", "--limit", "20"],
+        &[
+            "members",
+            "repeat-buyers",
+            "vip-customers",
+            "--union",
+            "--as-of",
+            THEN,
+            "--with",
+            "lifetime_value",
+            "--after",
+            "u000010",
+        ],
+        &["members", "bestsellers", "--as-of", "2026-01-01T00:00:00Z", "--with", "data.brand,data", "--limit", "20"],
         &["changes", "vip-customers", "win-back", "--change", "enter", "--reason", "initial", "--subject", "u000001"],
         &["history", "vip-customers", "--daily"],
         &["history", "--kind", "run", "--status", "ok", "--from", "2020-01-01"],

@@ -12,8 +12,8 @@ use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
     Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Erased, ErasedFrom, Figures, Horizon, Horizons,
-    LeaseScope, Ledger, LedgerError, Outcome, OverrideEdit, Past, ReadFilter, Retention, Run, RunKind, RunStatus, SetOperation,
-    Staged, StagedSegment, Transaction,
+    LeaseScope, Ledger, LedgerError, Outcome, OverrideEdit, Overrides, Past, PastSnapshot, Provenance, ReadFilter, Retention, Run,
+    RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -87,6 +87,7 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("too great a change is held", |stage| Box::pin(too_great_a_change_is_held(stage))),
         ("time may go back", |stage| Box::pin(time_may_go_back(stage))),
         ("members of the past are told", |stage| Box::pin(members_of_the_past_are_told(stage))),
+        ("backfills leave snapshots", |stage| Box::pin(backfills_leave_snapshots(stage))),
         ("a long life of many runs", |stage| Box::pin(a_long_life_of_many_runs(stage))),
     ]
 }
@@ -599,6 +600,69 @@ async fn members_of_the_past_are_told<S: Stage>(stage: &S) {
     }
     assert_eq!(told("vip", "2025-12-31T23:59:59Z").await, None, "before the first run");
     assert_eq!(told("other", "2026-01-01T03:00:00Z").await, None, "a segment that nobody knows");
+}
+
+/// Leaves a snapshot of an instant, which follows on that of another.
+pub(crate) async fn leave<S: Stage>(stage: &S, hash: &str, (at, follows): (&str, Option<&str>), members: &[&str]) {
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let as_of: Timestamp = at.parse().unwrap();
+    let evaluation_date = as_of.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let run = Run { kind: RunKind::Backfill, as_of, evaluation_date, ..run(stage.clock()) };
+    let mut transaction = ledger.begin(&lease, run).await.unwrap();
+    let figures = figures(members.len() as u64, members.len() as u64, 0);
+    transaction.record_past(&segment("vip"), figures, hash, Duration::ZERO);
+    let snapshot = PastSnapshot {
+        segment: segment("vip"),
+        definition_hash: hash.to_owned(),
+        members: stage.members(members).await,
+        overrides: Overrides::default(),
+        follows: follows.map(|at| at.parse().unwrap()),
+    };
+    transaction.keep_past(vec![snapshot]).await.unwrap();
+    transaction.commit().await.unwrap();
+    ledger.release(lease).await.unwrap();
+    stage.clock().advance(Duration::from_secs(60));
+}
+
+async fn backfills_leave_snapshots<S: Stage>(stage: &S) {
+    let ledger = stage.open();
+    refresh(stage, &ledger, &[("vip", "h1", &["ann"])]).await.unwrap();
+    let (first, second, third) = ("2025-12-01T00:00:00Z", "2025-12-02T00:00:00Z", "2025-12-03T00:00:00Z");
+    leave(stage, "h1", (first, None), &["ann", "bob"]).await;
+    leave(stage, "h1", (second, Some(first)), &["bob", "cid"]).await;
+    leave(stage, "h1", (third, Some(second)), &[]).await;
+
+    let told = async |at: &str| match stage.open().members_at(&tenant(), &segment("vip"), at.parse().unwrap()).await.unwrap() {
+        Past::Members { rows, provenance } => {
+            let rows = lines(rows, &["tenant", "segment_id", "subject_id", "entered_at", "score", "reason", "as_of"]).await;
+            Some((rows, provenance))
+        }
+        Past::Unknown => None,
+    };
+    let row = |id: &str, since: &str, at: &str| format!("demo vip {id} {since} null rule_match {at}");
+    let of_backfill = |rows: &[String]| Some((rows.to_vec(), Provenance::Backfilled));
+    assert_eq!(told(first).await, of_backfill(&[row("ann", first, first), row("bob", first, first)]));
+    assert_eq!(told(second).await, of_backfill(&[row("bob", first, second), row("cid", second, second)]));
+    assert_eq!(told(third).await, of_backfill(&[]), "nobody, and that is known");
+    assert_eq!(told("2025-12-01T12:00:00Z").await, None, "a snapshot tells of its own instant");
+    let present = told("2026-01-01T00:00:00Z").await.unwrap();
+    assert_eq!(present.0, [row("ann", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")], "runs are told by their records");
+
+    let left = async |hash: &str| stage.open().backfilled(&tenant(), &segment("vip"), hash).await.unwrap();
+    assert_eq!(left("h1").await, [first, second, third].map(|at| at.parse().unwrap()).into());
+    assert!(left("h2").await.is_empty(), "another definition has a past of its own");
+    leave(stage, "h2", (second, Some(first)), &["ann", "bob"]).await;
+    assert_eq!(told(second).await, of_backfill(&[row("ann", second, second), row("bob", second, second)]), "the last one counts");
+    assert_eq!(left("h2").await, [second.parse().unwrap()].into());
+
+    assert_eq!(members(stage, "vip").await, ["ann"], "the present is not touched");
+    assert_lawful(stage).await;
+    refresh(stage, &ledger, &[("vip", "h1", &["ann", "bob"])]).await.unwrap();
+    let known = ErasedFrom { was_member: true, changes: 1, snapshots: 3, overrides: 0 };
+    assert_eq!(erase(stage, "bob").await.segments, [(segment("vip"), known)].into());
+    assert_eq!(told(first).await, of_backfill(&[row("ann", first, first)]));
+    assert_lawful(stage).await;
 }
 
 /// Long enough for checkpoints, with the members of each run decided by its number.

@@ -359,6 +359,7 @@ pub(crate) async fn members_of_the_past<S: Stage>(stage: &S, seed: u64) {
                 Provenance::Current => "current",
                 Provenance::Kept { .. } => "kept",
                 Provenance::Replayed { .. } => "replayed",
+                Provenance::Backfilled => "backfilled",
             });
         }
     }
