@@ -9,4 +9,4 @@ pub use batch::{
     BatchTest, BatchValue, Given, GivenSet, Leaf, Output, OutputName,
 };
 pub(crate) use planner::bind_date;
-pub use planner::{Overridden, PlanError, Question, Reference, Request, plan, plan_all};
+pub use planner::{Overridden, PlanError, Population, Question, Reference, Request, plan, plan_all};

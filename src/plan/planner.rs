@@ -6,15 +6,17 @@ use super::batch::{
     Batch, BatchComparison, BatchFeature, BatchMeasure, BatchRanking, BatchRowTest, BatchSequence, BatchSignal, BatchStep,
     BatchTest, BatchValue, Given, GivenSet, Leaf, Output, OutputName,
 };
+use crate::check::Reading;
 use crate::ir::{
-    Aggregate, Comparator, Comparison, DateTest, Degree, EventStep, Feature, Formula, MeasureFeature, Ranking, RowTest, Scored,
-    SequenceFeature, SignalFeature, SubjectTest, Test, WeightedDegree,
+    Aggregate, Comparator, Comparison, DateTest, Degree, EventStep, Feature, Formula, MeasureFeature, NumberTest, Ranking, RowTest,
+    Scored, SequenceFeature, SignalFeature, SubjectTest, Test, Value, WeightedDegree,
 };
 use crate::model::calendar::Calendar;
+use crate::model::catalog::{Access, Catalog, Universe};
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::manual::{Override, Verdict};
-use crate::model::window::Interval;
+use crate::model::window::{Interval, Window};
 
 /// A set of subjects that someone wants.
 #[derive(Debug, Clone)]
@@ -59,6 +61,32 @@ pub struct Question<'a> {
     pub calendar: &'a Calendar,
 }
 
+/// Which subjects there are at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Population<'a> {
+    /// Those of a table, whatever the instant.
+    Table,
+    /// Those of whom there is an event before it.
+    Events,
+    /// Those of whom there is an event before it, or a row. The key of the rows.
+    EventsOrRows(&'a Access),
+}
+
+impl<'a> Population<'a> {
+    /// Which subjects of a kind a tenant has.
+    #[must_use]
+    pub fn of(catalog: &'a Catalog, subject: Subject) -> Self {
+        let has_events = catalog.events.as_ref().is_some_and(|events| events.key(subject).is_some());
+        match catalog.subjects(subject).map(|table| (table.universe, &table.key)) {
+            // Without events there is nobody beside the rows, at no instant.
+            _ if !has_events => Self::Table,
+            Some((Universe::Table, _)) => Self::Table,
+            Some((Universe::Union, key)) => Self::EventsOrRows(key),
+            Some((Universe::Events, _)) | None => Self::Events,
+        }
+    }
+}
+
 /// Joins requests for one kind of subject. The outputs of the batch begin with what the requests refer to, in the order of the
 /// references, and hold every request once; segments that are only referred to are outputs too. Whoever was added to a segment or removed
 /// from it by hand is in it, or is not, wherever its members are asked for.
@@ -73,16 +101,19 @@ pub fn plan(
     calendar: &Calendar,
     timezone: &str,
 ) -> Result<Batch, PlanError> {
-    plan_all(subject, &[Question { requests, overridden, calendar }], references, timezone)
+    // Who is evaluated at one instant alone is in the universe of that instant.
+    plan_all(subject, Population::Table, &[Question { requests, overridden, calendar }], references, timezone)
 }
 
 /// The same for what is asked at several instants: one batch, which shares what does not depend on them. At least one question; the
-/// outputs of each follow on those of the one before. The universe must not depend on the instant.
+/// outputs of each follow on those of the one before. The subjects are those of the latest instant; who was none yet at an earlier one is in no
+/// output of that.
 ///
 /// # Errors
 /// As [`plan`].
 pub fn plan_all(
     subject: Subject,
+    population: Population<'_>,
     questions: &[Question<'_>],
     references: &BTreeMap<SegmentId, Reference>,
     timezone: &str,
@@ -105,7 +136,9 @@ pub fn plan_all(
             OutputName::Segment(id) => Some((id, &request.formula)),
             OutputName::Node(..) | OutputName::Degree(..) => None,
         });
+        let is_earlier = question.calendar.as_of() < batch.as_of;
         let mut planner = Planner {
+            population: if is_earlier { population } else { Population::Table },
             calendar: question.calendar,
             references,
             overridden: question.overridden,
@@ -122,7 +155,7 @@ pub fn plan_all(
                 }
                 OutputName::Node(..) | OutputName::Degree(..) => {
                     let formula = planner.formula(&request.formula)?;
-                    planner.put(request.name.clone(), score_of(&formula), formula);
+                    planner.put(request.name.clone(), score_of(&formula), formula)?;
                 }
             }
         }
@@ -142,6 +175,8 @@ struct Known {
 
 /// Plans what is asked at one instant.
 struct Planner<'a> {
+    /// Who of the subjects of the batch there are at the instant.
+    population: Population<'a>,
     calendar: &'a Calendar,
     references: &'a BTreeMap<SegmentId, Reference>,
     overridden: &'a Overridden,
@@ -169,14 +204,32 @@ impl Planner<'_> {
         self.open.pop();
         let score = score_of(&formula);
         let formula = self.decided(id, formula);
-        let leaf = self.put(OutputName::Segment(id.clone()), score, formula);
+        let leaf = self.put(OutputName::Segment(id.clone()), score, formula)?;
         self.segments.insert(id.clone(), leaf);
         Ok(leaf)
     }
 
-    fn put(&mut self, name: OutputName, score: Option<usize>, formula: Formula<Leaf>) -> Leaf {
+    fn put(&mut self, name: OutputName, score: Option<usize>, formula: Formula<Leaf>) -> Result<Leaf, PlanError> {
+        let formula = match self.exists()? {
+            Some(exists) => Formula::All(vec![exists, formula]),
+            None => formula,
+        };
         self.batch.outputs.push(Output { name, as_of: self.calendar.as_of(), formula, score });
-        Leaf::Output(self.batch.outputs.len() - 1)
+        Ok(Leaf::Output(self.batch.outputs.len() - 1))
+    }
+
+    /// That the subject is one at the instant; `None` where all are.
+    fn exists(&mut self) -> Result<Option<Formula<Leaf>>, PlanError> {
+        let key = match self.population {
+            Population::Table => return Ok(None),
+            Population::Events => None,
+            Population::EventsOrRows(key) => Some(key),
+        };
+        let one = NumberTest::Compare(Comparator::Gte, 1_i64.into());
+        let of_events = Formula::Leaf(self.test(&Feature::Measure(all_events()), &Test::Number(one))?);
+        let Some(key) = key else { return Ok(Some(of_events)) };
+        let key = Feature::Attribute(Value::Stored(key.clone(), Reading::Stored));
+        Ok(Some(Formula::Any(vec![Formula::Leaf(self.test(&key, &Test::IsSet)?), of_events])))
     }
 
     /// The members of a segment by its formula, and by what people decided: those who were added, without those who were removed.
@@ -264,9 +317,14 @@ impl Planner<'_> {
     }
 
     fn ranking(&mut self, ranking: &Ranking) -> Result<Leaf, PlanError> {
+        // Whom events alone make a subject has no place before the first of them. What is counted there is missing anyway.
+        let present = match (&ranking.present, self.population) {
+            (None, Population::Events) => Some(Feature::Measure(all_events())),
+            (present, _) => present.clone(),
+        };
         let bound = BatchRanking {
             by: self.feature(&ranking.by)?,
-            present: ranking.present.as_ref().map(|present| self.feature(present)).transpose()?,
+            present: present.map(|present| self.feature(&present)).transpose()?,
             order: ranking.order,
             share: ranking.share.clone(),
         };
@@ -308,6 +366,11 @@ impl Planner<'_> {
         let members = self.given(GivenSet::Members(signal.segment.clone()));
         Ok(BatchSignal { members, product: signal.product.clone(), measure: bind_measure(&signal.measure, self.calendar) })
     }
+}
+
+/// How many events there are at all.
+fn all_events() -> MeasureFeature {
+    MeasureFeature { event_type: None, filter: Formula::Constant(true), window: Window::All, aggregate: Aggregate::Count }
 }
 
 /// The score that the members by a formula have: that which decides.
@@ -510,7 +573,8 @@ mod tests {
         let (later, nobody) = (calendar(), Overridden::new());
         let earlier = Calendar::new("2026-01-19T08:00:00Z".parse().unwrap(), "UTC").unwrap();
         let question = |calendar| Question { requests: &requests, overridden: &nobody, calendar };
-        let batch = plan_all(Subject::User, &[question(&earlier), question(&later)], &references, "UTC").unwrap();
+        let batch =
+            plan_all(Subject::User, Population::Table, &[question(&earlier), question(&later)], &references, "UTC").unwrap();
         assert_eq!((batch.features.len(), batch.given.len(), batch.outputs.len()), (5, 2, 2));
         assert_eq!(batch.as_of, later.as_of());
         let name = OutputName::Segment(id("a"));
@@ -518,6 +582,38 @@ mod tests {
         assert_eq!(places, [Some(0), Some(1)]);
         let alone = plan(Subject::User, &requests, &references, &nobody, &earlier, "UTC").unwrap();
         assert_eq!(alone.outputs, batch.outputs[..1]);
+    }
+
+    #[test]
+    fn who_is_no_subject_yet_is_in_no_output() {
+        let requests = [request("a", Formula::Constant(true)), request("b", member("a"))];
+        let (later, nobody, references) = (calendar(), Overridden::new(), BTreeMap::new());
+        let earlier = Calendar::new("2026-01-19T08:00:00Z".parse().unwrap(), "UTC").unwrap();
+        let question = |calendar| Question { requests: &requests, overridden: &nobody, calendar };
+        let questions = [question(&earlier), question(&later)];
+        let key = Access::column("id", ColumnType::Text);
+        let formulas = |population| {
+            let batch = plan_all(Subject::User, population, &questions, &references, "UTC").unwrap();
+            let windows = batch.features.iter().filter_map(|feature| match feature {
+                BatchFeature::Measure(measure) => Some(measure.window.to),
+                _ => None,
+            });
+            (windows.collect::<Vec<_>>(), batch.outputs.into_iter().map(|output| output.formula).collect::<Vec<_>>())
+        };
+        let leaf = |leaf| Formula::Leaf(leaf);
+        let all = || Formula::Constant(true);
+        let at_the_latest = [all(), leaf(Leaf::Output(2))];
+        assert_eq!(
+            formulas(Population::Table).1,
+            [all(), leaf(Leaf::Output(0)), at_the_latest[0].clone(), at_the_latest[1].clone()]
+        );
+        let restricted = |exists: Formula<Leaf>| {
+            let outputs = [all(), leaf(Leaf::Output(0))].map(|formula| Formula::All(vec![exists.clone(), formula]));
+            (vec![Some(earlier.as_of())], [outputs.to_vec(), at_the_latest.to_vec()].concat())
+        };
+        assert_eq!(formulas(Population::Events), restricted(leaf(Leaf::Test(0))));
+        let row_or_event = Formula::Any(vec![leaf(Leaf::Test(1)), leaf(Leaf::Test(0))]);
+        assert_eq!(formulas(Population::EventsOrRows(&key)), restricted(row_or_event));
     }
 
     #[test]

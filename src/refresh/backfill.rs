@@ -16,10 +16,9 @@ use super::error::Error;
 use super::place::{Known, Opened, Planned, ReadablePlace, calendar_of, members_by_segment};
 use super::run::{Progress, Step, release};
 use crate::backend::sets::Sets as _;
-use crate::backend::{Backend, BackendError, MemberSet as _, Scan};
+use crate::backend::{BackendError, MemberSet as _, Scan};
 use crate::clock::Clock;
 use crate::model::calendar::Calendar;
-use crate::model::catalog::Universe;
 use crate::model::condition::Subject;
 use crate::model::id::SegmentId;
 use crate::model::window::{self, Anchor, DateExpr, Offset};
@@ -283,9 +282,6 @@ impl<P: ReadablePlace> Backfill<'_, P> {
             self.opened.earlier.insert(*instant, overrides);
         }
         let calendars: Vec<Calendar> = instants.iter().map(|instant| calendar_of(self.tenant, *instant)).collect();
-        if !self.shares_a_pass() {
-            self.at_once = 1;
-        }
         let mut found = Known::new();
         let mut passes: VecDeque<&[Calendar]> = calendars.chunks(self.at_once).collect();
         while let Some(calendars) = passes.pop_front() {
@@ -327,17 +323,6 @@ impl<P: ReadablePlace> Backfill<'_, P> {
             scans.extend(evaluation.scans);
         }
         Ok(())
-    }
-
-    /// Whether the universe is the same at every instant, so that one batch can see from several: one out of events is not.
-    fn shares_a_pass(&self) -> bool {
-        let catalog = self.opened.backend.catalog();
-        [Subject::User, Subject::Product]
-            .into_iter()
-            .filter(|subject| {
-                catalog.subjects(*subject).is_some() || catalog.events.as_ref().is_some_and(|events| events.key(*subject).is_some())
-            })
-            .all(|subject| catalog.subjects(subject).is_some_and(|table| table.universe == Universe::Table))
     }
 
     /// The figures of a segment at an instant, seen from the one before.

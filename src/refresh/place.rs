@@ -23,7 +23,7 @@ use crate::model::condition::Subject;
 use crate::model::id::{SegmentId, TenantId};
 use crate::model::manual::Override;
 use crate::model::segment::Status;
-use crate::plan::{Batch, Given, GivenSet, OutputName, Overridden, PlanError, Question, Reference, Request, plan_all};
+use crate::plan::{Batch, Given, GivenSet, OutputName, Overridden, PlanError, Population, Question, Reference, Request, plan_all};
 use crate::store::{Ledger, LedgerError, Overrides, Past, RowStream, SegmentState, TenantState};
 
 /// A backend and the ledger that takes its members without moving them.
@@ -159,7 +159,7 @@ impl<B: Backend> Opened<B> {
         self.plan_all(subject, requests, std::slice::from_ref(calendar))
     }
 
-    /// The same as it is seen from several instants, in one batch. The universe must not depend on the instant.
+    /// The same as it is seen from several instants, in one batch.
     ///
     /// # Errors
     /// As [`Self::plan`].
@@ -173,7 +173,8 @@ impl<B: Backend> Opened<B> {
             calendars.iter().map(|calendar| decisions(self.earlier.get(&calendar.as_of()).unwrap_or(&self.overrides))).collect();
         let questions: Vec<Question<'_>> =
             calendars.iter().zip(&overridden).map(|(calendar, overridden)| Question { requests, overridden, calendar }).collect();
-        Ok(plan_all(subject, &questions, &references, &self.backend.catalog().timezone)?)
+        let catalog = self.backend.catalog();
+        Ok(plan_all(subject, Population::of(catalog, subject), &questions, &references, &catalog.timezone)?)
     }
 
     /// A segment that somebody can be in: it is defined, can be evaluated, and is not archived.

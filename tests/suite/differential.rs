@@ -9,7 +9,6 @@ use segmenta::backend::Datum;
 use segmenta::backend::tables::EngineSettings;
 use segmenta::check::Reading;
 use segmenta::ir::Value;
-use segmenta::model::catalog::Universe;
 use segmenta::model::condition::Subject;
 use segmenta::plan::{BatchFeature, BatchValue};
 
@@ -122,11 +121,6 @@ fn seen_from_several_instants(seed: u64, batch: u64, backend: Evaluator) -> Resu
     let mut instants: Vec<Timestamp> = shifts.iter().map(|shift| scenario.as_of - *shift).collect();
     instants.push(scenario.as_of);
     for subject in [Subject::User, Subject::Product] {
-        // A universe out of events is another at every instant.
-        let is_fixed = scenario.catalog.subjects(subject).is_some_and(|table| table.universe == Universe::Table);
-        if !is_fixed {
-            continue;
-        }
         let order = Order { segments: &segments, as_of: scenario.as_of, stored: &scenario.stored };
         let together = engine.members_at(subject, order, &asked, &instants)?;
         for (instant, together) in instants.iter().zip(together) {

@@ -19,7 +19,7 @@ use segmenta::model::catalog::{Catalog, ColumnType, SubjectTable, Table};
 use segmenta::model::condition::Subject;
 use segmenta::model::id::{SegmentId, TenantId};
 use segmenta::model::segment::Status;
-use segmenta::plan::{self, Batch, GivenSet, OutputName, Overridden, Question, Reference, Request};
+use segmenta::plan::{self, Batch, GivenSet, OutputName, Overridden, Population, Question, Reference, Request};
 use segmenta::store::clickhouse::{Layout, ddl};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -359,7 +359,8 @@ impl Engine {
         let nobody = Overridden::new();
         let question = |calendar| Question { requests, overridden: &nobody, calendar };
         let questions: Vec<Question<'_>> = calendars.iter().map(question).collect();
-        plan::plan_all(subject, &questions, &references, timezone).map_err(|error| error.to_string())
+        let population = Population::of(self.catalog(), subject);
+        plan::plan_all(subject, population, &questions, &references, timezone).map_err(|error| error.to_string())
     }
 }
 

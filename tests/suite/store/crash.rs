@@ -14,8 +14,8 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use segmenta::model::manual::{Origin, Verdict};
 use segmenta::store::{
-    Basis, ChangeReason, EditAction, Ledger, LedgerError, Outcome, OverrideEdit, ReadFilter, Run, RunKind, StagedSegment,
-    Transaction,
+    Basis, ChangeReason, EditAction, Ledger, LedgerError, Outcome, OverrideEdit, Overrides, Past, PastSnapshot, ReadFilter, Run,
+    RunKind, StagedSegment, Transaction,
 };
 
 use super::faulty::{After, Effect, FaultyStore};
@@ -107,6 +107,8 @@ struct Met {
     decided: Vec<String>,
     /// For how many instants of the past there are figures.
     past: usize,
+    /// Who was in `a` at the instant of the past, where that is known.
+    then: Option<Vec<String>>,
 }
 
 /// What a reader meets after so many runs.
@@ -115,7 +117,8 @@ fn expected(runs: usize) -> Met {
     let members =
         members.iter().map(|(id, members)| (*id, members.map(|members| members.iter().map(|&id| id.to_owned()).collect())));
     let decided = if runs >= IMPORT { vec!["cid add import".to_owned()] } else { Vec::new() };
-    Met { members: members.collect(), decided, past: usize::from(runs >= BACKFILL) }
+    let then = (runs >= BACKFILL).then(|| THEN.1.map(str::to_owned).to_vec());
+    Met { members: members.collect(), decided, past: usize::from(runs >= BACKFILL), then }
 }
 
 async fn met(stage: &ObjectStage) -> Met {
@@ -133,7 +136,11 @@ async fn met(stage: &ObjectStage) -> Met {
     let history = ledger.read_history(&tenant(), &ReadFilter::default()).await.unwrap();
     let history = lines(history, &["kind", "as_of"]).await;
     let past: BTreeSet<_> = history.iter().filter(|line| line.starts_with("backfill")).collect();
-    Met { members, decided, past: past.len() }
+    let then = match ledger.members_at(&tenant(), &segment("a"), THEN.0.parse().unwrap()).await.unwrap() {
+        Past::Members { rows, .. } => Some(lines(rows, &["subject_id"]).await),
+        Past::Unknown => None,
+    };
+    Met { members, decided, past: past.len(), then }
 }
 
 /// Goes from one state of the script to the next.
@@ -156,7 +163,13 @@ async fn play(stage: &ObjectStage, ledger: &<ObjectStage as Stage>::Ledger, to: 
             let edited = transaction.edit_overrides(&segment("a"), &edit).await?;
             transaction.stage(decided(&["ann", "cid", "eve"], edited.overrides)).await?;
         }
-        BACKFILL => transaction.record_past(&segment("a"), figures(1, 1, 0), "h1", Duration::ZERO),
+        BACKFILL => {
+            transaction.record_past(&segment("a"), figures(2, 2, 0), "h1", Duration::ZERO);
+            let (definition_hash, members) = ("h1".to_owned(), local(&THEN.1));
+            let overrides = Overrides::default();
+            let snapshot = PastSnapshot { segment: segment("a"), definition_hash, members, overrides, follows: None };
+            transaction.keep_past(vec![snapshot]).await?;
+        }
         AFTER_IMPORT => {
             transaction.stage(decided(&["cid", "dan"], overrides)).await?;
             transaction.note_job("count_sync", as_of);
@@ -183,9 +196,12 @@ async fn play(stage: &ObjectStage, ledger: &<ObjectStage as Stage>::Ledger, to: 
     Ok(())
 }
 
-/// A run that looks at an instant two days before the first.
+/// An instant two days before the first run, and who was in `a` then.
+const THEN: (&str, [&str; 2]) = ("2025-12-30T00:00:00Z", ["bob", "eve"]);
+
+/// A run that looks at the instant of the past.
 fn past(run: Run) -> Run {
-    let as_of = "2025-12-30T00:00:00Z".parse().unwrap();
+    let as_of = THEN.0.parse().unwrap();
     Run { as_of, evaluation_date: jiff::civil::date(2026, 1, 1) - 2.days(), ..run }
 }
 
@@ -197,7 +213,7 @@ fn deleted(id: &str) -> StagedSegment<segmenta::backend::LocalMembers> {
 /// The members of `a` that the rule and what people decided give together.
 fn decided(
     members: &[&str],
-    overrides: segmenta::store::Overrides<segmenta::backend::LocalMembers>,
+    overrides: Overrides<segmenta::backend::LocalMembers>,
 ) -> StagedSegment<segmenta::backend::LocalMembers> {
     let outcome = Outcome::Members { members: local(members), universe: local(&EVERYONE), overrides, basis: Basis::Evaluated };
     StagedSegment { outcome, ..evaluated("a", "h1", local(&[]), local(&[])) }
