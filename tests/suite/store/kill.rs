@@ -455,32 +455,44 @@ impl Before {
     }
 }
 
-/// Waits until the program writes, or ends.
-fn first_write(project: &Project, child: &mut Child, before: &Before, writes: Writes) {
-    while child.try_wait().unwrap().is_none() && !before.is_over(project, writes) {
+/// How long a command wrote.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    /// From the first write, or deletion, on.
+    writing: Duration,
+    /// From its first commit on.
+    publishing: Duration,
+}
+
+/// Waits until something is so, or the program ends.
+fn wait_until(child: &mut Child, is_so: impl Fn() -> bool) {
+    while child.try_wait().unwrap().is_none() && !is_so() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// Lets a command end in peace, and says how long it wrote.
-async fn in_peace(project: &Project, work: &Work, arguments: &[String], pause: Duration) -> Duration {
+async fn in_peace(project: &Project, work: &Work, arguments: &[String], pause: Duration) -> Times {
     let before = Before::of(project).await;
     let mut child = project.start(arguments, pause);
-    first_write(project, &mut child, &before, work.writes);
+    wait_until(&mut child, || before.is_over(project, work.writes));
     let clock = SystemClock::new();
-    while child.try_wait().unwrap().is_none()
-        && (work.writes != Writes::Deletions || project.gone(&before.waste) < before.waste.len())
-    {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let took = clock.elapsed();
+    let is_committed = || match work.writes {
+        Writes::Runs(_) | Writes::Rewrite(_) => project.commits() > before.commits,
+        Writes::Deletions => project.gone(&before.waste) == before.waste.len(),
+    };
+    wait_until(&mut child, is_committed);
+    let committed = clock.elapsed();
     let output = child.wait_with_output().unwrap();
+    let all = clock.elapsed();
     assert!(output.status.success(), "{}: {}", work.name, String::from_utf8_lossy(&output.stderr));
-    if work.writes == Writes::Deletions {
-        let stays = before.waste.iter().filter(|path| project.path("out").join(path).exists());
-        assert_eq!(stays.collect::<Vec<_>>(), Vec::<&String>::new(), "garbage stays: {}", String::from_utf8_lossy(&output.stderr));
+    match work.writes {
+        Writes::Runs(_) | Writes::Rewrite(_) => Times { writing: all, publishing: all - committed },
+        Writes::Deletions => {
+            assert_eq!(project.gone(&before.waste), before.waste.len(), "garbage stays: {:?}", before.waste);
+            Times { writing: committed, publishing: Duration::ZERO }
+        }
     }
-    took
 }
 
 /// Two runs of a day that ends then, so that it has files that can be put together.
@@ -507,9 +519,9 @@ async fn killed_at_random_moments() {
 
     // Each command once in peace shows how long its writing takes.
     let mut current = Kept::default();
-    let mut writing = [Duration::ZERO; WORKS.len()];
-    for (work, writing) in WORKS.iter().zip(&mut writing) {
-        (*writing, current) = whole(&project, work, &mut random, current).await;
+    let mut times = [Times::default(); WORKS.len()];
+    for (work, times) in WORKS.iter().zip(&mut times) {
+        (*times, current) = whole(&project, work, &mut random, current).await;
     }
 
     let mut records = Records::default();
@@ -518,7 +530,7 @@ async fn killed_at_random_moments() {
     let mut histograms = [const { BTreeMap::<Moment, usize>::new() }; WORKS.len()];
     for round in 0..kills {
         let turn = round % WORKS.len();
-        let (work, writing, histogram) = (&WORKS[turn], &mut writing[turn], &mut histograms[turn]);
+        let (work, times, histogram) = (&WORKS[turn], &mut times[turn], &mut histograms[turn]);
         project.pass(1.minute());
         if work.writes == Writes::Rewrite(Rewritten::FinishedDays) {
             current = busy_day(&project, &mut random, current).await;
@@ -527,12 +539,17 @@ async fn killed_at_random_moments() {
         let Prepared { arguments, after, erased } = (work.prepared)(&project, &mut random, &current);
         let before = Before::of(&project).await;
         let mut child = project.start(&arguments, work.pause);
+        // A rewrite reads for long what it writes anew, and deletes within a moment what that takes the place of.
+        let aims_at_commit = matches!(work.writes, Writes::Rewrite(_)) && (round / WORKS.len()) % 2 == 1;
         // One in six dies at any time of its life, the others after they began to write.
         if (round / WORKS.len()).is_multiple_of(6) {
-            std::thread::sleep(writing.mul_f64(random.random_range(0.0..2.0)));
+            std::thread::sleep(times.writing.mul_f64(random.random_range(0.0..2.0)));
+        } else if aims_at_commit {
+            wait_until(&mut child, || project.commits() > before.commits);
+            std::thread::sleep(times.publishing.mul_f64(random.random_range(0.0..0.9)));
         } else {
-            first_write(&project, &mut child, &before, work.writes);
-            std::thread::sleep(writing.mul_f64(random.random_range(0.0..0.9)));
+            wait_until(&mut child, || before.is_over(&project, work.writes));
+            std::thread::sleep(times.writing.mul_f64(random.random_range(0.0..0.9)));
         }
         child.kill().unwrap();
         child.wait().unwrap();
@@ -540,9 +557,10 @@ async fn killed_at_random_moments() {
         let (moment, committed) = before.moment(&project, work.writes).await;
         *histogram.entry(moment).or_default() += 1;
         // The machine may be faster now than it was in the beginning, or slower.
+        let time = if aims_at_commit { &mut times.publishing } else { &mut times.writing };
         match moment {
-            Moment::AfterTheLastWrite => *writing = writing.mul_f64(0.85),
-            Moment::WhileStaging => *writing = writing.mul_f64(1.05),
+            Moment::AfterTheLastWrite => *time = time.mul_f64(0.85),
+            Moment::WhileStaging => *time = time.mul_f64(1.05),
             Moment::BeforeTheFirstWrite | Moment::WhilePublishing | Moment::WhileDeleting => {}
         }
         let what = format!("round {round}, {}: {moment:?}", work.name);
@@ -591,17 +609,17 @@ async fn killed_at_random_moments() {
 }
 
 /// A command that ends in peace: how long it wrote, and what is kept then.
-async fn whole(project: &Project, work: &Work, random: &mut ChaCha8Rng, current: Kept) -> (Duration, Kept) {
+async fn whole(project: &Project, work: &Work, random: &mut ChaCha8Rng, current: Kept) -> (Times, Kept) {
     let current = match work.writes {
         Writes::Rewrite(Rewritten::FinishedDays) => busy_day(project, random, current).await,
         Writes::Runs(_) | Writes::Rewrite(Rewritten::Subject) | Writes::Deletions => current,
     };
     project.pass(1.minute());
     let Prepared { arguments, after, .. } = (work.prepared)(project, random, &current);
-    let writing = in_peace(project, work, &arguments, work.pause).await;
+    let times = in_peace(project, work, &arguments, work.pause).await;
     let found = project.kept(&after).await;
     assert_eq!(found, after, "{}", work.name);
-    (writing, found)
+    (times, found)
 }
 
 /// What members were before changes that came to these.
