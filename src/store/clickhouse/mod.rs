@@ -20,6 +20,7 @@ mod clean;
 mod ddl;
 mod erase;
 mod init;
+mod layout;
 mod lease;
 mod log;
 mod overrides;
@@ -47,8 +48,9 @@ use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
-pub use self::ddl::{Layout, Replication, ddl};
+pub use self::ddl::ddl;
 pub use self::init::{Made, database_ddl, init, make_database};
+pub use self::layout::{Layout, Replication};
 pub use self::read::{Arranged, Beside};
 pub use self::transaction::ClickHouseTransaction;
 pub use super::holder::{Holder, LeaseTiming};
