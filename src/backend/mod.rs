@@ -12,6 +12,7 @@ mod heads;
 mod mapping;
 mod members;
 mod profile;
+mod role;
 
 mod bounds;
 pub mod clickhouse;
@@ -27,7 +28,6 @@ use bigdecimal::{BigDecimal, RoundingMode};
 
 use crate::check::Reading;
 use crate::model::catalog::Catalog;
-use crate::model::condition::Subject;
 use crate::model::scoring::Score;
 use crate::plan::{Batch, Leaf};
 
@@ -35,6 +35,7 @@ use tables::Declared;
 
 pub(crate) use heads::{Heads, part_of, shared_prefix, told};
 pub use members::{LocalMembers, MemberSet, NotSorted, SortedIds};
+pub use role::TableRole;
 
 /// One tenant's tables, opened for one run.
 #[async_trait]
@@ -186,45 +187,6 @@ pub enum ObservationKind {
         /// The column.
         column: String,
     },
-}
-
-/// A table's role for a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TableRole {
-    /// The users.
-    Users,
-    /// The events.
-    Events,
-    /// The products.
-    Products,
-}
-
-impl TableRole {
-    /// The table of subjects.
-    #[must_use]
-    pub fn of(subject: Subject) -> Self {
-        match subject {
-            Subject::User => Self::Users,
-            Subject::Product => Self::Products,
-        }
-    }
-
-    /// The word in configuration and messages.
-    #[must_use]
-    pub fn keyword(self) -> &'static str {
-        match self {
-            Self::Users => "users",
-            Self::Events => "events",
-            Self::Products => "products",
-        }
-    }
-}
-
-impl fmt::Display for TableRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.keyword())
-    }
 }
 
 /// One subject, as a batch sees it.

@@ -289,12 +289,8 @@ impl NewObject {
     }
 
     async fn put_in_place(mut self) -> Result<(), CliError> {
-        if self.upload.is_some() {
-            // No store refuses to complete an upload because of an object that appeared meanwhile.
-            self.refuse_existing().await?;
-        }
         let last = self.buffer.take();
-        let Some(mut upload) = self.upload.take() else {
+        let Some(upload) = &mut self.upload else {
             let mode = match self.replaces {
                 Existing::Kept => PutMode::Create,
                 Existing::Replaced => PutMode::Overwrite,
@@ -303,7 +299,15 @@ impl NewObject {
             return put.map(drop).map_err(|error| self.failed(error));
         };
         upload.put(last);
-        upload.finish().await.map(drop).map_err(|error| self.failed(error))
+        let sent = upload.wait_for_capacity(0).await;
+        sent.map_err(|error| self.failed(error))?;
+        // The client has no way of completing an upload only where there is no object, so this is asked as late as can be. A copy that
+        // is made only there would leave another object when it is interrupted, and S3 copies no more than 5 GiB at a time.
+        self.refuse_existing().await?;
+        match self.upload.take() {
+            Some(upload) => upload.finish().await.map(drop).map_err(|error| self.failed(error)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -379,6 +383,27 @@ mod tests {
             write(object(&store, Existing::Replaced, &unfinished), rows(0)).await.unwrap();
             assert_eq!(store.get(&"a/b.csv".into()).await.unwrap().bytes().await.unwrap(), "text\n");
             assert!(unfinished.0.lock().unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_appears_meanwhile_stays() {
+        for batches in [1, 12] {
+            let (store, unfinished) = (Arc::new(InMemory::new()), Unfinished::default());
+            // Somebody else writes it while the last rows are on their way.
+            let theirs = Arc::clone(&store);
+            let appears = stream::once(async move {
+                theirs.put(&"a/b.csv".into(), "theirs".into()).await.unwrap();
+                rows(1).remove(0)
+            });
+            let (schema, before) = (rows(1).remove(0).unwrap().schema(), stream::iter(rows(batches)));
+            let object = object(&store, Existing::Kept, &unfinished);
+            let refused = write_object(object, OutputFormat::Csv, &schema, before.chain(appears).boxed()).await.unwrap_err();
+            assert_eq!(refused.to_string(), "`memory` is there already");
+            assert_eq!(store.get(&"a/b.csv".into()).await.unwrap().bytes().await.unwrap(), "theirs");
+            let uploads = unfinished.0.lock().unwrap().len();
+            assert_eq!(uploads, usize::from(batches > 1), "what was sent is called off");
+            unfinished.abort().await;
         }
     }
 

@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::error::{Error, Remedy};
+use super::answer::Remedy;
+use super::error::Error;
 use super::form;
 use super::settings::Settings;
 use super::statement::{Statement, Value, quoted};

@@ -1,6 +1,8 @@
 //! A ClickHouse server: what is said to it, over HTTP, and what may come of that. Both the backend and the ledger of ClickHouse stand on
 //! this floor; it knows neither tables of tenants nor members.
 
+mod answer;
+mod codes;
 mod connection;
 mod error;
 mod form;

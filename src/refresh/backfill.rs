@@ -285,6 +285,11 @@ impl<P: ReadablePlace> Backfill<'_, P> {
         let mut found = Known::new();
         let mut passes: VecDeque<&[Calendar]> = calendars.chunks(self.at_once).collect();
         while let Some(calendars) = passes.pop_front() {
+            // Where so many did not fit, as many of the others are not tried.
+            if calendars.len() > self.at_once {
+                calendars.chunks(self.at_once).rev().for_each(|part| passes.push_front(part));
+                continue;
+            }
             match self.pass(segments, calendars, &mut found, scans).await {
                 Err(Error::Backend { source: BackendError::Memory { .. }, .. }) if calendars.len() > 1 => {
                     self.at_once = calendars.len().div_ceil(2);
@@ -293,7 +298,7 @@ impl<P: ReadablePlace> Backfill<'_, P> {
                         at_once = self.at_once,
                         "so many instants do not fit into memory together"
                     );
-                    calendars.chunks(self.at_once).rev().for_each(|part| passes.push_front(part));
+                    passes.push_front(calendars);
                 }
                 done => done?,
             }

@@ -15,16 +15,17 @@
 pub mod audience;
 pub mod clickhouse;
 pub mod daily;
+mod error;
 mod filter;
 mod holder;
 pub mod object;
 mod overrides;
+mod record;
 mod replay;
 pub mod rows;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,13 +37,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backend::MemberSet;
-use crate::model::condition::Subject;
 use crate::model::guard::MaxChange;
 use crate::model::id::{SegmentId, TenantId};
 use crate::model::manual::Origin;
-use crate::model::segment::{Kind, Status};
 
+pub use self::error::LedgerError;
 pub use self::overrides::{Basis, EditAction, Edited, OverrideEdit, Overrides};
+pub use self::record::{DefinitionNote, DefinitionRecord, Figures, LeaseScope, RunKind, SegmentState, TenantState};
 pub use self::upkeep::{
     CompactRequest, Compacted, Erased, ErasedFrom, Fault, FaultPlace, Garbage, Horizon, Horizons, Past, Provenance, Remedy,
     Retention, Waste,
@@ -289,25 +290,6 @@ pub trait Transaction: Send {
     async fn commit(self) -> Result<(), LedgerError>;
 }
 
-/// What a lease protects.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LeaseScope {
-    /// The one scheduler of a store, held for its life.
-    Scheduler,
-    /// Writing to a tenant, held for one run or edit.
-    Tenant(TenantId),
-}
-
-/// As it stands in messages: `the scheduler of this store`, ``tenant `demo` ``.
-impl fmt::Display for LeaseScope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Scheduler => f.write_str("the scheduler of this store"),
-            Self::Tenant(tenant) => write!(f, "tenant `{tenant}`"),
-        }
-    }
-}
-
 /// The right to do something until it is given back or expires. Renewed in the background while it lives.
 #[derive(Debug)]
 pub struct Lease {
@@ -354,42 +336,6 @@ pub struct Run {
     pub as_of: Timestamp,
     /// Its day in the tenant's timezone.
     pub evaluation_date: Date,
-}
-
-/// Why a history row was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunKind {
-    /// A refresh.
-    Run,
-    /// The figures of a day.
-    Daily,
-    /// An edit by hand, or the end of a segment.
-    Manual,
-    /// A past instant.
-    Backfill,
-    /// The erasure of a person.
-    Erase,
-}
-
-impl RunKind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Run, Self::Daily, Self::Manual, Self::Backfill, Self::Erase];
-
-    /// The kinds whose rows follow each from the one before: the count there, plus added, minus removed.
-    pub const COUNTING: [Self; 3] = [Self::Run, Self::Manual, Self::Erase];
-
-    /// The word in the tables.
-    #[must_use]
-    pub fn keyword(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Daily => "daily",
-            Self::Manual => "manual",
-            Self::Backfill => "backfill",
-            Self::Erase => "erase",
-        }
-    }
 }
 
 /// What a run found for one segment.
@@ -469,41 +415,6 @@ impl<M> Outcome<M> {
     }
 }
 
-/// A definition as it was in force in a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DefinitionRecord {
-    /// BLAKE3, hex, of the meaning: equal hashes have equal members.
-    pub hash: String,
-    /// Canonical JSON.
-    pub json: String,
-    /// What it contains.
-    pub subject: Subject,
-    /// Where its members come from.
-    pub kind: Kind,
-    /// Whether it is recomputed.
-    pub status: Status,
-}
-
-/// A segment's figures in a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Figures {
-    /// Members after it.
-    pub member_count: u64,
-    /// Who entered.
-    pub added_count: u64,
-    /// Who left.
-    pub removed_count: u64,
-}
-
-impl Figures {
-    /// Why so many changes, of so many members before, are held; `None` when they are not too many.
-    #[must_use]
-    pub fn objection(&self, members: u64, max_change: &MaxChange) -> Option<String> {
-        let allowed = max_change.allows(members, self.added_count.saturating_add(self.removed_count));
-        (!allowed).then(|| max_change.objection(members, self.added_count, self.removed_count))
-    }
-}
-
 /// Why a subject entered or left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -573,68 +484,6 @@ impl ChangeReason {
     }
 }
 
-/// What the store knows of a definition besides its members.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DefinitionNote {
-    /// It is there and valid.
-    #[default]
-    Present,
-    /// It disappeared; the members stay until the segment is deleted.
-    Missing,
-    /// Its file is invalid now; the last valid form is in force. The first error, one line.
-    Invalid(String),
-}
-
-impl DefinitionNote {
-    /// What history rows that succeeded say of it in `error`; `None` when the file is in force as it is.
-    #[must_use]
-    pub fn remark(&self) -> Option<String> {
-        match self {
-            Self::Invalid(error) => Some(format!("its file is invalid, and the last valid form is in force: {error}")),
-            Self::Present | Self::Missing => None,
-        }
-    }
-}
-
-/// The committed state of a tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TenantState {
-    /// Every segment that the store knows.
-    pub segments: BTreeMap<SegmentId, SegmentState>,
-    /// When each job of the scheduler was last done.
-    pub jobs: BTreeMap<String, Timestamp>,
-}
-
-/// The committed state of a segment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentState {
-    /// The definition of the last run, valid when it was run.
-    pub definition: DefinitionRecord,
-    /// What is known of its file.
-    pub note: DefinitionNote,
-    /// Members now.
-    pub member_count: u64,
-    /// `as_of` of the last run that succeeded.
-    pub computed_at: Option<Timestamp>,
-    /// `as_of` of the last run, whatever came of it.
-    pub attempted_at: Timestamp,
-    /// Runs that failed since one succeeded.
-    pub errors: u32,
-    /// Why the last run failed; `None` when it did not.
-    pub last_error: Option<String>,
-    /// Why the result of the last run is held; `None` when it is not.
-    #[serde(default)]
-    pub held: Option<String>,
-    /// Of how many subjects people decided by hand, as it is after the last run.
-    #[serde(default)]
-    pub overrides: u64,
-    /// The last run.
-    pub run_id: Uuid,
-    /// How long it took.
-    pub duration_ms: u64,
-}
-
 /// A current member of a segment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Membership {
@@ -648,110 +497,4 @@ pub struct Membership {
     pub confidence: Option<String>,
     /// `rule_match`, `manual` or `import`.
     pub reason: String,
-}
-
-/// Why the ledger could not do it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
-    /// Someone else holds the lease.
-    #[error("{what} is held by {holder} since {since}")]
-    Held {
-        /// What is held: `the scheduler of this store`, `tenant \`demo\``.
-        what: String,
-        /// Who holds it.
-        holder: String,
-        /// Since when, RFC 3339.
-        since: String,
-    },
-    /// A newer lease was taken; nothing of this transaction is visible.
-    #[error("the write lease {number} of tenant `{tenant}` was taken over; nothing of this run was committed")]
-    Fenced {
-        /// The tenant.
-        tenant: TenantId,
-        /// The lease that was lost.
-        number: u64,
-    },
-    /// The store was written by a newer version.
-    #[error("the store at `{location}` has format {found}, and this version reads up to {supported}")]
-    NewerFormat {
-        /// The store.
-        location: String,
-        /// Its format.
-        found: u32,
-        /// The newest format that is understood.
-        supported: u32,
-    },
-    /// A file of the store is not what it should be.
-    #[error("`{path}` in the store is damaged: {problem}")]
-    Corrupt {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// No store can be at this place.
-    #[error("the store cannot be at `{location}`")]
-    Location {
-        /// The path or URL.
-        location: String,
-        /// The cause below.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The store cannot be read or written.
-    #[error("cannot {operation} `{path}` in the store")]
-    Io {
-        /// `read`, `write`, `list`, `delete`.
-        operation: &'static str,
-        /// The file.
-        path: String,
-        /// The cause below.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The tables of the store are not there.
-    #[error("the ClickHouse database `{database}` has no store of segmenta: `segmenta clickhouse init` makes one")]
-    Uninitialised {
-        /// Which database.
-        database: String,
-        /// The cause below.
-        #[source]
-        source: Box<crate::clickhouse::Error>,
-    },
-    /// The server that keeps the store does not do it.
-    #[error("cannot {operation} in ClickHouse")]
-    Server {
-        /// What was being done: `read the members`, `write the changes`.
-        operation: &'static str,
-        /// The cause below.
-        #[source]
-        source: Box<crate::clickhouse::Error>,
-    },
-    /// There is no such segment in the store.
-    #[error("the store has no segment `{segment}` of tenant `{tenant}`")]
-    UnknownSegment {
-        /// The tenant.
-        tenant: TenantId,
-        /// The segment.
-        segment: SegmentId,
-    },
-}
-
-impl LedgerError {
-    /// What a reader can do about it; a sentence of its own.
-    #[must_use]
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Self::Held { .. } => Some("Try again later; `refresh` and `delete` wait for as long as `--wait` says.".to_owned()),
-            Self::NewerFormat { .. } => Some("Use a newer version of segmenta.".to_owned()),
-            Self::Uninitialised { .. } => {
-                Some("Run `segmenta clickhouse init`, or look at `database` in `[clickhouse]`.".to_owned())
-            }
-            Self::Server { source, .. } => source.help(),
-            Self::Fenced { .. } | Self::Corrupt { .. } | Self::Location { .. } | Self::Io { .. } | Self::UnknownSegment { .. } => {
-                None
-            }
-        }
-    }
 }

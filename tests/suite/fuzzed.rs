@@ -13,8 +13,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segmenta::clock::{Clock, SystemClock};
 
-#[path = "../../fuzz/src/engine.rs"]
-mod engine;
 #[allow(unreachable_pub, reason = "the fuzz targets are crates of their own")]
 #[path = "../../fuzz/src/properties.rs"]
 mod properties;
@@ -57,7 +55,7 @@ const TARGETS: [Target; 6] = [
     Target {
         name: "configuration",
         least: LEAST_TEXTS_OF_SMALL,
-        property: engine::configuration,
+        property: properties::configuration,
         words: &[
             "[[tenants]]\n",
             "[store]\n",
@@ -127,7 +125,7 @@ const TARGETS: [Target; 6] = [
     Target {
         name: "commit_record",
         least: LEAST_TEXTS_OF_SMALL,
-        property: engine::commit_record,
+        property: properties::commit_record,
         words: &[
             "null",
             "0",

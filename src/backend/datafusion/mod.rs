@@ -8,6 +8,7 @@
 //! A batch is one plan: its events are scanned once, however many segments look at them. What a definition says stands in the plan as
 //! DataFusion's own expressions; functions of ours only read values.
 
+mod pool;
 mod session;
 mod source;
 mod tables;

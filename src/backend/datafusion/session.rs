@@ -8,7 +8,7 @@ use datafusion::catalog::Session;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::TrackConsumersPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -17,6 +17,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::measure::SubjectsPlanner;
+use super::pool::HoldersPool;
 use crate::backend::BackendError;
 use crate::backend::tables::EngineSettings;
 
@@ -26,6 +27,9 @@ const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 /// Rows of a batch. Larger than the engine's own, since the events of a batch are sorted by route and
 /// shard, and what is done for each of those should not show.
 const BATCH_ROWS: usize = 32 * 1024;
+
+/// Of the limit, the part that a sort keeps for putting together what it spilled, where that is less than the engine's own.
+const MERGE_PART: usize = 32;
 
 /// Files below this many bytes are not split between threads.
 const SPLIT_FILES_FROM: usize = 1024 * 1024;
@@ -42,7 +46,7 @@ pub fn session(settings: &EngineSettings) -> Result<SessionContext, BackendError
     let mut runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(DiskManagerBuilder::default().with_mode(spill));
     if let Some(limit) = settings.memory_limit {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(limit), NAMED_CONSUMERS)));
+        runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(HoldersPool::new(limit), NAMED_CONSUMERS)));
     }
     let runtime = runtime
         .build_arc()
@@ -72,6 +76,11 @@ fn config(settings: &EngineSettings) -> SessionConfig {
         SessionConfig::new().with_target_partitions(threads).with_batch_size(batch_rows).with_information_schema(false);
     let options = config.options_mut();
     options.optimizer.repartition_file_min_size = SPLIT_FILES_FROM;
+    if let Some(limit) = settings.memory_limit {
+        // Every thread of a sort takes as much beside its rows, and two sorts may be at work.
+        let part = usize::try_from(limit).unwrap_or(usize::MAX) / MERGE_PART / threads.max(1);
+        options.execution.sort_spill_reservation_bytes = options.execution.sort_spill_reservation_bytes.min(part);
+    }
     // The oldest form of timestamps in Parquet counts nanoseconds, which overflow on dates that are merely far away, and its
     // writers mean instants.
     options.execution.parquet.coerce_int96 = Some("us".to_owned());
@@ -92,5 +101,6 @@ mod tests {
         let limit = context.runtime_env().memory_pool.memory_limit();
         assert!(matches!(limit, datafusion::execution::memory_pool::MemoryLimit::Finite(1_048_576)));
         assert!(!context.state().config_options().execution.parquet.pushdown_filters);
+        assert_eq!(context.state().config_options().execution.sort_spill_reservation_bytes, (1 << 20) / 32 / 3);
     }
 }

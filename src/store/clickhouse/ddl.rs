@@ -1,6 +1,7 @@
 //! The tables and views of a store in ClickHouse: what each holds, and the statements that create them. Columns and words that stand
 //! here are the ones that every statement of this ledger uses.
 
+use super::layout::{Layout, Replication};
 use super::log::{Tenants, commits, states};
 use super::overrides::decisions;
 use crate::backend::clickhouse::{EVALUATIONS, MEMBERS, OVERRIDES};
@@ -17,27 +18,6 @@ pub(super) const HISTORY: &str = "segmenta_history";
 
 /// What a run is about to compare.
 pub(super) const STAGED: &str = "segmenta_staged";
-
-/// How tables are kept on the servers of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Replication {
-    /// Each server has tables of its own.
-    #[default]
-    None,
-    /// Servers keep copies of each other's tables, at the paths that the server's own defaults give.
-    Replicated,
-}
-
-/// Where the tables are.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Layout {
-    /// The database. It must exist.
-    pub database: String,
-    /// The cluster on all of whose servers the statements are done; on the one that is asked when absent.
-    pub cluster: Option<String>,
-    /// How the tables are kept.
-    pub replication: Replication,
-}
 
 /// The statements that create what is not there yet, in their order. Doing them again changes nothing but the views, which are replaced by
 /// those of this version.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::ddl::{Layout, ddl};
+use super::ddl::ddl;
+use super::layout::Layout;
 use crate::clickhouse::{Connection, Error, Statement, quoted};
 use crate::store::LedgerError;
 

@@ -22,6 +22,7 @@ mod compact;
 mod ddl;
 mod erase;
 mod init;
+mod layout;
 mod lease;
 mod log;
 mod overrides;
@@ -52,8 +53,9 @@ use crate::clickhouse::Connection;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
-pub use self::ddl::{Layout, Replication, ddl};
+pub use self::ddl::ddl;
 pub use self::init::{Made, database_ddl, init, make_database};
+pub use self::layout::{Layout, Replication};
 pub use self::read::{Arranged, Beside};
 pub use self::transaction::ClickHouseTransaction;
 pub use super::holder::{Holder, LeaseTiming};

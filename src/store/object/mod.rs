@@ -48,6 +48,7 @@ mod read;
 mod record;
 mod repair;
 mod rewrite;
+mod state;
 mod table;
 mod transaction;
 mod verify;
@@ -73,9 +74,9 @@ use crate::backend::LocalMembers;
 use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
-pub use self::log::rewritten_commit;
 pub use self::place::Place;
 pub use self::public::{PublicCommit, PublicFile, PublicFiles, PublicSnapshot, PublicTable, SnapshotOf};
+pub use self::state::rewritten_commit;
 pub use self::transaction::ObjectTransaction;
 pub use super::holder::{Holder, LeaseTiming};
 

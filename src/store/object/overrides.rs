@@ -9,12 +9,11 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::path::Path;
-use serde::{Deserialize, Serialize};
 
 use super::chunk::{Column, Layout, Texts, Value};
 use super::encode::GROUP_ROWS;
 use super::place::failed;
-use super::record::FileRef;
+use super::record::{FileRef, OverrideRecord};
 use super::table::{Table, TableWriter, column};
 use super::{ObjectLedger, layout};
 use crate::backend::{LocalMembers, SortedIds};
@@ -25,15 +24,6 @@ use crate::store::{EditAction, LedgerError, OverrideEdit, Overrides, Run};
 
 /// Where `subject_id` stands among the columns.
 const SUBJECT_ID: usize = 2;
-
-/// What people decided about a segment, as the log keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OverrideRecord {
-    /// The decisions.
-    pub(super) file: FileRef,
-    /// About how many subjects something is decided after the last of them.
-    pub(super) in_force: u64,
-}
 
 /// A decision about a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]

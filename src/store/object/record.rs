@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::overrides::OverrideRecord;
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::holder::ProcessRecord;
 use crate::store::{DefinitionNote, DefinitionRecord, Figures, LedgerError, RunKind};
@@ -68,6 +67,15 @@ pub(super) struct RunRecord {
     /// Snapshots that this run replaces and that are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) kept: Vec<KeptSnapshot>,
+}
+
+/// What people decided about a segment, as the log keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OverrideRecord {
+    /// The decisions.
+    pub(super) file: FileRef,
+    /// About how many subjects something is decided after the last of them.
+    pub(super) in_force: u64,
 }
 
 /// What a rewrite changes: which files hold the rows of the past, and not what they say.
@@ -336,7 +344,7 @@ pub(super) fn encode<T: Serialize>(path: &Path, record: &T) -> Result<Bytes, Led
         let blake3 = blake3::hash(body.get().as_bytes()).to_hex().to_string();
         serde_json::to_vec(&Written { format: FORMAT, blake3, body: &body })
     });
-    encoded.map(Bytes::from).map_err(|source| super::place::failed("write", path, source))
+    encoded.map(Bytes::from).map_err(|source| LedgerError::Io { operation: "write", path: path.to_string(), source: source.into() })
 }
 
 /// The record in the bytes of a file; `location` names the store in messages.

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::project::{BUYERS, Project};
 
 pub(super) fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 7] = [
+    let trials: [(&str, fn()); 8] = [
         ("a backfill is what previews say", a_backfill_is_what_previews_say),
         ("a backfill goes on where it stopped", a_backfill_goes_on_where_it_stopped),
         ("a backfill of the examples reads the events once", a_backfill_of_the_examples_reads_the_events_once),
+        ("a backfill that does not fit into memory takes fewer instants at a time", few_instants_at_a_time_where_memory_is_short),
         ("a backfill tells what makes no sense", a_backfill_tells_what_makes_no_sense),
         ("members of the past are what previews say", members_of_the_past_are_what_previews_say),
         ("a backfill leaves snapshots", a_backfill_leaves_snapshots),
@@ -118,6 +119,44 @@ fn a_backfill_of_the_examples_reads_the_events_once() {
         let preview = project.run(&["preview", segment, "--as-of", as_of, "--format", "json"]).ok().json();
         assert_eq!(preview["count"], *members, "{segment} as of {as_of}");
     }
+}
+
+/// So many rankings have to be sorted together as there are instants.
+fn few_instants_at_a_time_where_memory_is_short() {
+    const USERS: usize = 2_000;
+    let project = Project::new();
+    let users: String = (0..USERS).map(|user| format!("u{user:04},FR,free,{}\n", 18 + user % 60)).collect();
+    project.write("users.csv", &format!("user_id,country,plan,age\n{users}"));
+    let event = |event: usize| {
+        let (user, day, amount) = (event * 7_919 % USERS, 1 + event * 104_729 % 30, event % 97);
+        format!(
+            "{{\"user_id\": \"u{user:04}\", \"type\": \"order\", \"at\": \"2025-12-{day:02}T10:00:00Z\", \"amount\": {amount}}}\n"
+        )
+    };
+    project.write("events.ndjson", &(0..USERS * 2).map(event).collect::<String>());
+    let best = r#"{"id": "best", "logic": "and", "conditions": [
+        {"type": "top", "by": {"type": "event", "event_type": "order", "measure": {"sum": "amount"}, "window": {"last": "20d"}}, "percent": 10}]}"#;
+    project.write("queries/best.json", best);
+    let config = project.read("scheduler.toml");
+    let backfilled = |engine: &str| {
+        let _store = std::fs::remove_dir_all(project.path("out"));
+        project.write("scheduler.toml", &format!("{config}\n[engine]\nthreads = 2\n{engine}\n"));
+        let range = ["--from", "2025-12-02T00:00:00Z", "--to", "2025-12-31T00:00:00Z", "--step", "1d", "-v", "--format", "json"];
+        let answer = project.run(&[&["backfill", BUYERS, "best"][..], &range].concat()).ok();
+        let evaluations = answer.stderr.lines().filter(|line| line.contains("events: ") && line.contains("pass")).count();
+        let halvings = answer.stderr.matches("so many instants do not fit into memory together").count();
+        (rows(&answer.json()), evaluations, halvings)
+    };
+    let (whole, evaluations, halvings) = backfilled("");
+    assert_eq!((whole.len(), evaluations, halvings), (60, 1, 0));
+    assert!(whole.iter().any(|(_, _, [members, entered, left])| *members > 100 && *entered > 0 && *left > 0), "{whole:?}");
+    // Sorts that hold nothing at the moment take nothing away from those that do.
+    assert_eq!(backfilled("memory_limit = \"8MiB\""), (whole.clone(), 1, 0));
+    let (parts, evaluations, halvings) = backfilled("memory_limit = \"1MiB\"");
+    assert_eq!(parts, whole);
+    assert!(halvings > 0 && evaluations > 1, "{evaluations} evaluations, {halvings} halvings");
+    // What did not fit once is not tried again, whatever is left to be done.
+    assert!(1 << halvings < 2 * evaluations, "{evaluations} evaluations, {halvings} halvings");
 }
 
 fn a_backfill_tells_what_makes_no_sense() {

@@ -1,28 +1,33 @@
 //! The real program, killed at random moments of what it does, while its store is slowed down. A longer run is asked for with the
 //! environment: `SEGMENTA_TEST_KILLS=200`.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::ToSpan;
+use jiff::{Span, Timestamp, ToSpan};
 use libtest_mimic::Trial;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segmenta::clock::{Clock, SystemClock};
-use segmenta::store::object::{Holder, ObjectLedger};
+use segmenta::store::object::{Holder, ObjectLedger, Options, Place};
 use segmenta::store::{LeaseScope, Ledger, ReadFilter, RunKind, Transaction};
 
 use super::stage::{lines, run, segment, tenant, within};
 
 /// How often the program is killed, unless this variable says it.
-const KILLS: usize = 60;
+const KILLS: usize = 36;
 const KILLS_VARIABLE: &str = "SEGMENTA_TEST_KILLS";
 
 /// The pause before each operation of the store.
 const PAUSE: Duration = Duration::from_millis(8);
+
+/// The same while garbage is deleted: many files go at the same time, and it should be seen how some are gone and some are not.
+const LONG_PAUSE: Duration = Duration::from_millis(30);
 
 const SEGMENTS: [&str; 4] = ["east", "west", "rich", "none"];
 
@@ -40,18 +45,51 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// What the program does when it is killed. The rounds take them in turns.
-const WORKS: [Work; 3] = [
-    Work { name: "refresh", commits: 1, prepared: refresh },
-    Work { name: "import", commits: 1, prepared: import },
-    Work { name: "backfill", commits: INSTANTS as u64, prepared: backfill },
+const WORKS: [Work; 6] = [
+    Work { name: "refresh", writes: Writes::Runs(1), pause: PAUSE, prepared: refresh },
+    Work { name: "import", writes: Writes::Runs(1), pause: PAUSE, prepared: import },
+    Work { name: "backfill", writes: Writes::Runs(INSTANTS as u64), pause: PAUSE, prepared: backfill },
+    Work { name: "compact", writes: Writes::Rewrite(Rewritten::FinishedDays), pause: PAUSE, prepared: compact },
+    Work { name: "gc", writes: Writes::Deletions, pause: LONG_PAUSE, prepared: gc },
+    Work { name: "erase", writes: Writes::Rewrite(Rewritten::Subject), pause: PAUSE, prepared: erase },
 ];
 
 /// A command, and what comes of it.
 struct Work {
     name: &'static str,
-    /// How many commits it makes.
-    commits: u64,
+    writes: Writes,
+    pause: Duration,
     prepared: fn(&Project, &mut ChaCha8Rng, &Kept) -> Prepared,
+}
+
+/// How a command changes the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    /// It stages and publishes so many commits.
+    Runs(u64),
+    /// It stages and publishes one commit, and then deletes what that took the place of.
+    Rewrite(Rewritten),
+    /// It deletes what nothing refers to, and commits nothing.
+    Deletions,
+}
+
+/// What a rewrite writes anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rewritten {
+    /// The changes and the history of finished days.
+    FinishedDays,
+    /// Whatever a subject stands in.
+    Subject,
+}
+
+impl Writes {
+    fn commits(self) -> u64 {
+        match self {
+            Self::Runs(commits) => commits,
+            Self::Rewrite(_) => 1,
+            Self::Deletions => 0,
+        }
+    }
 }
 
 /// A command of one round.
@@ -59,6 +97,14 @@ struct Prepared {
     arguments: Vec<String>,
     /// What is kept when all of it was committed.
     after: Kept,
+    /// Who is erased.
+    erased: Option<String>,
+}
+
+impl Prepared {
+    fn new(arguments: &[&str], after: Kept) -> Self {
+        Self { arguments: arguments.iter().map(|word| (*word).to_owned()).collect(), after, erased: None }
+    }
 }
 
 /// What the store keeps, and what the tables say.
@@ -85,7 +131,7 @@ impl Kept {
 fn refresh(project: &Project, random: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
     let mut after = Kept { rules: project.draw(random), ..kept.clone() };
     after.members = SEGMENTS.into_iter().map(|id| (id, after.decided(id))).collect();
-    Prepared { arguments: words(&["refresh", "--all"]), after }
+    Prepared::new(&["refresh", "--all"], after)
 }
 
 /// A file of some subjects is added to a segment.
@@ -97,7 +143,7 @@ fn import(project: &Project, random: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
     after.added.extend(subjects);
     after.members.insert(EDITED, after.decided(EDITED));
     let list = project.path("list.csv");
-    Prepared { arguments: words(&["override", "add", EDITED, "--file", list.to_str().unwrap()]), after }
+    Prepared::new(&["override", "add", EDITED, "--file", list.to_str().unwrap()], after)
 }
 
 /// Days that nobody looked at yet.
@@ -109,12 +155,29 @@ fn backfill(_: &Project, _: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
     // Decisions hold since they were made, and the table has always been what it is.
     let count = kept.rules[EDITED].len();
     after.past.extend(days.iter().map(|day| (day.clone(), count)));
-    let arguments = words(&["backfill", EDITED, "--from", &days[0], "--to", &days[INSTANTS - 1], "--step", "1d"]);
-    Prepared { arguments, after }
+    Prepared::new(&["backfill", EDITED, "--from", &days[0], "--to", &days[INSTANTS - 1], "--step", "1d"], after)
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+/// Finished days become one file each, and changes of long ago go.
+fn compact(_: &Project, _: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
+    Prepared::new(&["compact"], kept.clone())
+}
+
+/// Everything goes that nothing refers to.
+fn gc(_: &Project, _: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
+    Prepared::new(&["gc", "--grace", "0"], kept.clone())
+}
+
+/// Somebody who is a member of something is erased. The table still has him, and the next refresh brings him back.
+fn erase(_: &Project, random: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
+    let somebody: Vec<&String> = kept.members.values().flatten().collect();
+    let subject = somebody[random.random_range(0..somebody.len())].clone();
+    let mut after = kept.clone();
+    after.members.values_mut().for_each(|members| {
+        members.remove(&subject);
+    });
+    after.added.remove(&subject);
+    Prepared { erased: Some(subject.clone()), ..Prepared::new(&["erase", "--subject", &subject], after) }
 }
 
 /// When the program died.
@@ -123,20 +186,95 @@ enum Moment {
     BeforeTheFirstWrite,
     WhileStaging,
     WhilePublishing,
-    AfterTheLastPublish,
+    WhileDeleting,
+    AfterTheLastWrite,
+}
+
+impl Moment {
+    /// Whether it lies between the first write, or deletion, and the last.
+    fn is_between(self) -> bool {
+        match self {
+            Self::WhileStaging | Self::WhilePublishing | Self::WhileDeleting => true,
+            Self::BeforeTheFirstWrite | Self::AfterTheLastWrite => false,
+        }
+    }
 }
 
 /// The members of every segment.
 type Members = BTreeMap<&'static str, BTreeSet<String>>;
 
-/// A project with a table of users that changes from round to round.
+/// Every row of the past, in the order in which readers are given it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Records {
+    changes: Vec<String>,
+    history: Vec<String>,
+    /// What the changes of long ago came to that are kept no longer.
+    gone: Members,
+}
+
+impl Records {
+    /// What is read after a command of which so much was committed: everything that was there before, but for what was to go.
+    fn followed_by(&self, found: (Vec<String>, Vec<String>), work: &Work, committed: u64, erased: Option<&str>) -> Self {
+        let (changes, history) = found;
+        let mut gone = self.gone.clone();
+        let mut before = self.changes.clone();
+        match work.writes {
+            Writes::Rewrite(Rewritten::FinishedDays) if committed > 0 => {
+                let old = before.len().checked_sub(changes.len()).expect("a compaction added changes");
+                before.drain(..old).for_each(|change| replay(&mut gone, &change));
+                assert_eq!((&changes, &history), (&before, &self.history), "a compaction changed what is kept");
+            }
+            Writes::Rewrite(Rewritten::Subject) if committed > 0 => {
+                let subject = erased.unwrap();
+                before.retain(|change| change.split(' ').nth(2) != Some(subject));
+                gone.values_mut().for_each(|members| {
+                    members.remove(subject);
+                });
+                assert_eq!(changes, before, "other changes than those of the subject went");
+                assert!(history.len() > self.history.len(), "the history does not tell of the erasure");
+            }
+            Writes::Runs(_) if committed > 0 => {
+                assert!(changes.starts_with(&before), "a run took changes away");
+                assert!(history.len() > self.history.len(), "the history does not tell of the run");
+            }
+            Writes::Runs(_) | Writes::Rewrite(_) | Writes::Deletions => {
+                assert_eq!((&changes, &history), (&before, &self.history), "nothing was committed");
+            }
+        }
+        assert!(history.starts_with(&self.history), "history rows went");
+        Self { changes, history, gone }
+    }
+
+    /// The members that the changes give.
+    fn members(&self) -> Members {
+        let mut members: Members = SEGMENTS.into_iter().map(|id| (id, BTreeSet::new())).collect();
+        members.extend(self.gone.clone());
+        self.changes.iter().for_each(|change| replay(&mut members, change));
+        members
+    }
+}
+
+/// Lays a change over members.
+fn replay(members: &mut Members, change: &str) {
+    let words: Vec<&str> = change.split(' ').collect();
+    let id = SEGMENTS.into_iter().find(|id| *id == words[0]).unwrap();
+    let (members, subject) = (members.entry(id).or_default(), words[2]);
+    match words[1] {
+        "enter" => assert!(members.insert(subject.to_owned()), "{subject} entered {id} twice"),
+        _ => assert!(members.remove(subject), "{subject} left {id} without being in"),
+    }
+}
+
+/// A project with a table of users that changes from round to round, and a clock that goes on by itself only when it is told to.
 struct Project {
     folder: tempfile::TempDir,
+    clock: Cell<Timestamp>,
 }
 
 impl Project {
     fn new() -> Self {
-        let project = Self { folder: tempfile::tempdir().unwrap() };
+        let clock = Cell::new("2026-01-01T12:00:00Z".parse().unwrap());
+        let project = Self { folder: tempfile::tempdir().unwrap(), clock };
         std::fs::create_dir(project.path("queries")).unwrap();
         let test = |operator: &str, property: &str, value: &str| {
             format!(r#"{{"type": "user_attribute", "property": "{property}", "operator": "{operator}", "value": {value}}}"#)
@@ -150,10 +288,20 @@ impl Project {
             let definition = format!(r#"{{"id": "{id}", "logic": "and", "conditions": [{condition}]}}"#);
             std::fs::write(project.path(&format!("queries/{id}.json")), definition).unwrap();
         }
-        let config = "[store]\nurl = \"./out\"\n[[tenants]]\nid = \"demo\"\ndefinitions = [\"queries/\"]\n\
-                      [tenants.users]\nsource = \"users.csv\"\nkey = \"id\"\ncolumns = { spend = \"integer\" }\n";
-        std::fs::write(project.path("scheduler.toml"), config).unwrap();
+        project.pass(0.seconds());
         project
+    }
+
+    /// Time passes.
+    fn pass(&self, time: Span) {
+        self.clock.set(self.clock.get() + time);
+        let config = format!(
+            "[store]\nurl = \"./out\"\n[[tenants]]\nid = \"demo\"\ndefinitions = [\"queries/\"]\nas_of = \"{}\"\n\
+             keep_changes = \"3d\"\nkeep_snapshots = \"2d\"\n\
+             [tenants.users]\nsource = \"users.csv\"\nkey = \"id\"\ncolumns = {{ spend = \"integer\" }}\n",
+            self.clock.get()
+        );
+        std::fs::write(self.path("scheduler.toml"), config).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -177,12 +325,12 @@ impl Project {
         members
     }
 
-    fn start(&self, arguments: &[String]) -> Child {
+    fn start(&self, arguments: &[String], pause: Duration) -> Child {
         Command::new(env!("CARGO_BIN_EXE_segmenta"))
             .args(arguments)
             .arg("--config")
             .arg(self.path("scheduler.toml"))
-            .env("SEGMENTA_TEST_STORE_PAUSE", PAUSE.as_millis().to_string())
+            .env("SEGMENTA_TEST_STORE_PAUSE", pause.as_millis().to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -190,8 +338,10 @@ impl Project {
     }
 
     fn ledger(&self) -> ObjectLedger {
-        let location = self.path("out");
-        ObjectLedger::open(location.to_str().unwrap(), std::sync::Arc::new(SystemClock::new()), Holder::current("tester")).unwrap()
+        let place = Place::open(self.path("out").to_str().unwrap()).unwrap();
+        // So few that there are records of commits to be deleted in every round.
+        let options = Options { checkpoint_every: 8, ..Options::default() };
+        ObjectLedger::new(place, Arc::new(SystemClock::new()), Holder::current("tester"), options)
     }
 
     /// What a reader finds, with no writer there to put anything in order; it must be whole.
@@ -207,27 +357,32 @@ impl Project {
             let (instant, count) = line.split_once(' ').unwrap();
             assert!(kept.past.insert(instant.to_owned(), count.parse().unwrap()).is_none(), "{instant} was recorded twice");
         }
-        kept.members = self.members(&ledger).await;
+        for id in SEGMENTS {
+            let rows = ledger.read_members(&tenant(), &segment(id)).await.unwrap();
+            kept.members.insert(id, lines(rows, &["subject_id"]).await.into_iter().collect());
+        }
         kept
     }
 
-    async fn members(&self, ledger: &ObjectLedger) -> Members {
-        let mut members = Members::new();
-        let mut replayed: Members = SEGMENTS.into_iter().map(|id| (id, BTreeSet::new())).collect();
-        for id in SEGMENTS {
-            let rows = ledger.read_members(&tenant(), &segment(id)).await.unwrap();
-            members.insert(id, lines(rows, &["subject_id"]).await.into_iter().collect());
-            let filter = ReadFilter { segments: vec![segment(id)], ..ReadFilter::default() };
-            for line in lines(ledger.read_changes(&tenant(), &filter).await.unwrap(), &["change", "subject_id"]).await {
-                let replayed = replayed.entry(id).or_default();
-                match line.split_once(' ').unwrap() {
-                    ("enter", subject) => assert!(replayed.insert(subject.to_owned()), "{subject} entered twice"),
-                    (_, subject) => assert!(replayed.remove(subject), "{subject} left without being in"),
-                }
-            }
-        }
-        assert_eq!(members, replayed, "the changes do not give the members");
-        members
+    /// The changes and the history, as a reader finds them.
+    async fn rows(&self) -> (Vec<String>, Vec<String>) {
+        let (ledger, every) = (self.ledger(), ReadFilter::default());
+        let changes = ["segment_id", "change", "subject_id", "at", "reason", "run_id"];
+        let history =
+            ["segment_id", "run_id", "kind", "as_of", "evaluation_date", "member_count", "added_count", "removed_count", "status"];
+        let changes = lines(ledger.read_changes(&tenant(), &every).await.unwrap(), &changes).await;
+        (changes, lines(ledger.read_history(&tenant(), &every).await.unwrap(), &history).await)
+    }
+
+    /// What nothing refers to any more, for no reader either.
+    async fn waste(&self) -> BTreeSet<String> {
+        let garbage = self.ledger().garbage(&tenant(), Duration::ZERO).await.unwrap();
+        assert!(garbage.foreign.is_empty(), "{:?}", garbage.foreign);
+        garbage.waste.into_iter().map(|waste| waste.path).collect()
+    }
+
+    fn gone(&self, paths: &BTreeSet<String>) -> usize {
+        paths.iter().filter(|path| !self.path("out").join(path).exists()).count()
     }
 
     /// The next writer puts things in order; then every law holds, and the public files are those that were committed.
@@ -260,22 +415,97 @@ impl Project {
     }
 }
 
-/// Waits until the program writes, or ends.
-fn first_write(project: &Project, child: &mut Child, before: &BTreeSet<PathBuf>) {
-    while child.try_wait().unwrap().is_none() && project.staged().is_subset(before) {
+/// What tells how far a command came: what was there before it.
+struct Before {
+    staged: BTreeSet<PathBuf>,
+    commits: u64,
+    waste: BTreeSet<String>,
+}
+
+impl Before {
+    async fn of(project: &Project) -> Self {
+        Self { staged: project.staged(), commits: project.commits(), waste: project.waste().await }
+    }
+
+    /// Whether something was written, or deleted, since then.
+    fn is_over(&self, project: &Project, writes: Writes) -> bool {
+        match writes {
+            Writes::Runs(_) | Writes::Rewrite(_) => !project.staged().is_subset(&self.staged),
+            Writes::Deletions => project.gone(&self.waste) > 0,
+        }
+    }
+
+    /// When a command died that began after it, and how much of it was committed.
+    async fn moment(&self, project: &Project, writes: Writes) -> (Moment, u64) {
+        let committed = project.commits() - self.commits;
+        let moment = match writes {
+            Writes::Deletions => match project.gone(&self.waste) {
+                0 => Moment::BeforeTheFirstWrite,
+                some if some < self.waste.len() => Moment::WhileDeleting,
+                _ => Moment::AfterTheLastWrite,
+            },
+            Writes::Runs(_) | Writes::Rewrite(_) if committed == 0 && !self.is_over(project, writes) => Moment::BeforeTheFirstWrite,
+            Writes::Runs(_) | Writes::Rewrite(_) if committed < writes.commits() => Moment::WhileStaging,
+            Writes::Runs(_) | Writes::Rewrite(_) if project.published() < project.commits() => Moment::WhilePublishing,
+            // What the rewrite itself made waste goes last.
+            Writes::Rewrite(_) if !project.waste().await.is_subset(&self.waste) => Moment::WhileDeleting,
+            Writes::Runs(_) | Writes::Rewrite(_) => Moment::AfterTheLastWrite,
+        };
+        (moment, committed)
+    }
+}
+
+/// How long a command wrote.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    /// From the first write, or deletion, on.
+    writing: Duration,
+    /// From its first commit on.
+    publishing: Duration,
+}
+
+/// Waits until something is so, or the program ends.
+fn wait_until(child: &mut Child, is_so: impl Fn() -> bool) {
+    while child.try_wait().unwrap().is_none() && !is_so() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
 /// Lets a command end in peace, and says how long it wrote.
-fn in_peace(project: &Project, arguments: &[String]) -> Duration {
-    let before = project.staged();
-    let mut child = project.start(arguments);
-    first_write(project, &mut child, &before);
+async fn in_peace(project: &Project, work: &Work, arguments: &[String], pause: Duration) -> Times {
+    let before = Before::of(project).await;
+    let mut child = project.start(arguments, pause);
+    wait_until(&mut child, || before.is_over(project, work.writes));
     let clock = SystemClock::new();
+    let is_committed = || match work.writes {
+        Writes::Runs(_) | Writes::Rewrite(_) => project.commits() > before.commits,
+        Writes::Deletions => project.gone(&before.waste) == before.waste.len(),
+    };
+    wait_until(&mut child, is_committed);
+    let committed = clock.elapsed();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    clock.elapsed()
+    let all = clock.elapsed();
+    assert!(output.status.success(), "{}: {}", work.name, String::from_utf8_lossy(&output.stderr));
+    match work.writes {
+        Writes::Runs(_) | Writes::Rewrite(_) => Times { writing: all, publishing: all - committed },
+        Writes::Deletions => {
+            assert_eq!(project.gone(&before.waste), before.waste.len(), "garbage stays: {:?}", before.waste);
+            Times { writing: committed, publishing: Duration::ZERO }
+        }
+    }
+}
+
+/// Two runs of a day that ends then, so that it has files that can be put together.
+async fn busy_day(project: &Project, random: &mut ChaCha8Rng, mut current: Kept) -> Kept {
+    for _ in 0..2 {
+        project.pass(1.minute());
+        let Prepared { arguments, after, .. } = refresh(project, random, &current);
+        let output = project.start(&arguments, Duration::ZERO).wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        current = after;
+    }
+    project.pass(24.hours());
+    current
 }
 
 fn kills() -> usize {
@@ -289,73 +519,121 @@ async fn killed_at_random_moments() {
 
     // Each command once in peace shows how long its writing takes.
     let mut current = Kept::default();
-    let mut writing = [Duration::ZERO; WORKS.len()];
-    for (work, writing) in WORKS.iter().zip(&mut writing) {
-        let Prepared { arguments, after } = (work.prepared)(&project, &mut random, &current);
-        *writing = in_peace(&project, &arguments);
-        current = project.kept(&after).await;
-        assert_eq!(current, after, "{}", work.name);
+    let mut times = [Times::default(); WORKS.len()];
+    for (work, times) in WORKS.iter().zip(&mut times) {
+        (*times, current) = whole(&project, work, &mut random, current).await;
     }
 
+    let mut records = Records::default();
+    (records.changes, records.history) = project.rows().await;
+    records.gone = beginning(&current.members, &records.changes);
     let mut histograms = [const { BTreeMap::<Moment, usize>::new() }; WORKS.len()];
     for round in 0..kills {
         let turn = round % WORKS.len();
-        let (work, writing, histogram) = (&WORKS[turn], &mut writing[turn], &mut histograms[turn]);
-        let Prepared { arguments, after } = (work.prepared)(&project, &mut random, &current);
-        let (staged, commits) = (project.staged(), project.commits());
-        let mut child = project.start(&arguments);
+        let (work, times, histogram) = (&WORKS[turn], &mut times[turn], &mut histograms[turn]);
+        project.pass(1.minute());
+        if work.writes == Writes::Rewrite(Rewritten::FinishedDays) {
+            current = busy_day(&project, &mut random, current).await;
+            records = records.followed_by(project.rows().await, &WORKS[0], 2, None);
+        }
+        let Prepared { arguments, after, erased } = (work.prepared)(&project, &mut random, &current);
+        let before = Before::of(&project).await;
+        let mut child = project.start(&arguments, work.pause);
+        // A rewrite reads for long what it writes anew, and deletes within a moment what that takes the place of.
+        let aims_at_commit = matches!(work.writes, Writes::Rewrite(_)) && (round / WORKS.len()) % 2 == 1;
         // One in six dies at any time of its life, the others after they began to write.
         if (round / WORKS.len()).is_multiple_of(6) {
-            std::thread::sleep(writing.mul_f64(random.random_range(0.0..2.0)));
+            std::thread::sleep(times.writing.mul_f64(random.random_range(0.0..2.0)));
+        } else if aims_at_commit {
+            wait_until(&mut child, || project.commits() > before.commits);
+            std::thread::sleep(times.publishing.mul_f64(random.random_range(0.0..0.9)));
         } else {
-            first_write(&project, &mut child, &staged);
-            std::thread::sleep(writing.mul_f64(random.random_range(0.0..0.9)));
+            wait_until(&mut child, || before.is_over(&project, work.writes));
+            std::thread::sleep(times.writing.mul_f64(random.random_range(0.0..0.9)));
         }
         child.kill().unwrap();
         child.wait().unwrap();
 
-        let committed = project.commits() - commits;
-        let moment = match committed {
-            0 if project.staged().is_subset(&staged) => Moment::BeforeTheFirstWrite,
-            committed if committed < work.commits => Moment::WhileStaging,
-            _ if project.published() < project.commits() => Moment::WhilePublishing,
-            _ => Moment::AfterTheLastPublish,
-        };
+        let (moment, committed) = before.moment(&project, work.writes).await;
         *histogram.entry(moment).or_default() += 1;
         // The machine may be faster now than it was in the beginning, or slower.
+        let time = if aims_at_commit { &mut times.publishing } else { &mut times.writing };
         match moment {
-            Moment::AfterTheLastPublish => *writing = writing.mul_f64(0.85),
-            Moment::WhileStaging => *writing = writing.mul_f64(1.05),
-            Moment::BeforeTheFirstWrite | Moment::WhilePublishing => {}
+            Moment::AfterTheLastWrite => *time = time.mul_f64(0.85),
+            Moment::WhileStaging => *time = time.mul_f64(1.05),
+            Moment::BeforeTheFirstWrite | Moment::WhilePublishing | Moment::WhileDeleting => {}
         }
         let what = format!("round {round}, {}: {moment:?}", work.name);
         let found = project.kept(&after).await;
-        assert_eq!(found, expected(&current, &after, committed, work.commits), "{what}");
+        assert_eq!(found, expected(&current, &after, committed, work.writes.commits()), "{what}");
+        records = records.followed_by(project.rows().await, work, committed, erased.as_deref());
+        assert_eq!(found.members, records.members(), "{what}: the changes do not give the members");
         project.recover().await;
         assert_eq!(project.kept(&after).await, found, "{what}: putting things in order changed them");
+        assert_eq!(project.rows().await, (records.changes.clone(), records.history.clone()), "{what}: and the rows");
         current = found;
-        if committed > 0 && committed < work.commits {
-            // What was interrupted goes on where it stopped.
-            in_peace(&project, &arguments);
-            current = project.kept(&after).await;
-            assert_eq!(current, after, "{what}: it went on");
+        match work.writes {
+            Writes::Runs(commits) if committed > 0 && committed < commits => {
+                // What was interrupted goes on where it stopped.
+                in_peace(&project, work, &arguments, Duration::ZERO).await;
+                current = project.kept(&after).await;
+                assert_eq!(current, after, "{what}: it went on");
+                records = records.followed_by(project.rows().await, work, commits - committed, None);
+            }
+            Writes::Deletions => {
+                in_peace(&project, work, &arguments, Duration::ZERO).await;
+                assert_eq!(project.waste().await, BTreeSet::new(), "{what}: it went on");
+            }
+            // Readers do not wait for the files that the subject stood in, and they are gone.
+            Writes::Rewrite(Rewritten::Subject) if committed > 0 => {
+                let waste = project.waste().await;
+                assert!(!waste.iter().any(|path| path.starts_with("log/files/")), "{what}: {waste:?}");
+            }
+            Writes::Runs(_) | Writes::Rewrite(_) => {}
         }
     }
     let mut between = 0;
     for (work, histogram) in WORKS.iter().zip(&histograms) {
         println!("{}: {histogram:?}", work.name);
-        between += [Moment::WhileStaging, Moment::WhilePublishing].iter().filter_map(|moment| histogram.get(moment)).sum::<usize>();
+        let of_it: usize = histogram.iter().filter(|(moment, _)| moment.is_between()).map(|(_, kills)| kills).sum();
+        assert!(kills < 5 * WORKS.len() || of_it > 0, "{} was never killed while it wrote: {histogram:?}", work.name);
+        between += of_it;
     }
-    println!("{between} of {kills} kills between the first write and the last publish");
-    assert!(between * 2 >= kills, "too few kills between the first write and the last publish: {histograms:?}");
+    println!("{between} of {kills} kills between the first write and the last");
+    assert!(between * 2 >= kills, "too few kills between the first write and the last: {histograms:?}");
 
     for work in &WORKS {
-        let Prepared { arguments, after } = (work.prepared)(&project, &mut random, &current);
-        in_peace(&project, &arguments);
-        current = project.kept(&after).await;
-        assert_eq!(current, after, "{}", work.name);
+        (_, current) = whole(&project, work, &mut random, current).await;
     }
     project.recover().await;
+}
+
+/// A command that ends in peace: how long it wrote, and what is kept then.
+async fn whole(project: &Project, work: &Work, random: &mut ChaCha8Rng, current: Kept) -> (Times, Kept) {
+    let current = match work.writes {
+        Writes::Rewrite(Rewritten::FinishedDays) => busy_day(project, random, current).await,
+        Writes::Runs(_) | Writes::Rewrite(Rewritten::Subject) | Writes::Deletions => current,
+    };
+    project.pass(1.minute());
+    let Prepared { arguments, after, .. } = (work.prepared)(project, random, &current);
+    let times = in_peace(project, work, &arguments, work.pause).await;
+    let found = project.kept(&after).await;
+    assert_eq!(found, after, "{}", work.name);
+    (times, found)
+}
+
+/// What members were before changes that came to these.
+fn beginning(members: &Members, changes: &[String]) -> Members {
+    let mut members = members.clone();
+    for change in changes.iter().rev() {
+        let words: Vec<&str> = change.split(' ').collect();
+        let members = members.get_mut(words[0]).unwrap();
+        match words[1] {
+            "enter" => members.remove(words[2]),
+            _ => members.insert(words[2].to_owned()),
+        };
+    }
+    members
 }
 
 /// What is kept after some of the commits of a command: each is there whole, or not at all.
