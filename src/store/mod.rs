@@ -16,6 +16,7 @@ pub mod audience;
 pub mod clickhouse;
 pub mod daily;
 mod filter;
+mod history;
 mod holder;
 pub mod object;
 mod overrides;
