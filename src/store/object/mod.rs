@@ -75,7 +75,7 @@ use crate::model::id::{SegmentId, TenantId};
 
 pub use self::log::rewritten_commit;
 pub use self::place::Place;
-pub use self::public::{PublicCommit, PublicFile, PublicFiles, PublicSnapshot, PublicTable};
+pub use self::public::{PublicCommit, PublicEntry, PublicFile, PublicFiles, PublicSnapshot, PublicTable};
 pub use self::transaction::ObjectTransaction;
 pub use super::holder::{Holder, LeaseTiming};
 
