@@ -17,6 +17,7 @@ pub mod clickhouse;
 pub mod daily;
 mod error;
 mod filter;
+mod history;
 mod holder;
 pub mod object;
 mod overrides;
@@ -188,17 +189,13 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// As [`Ledger::state`].
-    async fn garbage(&self, _tenant: &TenantId, _grace: Duration) -> Result<Garbage, LedgerError> {
-        Ok(Garbage::default())
-    }
+    async fn garbage(&self, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError>;
 
     /// Deletes it, under a write lease; returns what was deleted.
     ///
     /// # Errors
     /// When the lease is no longer the newest, or the store cannot be written.
-    async fn collect(&self, _lease: &Lease, _tenant: &TenantId, _grace: Duration) -> Result<Garbage, LedgerError> {
-        Ok(Garbage::default())
-    }
+    async fn collect(&self, lease: &Lease, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError>;
 
     /// Checks the laws of the tenant's data; returns what breaks them, nothing when all hold.
     ///
@@ -211,9 +208,7 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// When the lease is no longer the newest, or the store cannot be written.
-    async fn repair(&self, _lease: &Lease, tenant: &TenantId, _rewrite_id: Uuid) -> Result<Vec<Fault>, LedgerError> {
-        self.verify(tenant).await
-    }
+    async fn repair(&self, lease: &Lease, tenant: &TenantId, rewrite_id: Uuid) -> Result<Vec<Fault>, LedgerError>;
 }
 
 /// Changes of one tenant that become visible together. Dropped without a commit, it leaves nothing visible.

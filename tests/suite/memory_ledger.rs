@@ -19,8 +19,9 @@ use segmenta::model::segment::Status;
 use segmenta::store::rows::{audience_schema, change_schema, history_schema, membership_schema, override_schema};
 use segmenta::store::{
     Audience, Basis, ChangeReason, CompactRequest, Compacted, DefinitionNote, DefinitionRecord, EditAction, Edited, Erased, Fault,
-    Figures, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, Past, PastSnapshot, Provenance,
-    ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState, SetOperation, Staged, StagedSegment, TenantState, Transaction,
+    Figures, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Outcome, OverrideEdit, Overrides, Past, PastSnapshot,
+    Provenance, ReadFilter, RowStream, Run, RunKind, RunStatus, SegmentState, SetOperation, Staged, StagedSegment, TenantState,
+    Transaction,
 };
 use uuid::Uuid;
 
@@ -391,6 +392,22 @@ impl Ledger for MemoryLedger {
     ) -> Result<BTreeSet<Timestamp>, LedgerError> {
         let past = self.tenant(tenant).past;
         Ok(past.iter().filter(|row| row.segment == *segment && row.snapshot.hash == definition_hash).map(|row| row.at).collect())
+    }
+
+    /// Nothing is left behind that nobody refers to.
+    async fn garbage(&self, _: &TenantId, _: Duration) -> Result<Garbage, LedgerError> {
+        Ok(Garbage::default())
+    }
+
+    async fn collect(&self, lease: &Lease, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError> {
+        self.check_newest(tenant, lease.number)?;
+        self.garbage(tenant, grace).await
+    }
+
+    /// Everything stands in one place.
+    async fn repair(&self, lease: &Lease, tenant: &TenantId, _: Uuid) -> Result<Vec<Fault>, LedgerError> {
+        self.check_newest(tenant, lease.number)?;
+        self.verify(tenant).await
     }
 
     async fn erase(&self, lease: &Lease, run: &Run, subject_id: &str) -> Result<Erased, LedgerError> {

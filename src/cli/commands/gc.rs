@@ -40,7 +40,7 @@ pub(crate) async fn execute<P: ReadablePlace>(context: &Context<P>, arguments: &
     }
     let bytes: u64 = rows.iter().map(|row| row.bytes).sum();
     let done = if arguments.dry_run { "would be deleted" } else { "deleted" };
-    context.screen.note(&format!("{} files of {bytes} bytes {done}", rows.len()));
+    context.screen.note(&format!("{} pieces of {bytes} bytes {done}", rows.len()));
     for path in foreign {
         context.screen.note(&format!("`{path}` is not of segmenta, and stays"));
     }

@@ -2,6 +2,7 @@
 //! more. Nobody sees them, so that a run goes on when they cannot be deleted; the next one tries again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ pub(super) async fn note_begin(server: &Server, tenant: &TenantId, run: Uuid, le
 
 /// Tidies up under the newest lease of a tenant.
 pub(super) async fn clean(ledger: &ClickHouseLedger, tenant: &TenantId, lease: u64) {
-    let cleaner = Cleaner { ledger, server: &ledger.server, tenant, lease };
+    let cleaner = Cleaner { ledger, server: &ledger.server, tenant, lease, grace: ledger.options.grace };
     for (what, cleaned) in [
         ("dead runs", cleaner.dead_runs().await),
         ("replaced snapshots", cleaner.snapshots().await),
@@ -41,15 +42,19 @@ pub(super) async fn clean(ledger: &ClickHouseLedger, tenant: &TenantId, lease: u
     }
 }
 
-struct Cleaner<'l> {
-    ledger: &'l ClickHouseLedger,
-    server: &'l Server,
-    tenant: &'l TenantId,
-    lease: u64,
+#[derive(Clone, Copy)]
+pub(super) struct Cleaner<'l> {
+    pub(super) ledger: &'l ClickHouseLedger,
+    pub(super) server: &'l Server,
+    pub(super) tenant: &'l TenantId,
+    /// Those before it are over.
+    pub(super) lease: u64,
+    /// How long a snapshot stays that is not current any more.
+    pub(super) grace: Duration,
 }
 
 /// A snapshot that someone may read.
-type Needed = BTreeMap<Uuid, BTreeMap<String, u64>>;
+pub(super) type Needed = BTreeMap<Uuid, BTreeMap<String, u64>>;
 
 impl Cleaner<'_> {
     /// Deletes what runs of older leases wrote that were never committed. One that is only held up may write more; nobody will see it.
@@ -78,7 +83,12 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'begin' AND log.lease < {{le
         for run in &runs {
             self.drop_partition(*run).await?;
         }
-        note(self.server, "abandoned", self.tenant, self.lease, &runs).await
+        self.note_abandoned(&runs).await
+    }
+
+    /// Notes that nothing is left of runs that were never committed.
+    pub(super) async fn note_abandoned(&self, runs: &[Uuid]) -> Result<(), LedgerError> {
+        note(self.server, "abandoned", self.tenant, self.lease, runs).await
     }
 
     /// Drops snapshots that were replaced a while ago, and deletes those that share a partition with current ones once they are most of it.
@@ -108,7 +118,7 @@ GROUP BY partition",
     }
 
     /// The snapshots that are current or kept, or were until a while ago, with their segments and members.
-    async fn needed(&self) -> Result<Needed, LedgerError> {
+    pub(super) async fn needed(&self) -> Result<Needed, LedgerError> {
         let text = format!(
             "SELECT toString(snapshot), segment_id, max(member_count) FROM (
     SELECT snapshot, segment_id, member_count FROM ({}) WHERE is_needed
@@ -149,7 +159,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'state'
         )
     }
 
-    async fn drop_partition(&self, run: Uuid) -> Result<(), LedgerError> {
+    pub(super) async fn drop_partition(&self, run: Uuid) -> Result<(), LedgerError> {
         let text = format!("ALTER TABLE {MEMBERS} DROP PARTITION {{run:String}}");
         self.server.execute("drop a replaced snapshot", Statement::new(text).text("run", run.to_string())).await
     }
@@ -159,11 +169,17 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'state'
         let text = format!("SELECT DISTINCT segment_id FROM {MEMBERS} WHERE run_id = {{run:UUID}}");
         let of_run = |text: String| Statement::new(text).uuid("run", run);
         let found = self.server.rows::<(String,)>("look for replaced snapshots", of_run(text)).await?;
-        let others: Vec<String> =
-            found.into_iter().map(|(segment,)| segment).filter(|segment| !segments.contains(segment)).collect();
-        for others in others.chunks(AT_ONCE) {
-            let text = format!("DELETE FROM {MEMBERS} WHERE run_id = {{run:UUID}} AND segment_id IN {{others:Array(String)}}");
-            self.server.execute("delete replaced snapshots", of_run(text).texts("others", others.iter().cloned())).await?;
+        let others = found.into_iter().map(|(segment,)| segment).filter(|segment| !segments.contains(segment)).collect();
+        self.delete_segments(run, &others).await
+    }
+
+    /// Deletes the rows of a run that are of some segments.
+    pub(super) async fn delete_segments(&self, run: Uuid, segments: &BTreeSet<String>) -> Result<(), LedgerError> {
+        let segments: Vec<&String> = segments.iter().collect();
+        for some in segments.chunks(AT_ONCE) {
+            let text = format!("DELETE FROM {MEMBERS} WHERE run_id = {{run:UUID}} AND segment_id IN {{segments:Array(String)}}");
+            let statement = Statement::new(text).uuid("run", run).texts("segments", some.iter().map(|segment| segment.as_str()));
+            self.server.execute("delete replaced snapshots", statement).await?;
         }
         Ok(())
     }
@@ -189,7 +205,7 @@ FROM {LOG} AS log WHERE log.tenant = {{tenant:String}}"
     /// Deletes older leases.
     ///
     /// INVARIANT: void commits go first, because the claims that are deleted here are what makes them void.
-    async fn delete_leases(&self) -> Result<(), LedgerError> {
+    pub(super) async fn delete_leases(&self) -> Result<(), LedgerError> {
         let void = format!(
             "SELECT DISTINCT toString(log.run_id) FROM {LOG} AS log
 WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.lease < {{lease:UInt64}}
@@ -199,7 +215,8 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.lease < {{l
         let void = self.server.rows::<(Uuid,)>("look at the log", self.bound(void)).await?;
         if !void.is_empty() {
             let text = format!(
-                "DELETE FROM {LOG} WHERE tenant = {{tenant:String}} AND kind IN ('commit', 'state', 'job') AND run_id IN {{runs:Array(UUID)}}"
+                "DELETE FROM {LOG} WHERE tenant = {{tenant:String}} AND kind IN ('commit', 'state', 'job', 'kept', 'cut')
+    AND run_id IN {{runs:Array(UUID)}}"
             );
             let runs = uuids(void.into_iter().map(|(run,)| run));
             self.server.execute("tidy up the log", self.bound(text).bind("runs", "Array(UUID)", runs)).await?;
@@ -211,7 +228,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.lease < {{l
     }
 
     /// Deletes states from before the first that is still needed of their segment.
-    async fn delete_states(&self) -> Result<(), LedgerError> {
+    pub(super) async fn delete_states(&self) -> Result<(), LedgerError> {
         let text = format!("SELECT segment_id, min(commit_number) FROM ({}) WHERE is_needed GROUP BY segment_id", self.states());
         let first = self.server.rows::<(String, i64)>("look at the log", self.graced(text)).await?;
         for some in first.chunks(AT_ONCE) {
@@ -226,13 +243,25 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.lease < {{l
         Ok(())
     }
 
-    fn bound(&self, text: String) -> Statement {
+    /// The states from before the first that is still needed of their segment.
+    pub(super) fn old_states(&self) -> String {
+        let needed =
+            format!("SELECT segment_id, min(commit_number) AS first FROM ({}) WHERE is_needed GROUP BY segment_id", self.states());
+        format!(
+            "tenant = {{tenant:String}} AND kind = 'state' AND (segment_id, commit_number) IN (
+    SELECT l.segment_id, l.commit_number FROM {LOG} AS l INNER JOIN ({needed}) AS needed ON l.segment_id = needed.segment_id
+    WHERE l.tenant = {{tenant:String}} AND l.kind = 'state' AND l.commit_number < needed.first
+)"
+        )
+    }
+
+    pub(super) fn bound(&self, text: String) -> Statement {
         Statement::new(text).text("tenant", self.tenant.as_str()).number("lease", "UInt64", self.lease)
     }
 
     /// With the present, and how long before it still counts.
-    fn graced(&self, text: String) -> Statement {
-        let grace = i64::try_from(self.ledger.options.grace.as_micros()).unwrap_or(i64::MAX / 4);
+    pub(super) fn graced(&self, text: String) -> Statement {
+        let grace = i64::try_from(self.grace.as_micros()).unwrap_or(i64::MAX / 4);
         self.server.timed(self.bound(text).number("grace", "Int64", grace))
     }
 }

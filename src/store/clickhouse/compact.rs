@@ -119,7 +119,11 @@ fn reach(days: &[Day], today: Date, horizon: Horizon) -> Option<u64> {
 }
 
 /// The first commit that each segment has rows of.
-async fn first_commits(server: &Server, tenant: &TenantId, rows: PublicTable) -> Result<BTreeMap<SegmentId, u64>, LedgerError> {
+pub(super) async fn first_commits(
+    server: &Server,
+    tenant: &TenantId,
+    rows: PublicTable,
+) -> Result<BTreeMap<SegmentId, u64>, LedgerError> {
     let text = format!(
         "SELECT t.segment_id, min(t.commit_number) FROM {} AS t WHERE t.tenant = {{tenant:String}} AND {} GROUP BY t.segment_id",
         table(rows),
@@ -218,6 +222,19 @@ GROUP BY t.commit_number HAVING countIf({IS_GONE}) > 0 ORDER BY t.commit_number"
         }
         Ok(())
     }
+}
+
+/// Deletes the rows of a segment up to a commit, of which a commit says that they are kept no longer.
+pub(super) async fn delete_up_to(
+    server: &Server,
+    files: Option<&PublicFiles>,
+    tenant: &TenantId,
+    table: PublicTable,
+    segment: &SegmentId,
+    through: u64,
+) -> Result<(), LedgerError> {
+    let going = Going { after: BTreeMap::new(), through: [(segment.clone(), through)].into() };
+    going.delete(server, files, tenant, table).await
 }
 
 /// What a step has come to.

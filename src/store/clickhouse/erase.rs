@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::arrow::array::{AsArray as _, BooleanArray};
+use datafusion::arrow::array::BooleanArray;
 use datafusion::arrow::compute::filter_record_batch;
 use futures::{StreamExt as _, future};
 use uuid::Uuid;
@@ -166,9 +166,8 @@ fn without(rows: RowStream, subject: &str) -> RowStream {
     let subject = subject.to_owned();
     let others = rows.map(move |batch| {
         let batch = batch?;
-        let ids = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>());
         let unread = |problem: String| LedgerError::Corrupt { path: MEMBERS.to_owned(), problem };
-        let ids = ids.ok_or_else(|| unread("rows have no subjects".to_owned()))?;
+        let ids = read::texts_of(&batch, "subject_id")?;
         let others: BooleanArray = ids.iter().map(|id| Some(id != Some(subject.as_str()))).collect();
         filter_record_batch(&batch, &others).map_err(|error| unread(error.to_string()))
     });

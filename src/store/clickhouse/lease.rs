@@ -68,6 +68,11 @@ impl Leases {
         Ok(self.newest(scope).await?.is_some_and(|newest| newest.number == number))
     }
 
+    /// The number of the first lease of a scope that may still be in use: the newest, or the next one when that is over.
+    pub(super) async fn first_alive(&self, scope: &LeaseScope) -> Result<u64, LedgerError> {
+        Ok(self.newest(scope).await?.map_or(0, |newest| newest.number + u64::from(self.is_over(&newest))))
+    }
+
     fn is_over(&self, newest: &Newest) -> bool {
         newest.is_over || self.holder.liveness(newest.process.as_ref()) == Liveness::Dead
     }

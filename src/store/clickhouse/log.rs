@@ -72,26 +72,26 @@ HAVING argMax(log.state, log.commit_number) != ''"
     )
 }
 
-/// The runs that are committed of the tenant of the parameter `tenant`, whatever became of their rows: `commit_number, as_of,
+/// The runs that are committed of the tenant of the parameter `tenant`, whatever became of their rows: `commit_number, run_id, as_of,
 /// evaluation_date, is_present`, the instant in microseconds, the day as text, and whether it is a run of the present.
 pub(super) fn runs() -> String {
     let (backfill, commits) = (RunKind::Backfill.keyword(), commits(LOG, Tenants::One));
     // Commits of earlier versions do not say of which run they are, but their history rows do.
     format!(
-        "SELECT log.commit_number AS commit_number, JSONExtractInt(log.state, 'as_of') AS as_of,
+        "SELECT log.commit_number AS commit_number, log.run_id AS run_id, JSONExtractInt(log.state, 'as_of') AS as_of,
     JSONExtractString(log.state, 'evaluation_date') AS evaluation_date, JSONExtractString(log.state, 'kind') != '{backfill}' AS is_present
 FROM {LOG} AS log
 WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.state != ''
     AND (log.commit_number, log.run_id) IN (SELECT commit_number, run_id FROM ({commits}))
 UNION ALL
-SELECT history.commit_number, max(toUnixTimestamp64Micro(history.as_of)), toString(max(history.evaluation_date)),
+SELECT history.commit_number, history.run_id, max(toUnixTimestamp64Micro(history.as_of)), toString(max(history.evaluation_date)),
     max(history.kind != '{backfill}')
 FROM {HISTORY} AS history
 WHERE history.tenant = {{tenant:String}} AND {}
     AND history.commit_number IN (
         SELECT log.commit_number FROM {LOG} AS log WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.state = ''
     )
-GROUP BY history.commit_number",
+GROUP BY history.commit_number, history.run_id",
         is_committed("history")
     )
 }

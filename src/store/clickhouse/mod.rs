@@ -21,6 +21,8 @@ mod clean;
 mod compact;
 mod ddl;
 mod erase;
+mod files;
+mod gc;
 mod init;
 mod layout;
 mod lease;
@@ -29,6 +31,7 @@ mod overrides;
 mod past;
 mod publish;
 mod read;
+mod repair;
 mod server;
 mod staged;
 mod transaction;
@@ -45,8 +48,8 @@ use self::lease::Leases;
 use self::server::Server;
 use super::object::PublicFiles;
 use super::{
-    Audience, CompactRequest, Compacted, Erased, Fault, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides, Past,
-    ReadFilter, RowStream, Run, TenantState,
+    Audience, CompactRequest, Compacted, Erased, Fault, Garbage, Lease, LeaseScope, Ledger, LedgerError, Membership, Overrides,
+    Past, ReadFilter, RowStream, Run, TenantState,
 };
 use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::clickhouse::Connection;
@@ -272,6 +275,18 @@ impl Ledger for ClickHouseLedger {
     }
 
     async fn verify(&self, tenant: &TenantId) -> Result<Vec<Fault>, LedgerError> {
-        verify::verify(&self.server, tenant).await
+        verify::verify(&self.server, self.files.as_ref(), tenant).await
+    }
+
+    async fn garbage(&self, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError> {
+        gc::garbage(self, tenant, grace).await
+    }
+
+    async fn collect(&self, lease: &Lease, tenant: &TenantId, grace: Duration) -> Result<Garbage, LedgerError> {
+        gc::collect(self, lease, tenant, grace).await
+    }
+
+    async fn repair(&self, lease: &Lease, tenant: &TenantId, rewrite_id: Uuid) -> Result<Vec<Fault>, LedgerError> {
+        repair::repair(self, lease, tenant, rewrite_id).await
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use uuid::Uuid;
 
-use super::ddl::{HISTORY, LOG};
+use super::ddl::LOG;
 use super::log::{self, KeptSnapshot, damaged};
 use super::overrides;
 use super::read::{self, is_committed};
@@ -70,6 +70,8 @@ GROUP BY log.segment_id, log.snapshot HAVING max(log.commit_number) > {{reached:
             Some(kept) => {
                 files.put_kept(tenant, kept.public(), read::kept(server, tenant, kept).await?).await?;
             }
+            // What the log no longer says of it, `gc` finds by what is there.
+            None if noted.is_empty() => {}
             None => {
                 let record = serde_json::from_str(&noted).map_err(|error| damaged(&name, &error))?;
                 let gone = KeptSnapshot { segment, snapshot, member_count: 0, record };
@@ -80,17 +82,13 @@ GROUP BY log.segment_id, log.snapshot HAVING max(log.commit_number) > {{reached:
     Ok(())
 }
 
-/// The commits after a number that have history rows, with the local day of each.
+/// The runs that were committed after a number, with the local day of each.
 pub(super) async fn commits_after(server: &Server, tenant: &TenantId, reached: u64) -> Result<Vec<PublicCommit>, LedgerError> {
     let text = format!(
-        "SELECT history.commit_number, toString(history.run_id), toString(max(history.evaluation_date))
-FROM {HISTORY} AS history
-WHERE history.tenant = {{tenant:String}} AND history.commit_number > {{reached:UInt64}} AND {}
-GROUP BY history.commit_number, history.run_id
-ORDER BY history.commit_number",
-        is_committed("history")
+        "SELECT commit_number, toString(run_id), evaluation_date FROM ({}) WHERE commit_number > {{reached:UInt64}} ORDER BY commit_number",
+        log::runs()
     );
-    let found = server.rows::<(u64, Uuid, String)>("read the history", after(text, tenant, reached)).await?;
+    let found = server.rows::<(u64, Uuid, String)>("read the log", after(text, tenant, reached)).await?;
     let commit = |(number, run_id, day): (u64, Uuid, String)| {
         let date: Date = day.parse().map_err(|error| damaged(&format!("run {run_id}"), &error))?;
         Ok(PublicCommit { number, run_id, date })

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::array::{AsArray as _, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -292,6 +294,13 @@ ORDER BY commit_number, position",
         is_committed("history")
     );
     server.stream("read the history", statement.text("tenant", tenant.as_str()), history_schema()).await
+}
+
+/// A column of text.
+pub(super) fn texts_of<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray, LedgerError> {
+    let found = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+    let missing = || LedgerError::Corrupt { path: name.to_owned(), problem: "rows have no such column of text".to_owned() };
+    found.ok_or_else(missing)
 }
 
 /// What a filter says of the instant and the texts of a row, with its values bound.

@@ -25,6 +25,8 @@ const MEANING: &[(&str, &str)] = &[
     ("select_sequential_consistency", "1"),
     ("mutations_sync", "2"),
     ("lightweight_deletes_sync", "2"),
+    // What is deleted by a list of others is the same on every copy of a table, whenever it is done.
+    ("allow_nondeterministic_mutations", "1"),
 ];
 
 /// What groups and sorts go to the server's disk beyond. Reading them back takes memory too: a part of what a query may use.

@@ -21,9 +21,10 @@ use crate::backend::clickhouse::{Kept, RemoteMembers};
 use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
 use crate::model::segment::Status;
+use crate::store::history::HistoryRow;
 use crate::store::{
     Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LeaseScope, LedgerError, Outcome, OverrideEdit,
-    PastSnapshot, Run, RunKind, RunStatus, SegmentState, Staged, StagedSegment, Transaction,
+    PastSnapshot, Run, RunStatus, SegmentState, Staged, StagedSegment, Transaction,
 };
 
 /// Changes of one tenant that become visible together.
@@ -59,18 +60,6 @@ enum Condition {
     Whole,
     /// Writing failed midway, or is not done: nobody knows what is there.
     Broken,
-}
-
-/// What a run says of one segment.
-struct HistoryRow {
-    segment: SegmentId,
-    kind: RunKind,
-    figures: Figures,
-    duration_ms: u64,
-    /// Absent for a segment that is deleted.
-    definition_hash: Option<String>,
-    status: RunStatus,
-    error: Option<String>,
 }
 
 /// A segment on its way through a batch.
@@ -333,15 +322,8 @@ impl ClickHouseTransaction {
             figures = Figures { member_count: state.member_count, added_count: 0, removed_count: before - state.member_count };
             self.segments.insert(segment.clone(), Some(entry));
         }
-        self.history.push(HistoryRow {
-            segment: segment.clone(),
-            kind: RunKind::Erase,
-            figures,
-            duration_ms: 0,
-            definition_hash: entry.map(|entry| entry.record.state.definition.hash.clone()),
-            status: RunStatus::Ok,
-            error: None,
-        });
+        let definition_hash = entry.map(|entry| entry.record.state.definition.hash.as_str());
+        self.history.push(HistoryRow::erased(segment, figures, definition_hash));
     }
 
     /// Why the result of a segment is held.
@@ -562,29 +544,13 @@ impl Transaction for ClickHouseTransaction {
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {
         let state = &self.known(segment)?.record.state;
-        let row = HistoryRow {
-            segment: segment.clone(),
-            kind: RunKind::Daily,
-            figures: Figures { member_count: state.member_count, ..Figures::default() },
-            duration_ms: 0,
-            definition_hash: Some(state.definition.hash.clone()),
-            status: RunStatus::Ok,
-            error: None,
-        };
+        let row = HistoryRow::daily(segment, state.member_count, &state.definition.hash);
         self.history.push(row);
         Ok(())
     }
 
     fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration) {
-        self.history.push(HistoryRow {
-            segment: segment.clone(),
-            kind: RunKind::Backfill,
-            figures,
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            definition_hash: Some(definition_hash.to_owned()),
-            status: RunStatus::Ok,
-            error: None,
-        });
+        self.history.push(HistoryRow::past(segment, figures, definition_hash, duration));
     }
 
     async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<RemoteMembers>>) -> Result<(), LedgerError> {

@@ -8,7 +8,7 @@ use object_store::path::Path;
 
 use super::compact::without;
 use super::encode::RunTables;
-use super::history::{HistoryRow, write_history};
+use super::history::write_history;
 use super::log::{self, TenantEntry};
 use super::overrides::Decisions;
 use super::place::{Place, failed};
@@ -18,8 +18,9 @@ use super::record::{FileRef, Index, OverrideRecord, Publication, Purpose, Rewrit
 use super::rewrite::{Output, Rewrite};
 use super::table::{Look, Table, column};
 use super::{ObjectLedger, layout};
+use crate::store::history::HistoryRow;
 use crate::store::rows::membership_schema;
-use crate::store::{Erased, Figures, Lease, LedgerError, Run, RunKind, RunStatus};
+use crate::store::{Erased, Figures, Lease, LedgerError, Run, RunKind};
 
 pub(super) async fn erase(ledger: &ObjectLedger, lease: &Lease, run: &Run, subject: &str) -> Result<Erased, LedgerError> {
     let Run { run_id, tenant, as_of, evaluation_date, .. } = run;
@@ -166,15 +167,8 @@ fn history_rows(entry: &TenantEntry, erased: &Erased) -> Vec<HistoryRow> {
         let known = entry.segments.get(segment);
         let removed_count = u64::from(from.was_member);
         let member_count = known.map_or(0, |known| known.member_count).saturating_sub(removed_count);
-        HistoryRow {
-            segment: segment.clone(),
-            kind: RunKind::Erase,
-            figures: Figures { member_count, added_count: 0, removed_count },
-            duration_ms: 0,
-            definition_hash: known.map(|known| known.definition.hash.clone()),
-            status: RunStatus::Ok,
-            error: None,
-        }
+        let figures = Figures { member_count, added_count: 0, removed_count };
+        HistoryRow::erased(segment, figures, known.map(|known| known.definition.hash.as_str()))
     };
     erased.segments.iter().map(row).collect()
 }

@@ -166,7 +166,13 @@ pub(super) async fn public(
 }
 
 /// Whether a file has the members of a segment, or what people decided about it, as the store would have written it.
-async fn is_ours(place: &Place, path: &Path, size: u64, tenant: &TenantId, segment: &SegmentId) -> Result<bool, LedgerError> {
+pub(super) async fn is_ours(
+    place: &Place,
+    path: &Path,
+    size: u64,
+    tenant: &TenantId,
+    segment: &SegmentId,
+) -> Result<bool, LedgerError> {
     let file = FileRef { path: path.to_string(), size, rows: 0, blake3: String::new() };
     let Some(table) = Table::open(place, path.clone(), &file, Look::Size).await? else { return Ok(false) };
     match table.says_all(&[("tenant", tenant.as_str()), ("segment_id", segment.as_str())]).await {

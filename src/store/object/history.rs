@@ -11,21 +11,8 @@ use super::encode::RunTables;
 use super::place::{Place, failed};
 use super::record::FileRef;
 use super::table::TableWriter;
-use crate::model::id::SegmentId;
-use crate::store::{Figures, LedgerError, Run, RunKind, RunStatus};
-
-/// What a run says of one segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HistoryRow {
-    pub(super) segment: SegmentId,
-    pub(super) kind: RunKind,
-    pub(super) figures: Figures,
-    pub(super) duration_ms: u64,
-    pub(super) definition_hash: Option<String>,
-    pub(super) status: RunStatus,
-    /// Why it failed, or what else there is to say.
-    pub(super) error: Option<String>,
-}
+use crate::store::history::HistoryRow;
+use crate::store::{LedgerError, Run};
 
 /// Writes the history rows of a run.
 pub(super) async fn write_history(

@@ -75,7 +75,7 @@ use crate::clock::SharedClock;
 use crate::model::id::{SegmentId, TenantId};
 
 pub use self::place::Place;
-pub use self::public::{PublicCommit, PublicFile, PublicFiles, PublicSnapshot, PublicTable, SnapshotOf};
+pub use self::public::{PublicCommit, PublicEntry, PublicFile, PublicFiles, PublicSnapshot, PublicTable, SnapshotOf};
 pub use self::state::rewritten_commit;
 pub use self::transaction::ObjectTransaction;
 pub use super::holder::{Holder, LeaseTiming};

@@ -14,8 +14,11 @@ use object_store::path::Path;
 use uuid::Uuid;
 
 use super::chunk::properties;
+use super::gc;
 use super::layout::{self, PublicName};
 use super::place::{Place, failed};
+use super::record::FileRef;
+use super::table::{Look, Table};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::rows::{change_schema, history_schema, membership_schema, override_schema};
 use crate::store::{LedgerError, RowStream};
@@ -66,6 +69,12 @@ pub enum SnapshotOf {
 }
 
 impl PublicSnapshot<'_> {
+    /// Where its file is.
+    #[must_use]
+    pub fn name(&self, tenant: &TenantId) -> String {
+        self.path(tenant).to_string()
+    }
+
     fn path(&self, tenant: &TenantId) -> Path {
         match self.of {
             SnapshotOf::Run => layout::kept(tenant, self.segment, self.at),
@@ -88,10 +97,11 @@ impl PublicTable {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Changes, Self::History];
 
-    fn folder(self) -> &'static str {
+    fn folder_of(self, tenant: &TenantId) -> Path {
+        let [_, _, changes, history, _] = layout::public_folders(tenant);
         match self {
-            Self::Changes => "changes",
-            Self::History => "history",
+            Self::Changes => changes,
+            Self::History => history,
         }
     }
 
@@ -111,6 +121,19 @@ impl PublicTable {
     }
 }
 
+/// What a file is by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublicEntry {
+    /// The members of a segment. Anybody may name a file so.
+    Members(SegmentId),
+    /// What people decided about a segment, likewise.
+    Overrides(SegmentId),
+    /// The rows of a commit.
+    Rows(PublicTable, u64),
+    /// A snapshot of the past.
+    Kept,
+}
+
 /// A file that is there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicFile {
@@ -124,6 +147,11 @@ impl PublicFile {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_ref()
+    }
+
+    /// As a file of which only the size is known.
+    fn described(&self) -> FileRef {
+        FileRef { path: self.path.to_string(), size: self.bytes, rows: 0, blake3: String::new() }
     }
 }
 
@@ -226,7 +254,7 @@ impl PublicFiles {
     /// # Errors
     /// When they cannot be listed.
     pub async fn of_commits(&self, tenant: &TenantId, table: PublicTable) -> Result<BTreeMap<u64, PublicFile>, LedgerError> {
-        let folder = Path::from(format!("{}/{tenant}", table.folder()));
+        let folder = table.folder_of(tenant);
         let numbered = |(path, bytes): (Path, u64)| match layout::public_name(&path) {
             Some(PublicName::Rows(number)) => Some((number, PublicFile { path, bytes })),
             Some(PublicName::Members(_) | PublicName::Overrides(_) | PublicName::Kept) | None => None,
@@ -240,6 +268,71 @@ impl PublicFiles {
     /// When it cannot be deleted.
     pub async fn delete(&self, file: &PublicFile) -> Result<(), LedgerError> {
         self.place.delete(&file.path).await
+    }
+
+    /// Every file of a tenant, with what it is; `None` for one that no store would name so.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn entries(&self, tenant: &TenantId) -> Result<Vec<(PublicFile, Option<PublicEntry>)>, LedgerError> {
+        let mut entries = Vec::new();
+        for folder in layout::public_folders(tenant) {
+            let table = PublicTable::ALL.into_iter().find(|table| folder == table.folder_of(tenant));
+            for (path, bytes) in self.place.list_sized(&folder).await? {
+                let entry = match (layout::public_name(&path), table) {
+                    (Some(PublicName::Members(segment)), _) => Some(PublicEntry::Members(segment)),
+                    (Some(PublicName::Overrides(segment)), _) => Some(PublicEntry::Overrides(segment)),
+                    (Some(PublicName::Rows(number)), Some(table)) => Some(PublicEntry::Rows(table, number)),
+                    (Some(PublicName::Kept), _) => Some(PublicEntry::Kept),
+                    (Some(PublicName::Rows(_)), None) | (None, _) => None,
+                };
+                entries.push((PublicFile { path, bytes }, entry));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The rows of a file, whatever wrote it.
+    ///
+    /// # Errors
+    /// When it is missing, or no Parquet file; what is damaged in it shows when it is read.
+    pub async fn rows(&self, file: &PublicFile) -> Result<RowStream, LedgerError> {
+        let described = file.described();
+        let table = Table::open(&self.place, file.path.clone(), &described, Look::Size).await?;
+        let missing = || LedgerError::Corrupt { path: file.path.to_string(), problem: "it is missing".to_owned() };
+        table.ok_or_else(missing)?.rows_there().await
+    }
+
+    /// Whether a file has rows of a segment as the store would have written it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn is_ours(&self, file: &PublicFile, tenant: &TenantId, segment: &SegmentId) -> Result<bool, LedgerError> {
+        gc::is_ours(&self.place, &file.path, file.bytes, tenant, segment).await
+    }
+
+    /// Where the number is that tells how far the files have come.
+    #[must_use]
+    pub fn path_of_reached(tenant: &TenantId) -> String {
+        layout::reached(tenant).to_string()
+    }
+
+    /// Where the members of a segment are.
+    #[must_use]
+    pub fn path_of_members(tenant: &TenantId, segment: &SegmentId) -> String {
+        layout::memberships(tenant, segment).to_string()
+    }
+
+    /// Where that is which people decided about a segment.
+    #[must_use]
+    pub fn path_of_overrides(tenant: &TenantId, segment: &SegmentId) -> String {
+        layout::overrides(tenant, segment).to_string()
+    }
+
+    /// Where the rows of a commit are.
+    #[must_use]
+    pub fn path_of(tenant: &TenantId, table: PublicTable, commit: PublicCommit) -> String {
+        table.path(tenant, commit).to_string()
     }
 
     /// Writes a snapshot of the past, in the columns of [`membership_schema`] and by subject id.

@@ -188,6 +188,14 @@ impl Table {
         Ok(bytes.and_then(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?))))
     }
 
+    /// All rows, of a file of which nobody knows beforehand how many there are.
+    pub(super) async fn rows_there(&self) -> Result<RowStream, LedgerError> {
+        let mut reader = TableReader { table: self.clone() };
+        let metadata = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::default()).await;
+        let metadata = metadata.map_err(|error| unreadable(&self.path, error))?;
+        self.stream(ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata))
+    }
+
     /// Whether the end of the file says that it has rows, and that these texts stand in every row of their columns; how many rows there
     /// are, nobody needs to know before.
     pub(super) async fn says_all(&self, texts: &[(&str, &str)]) -> Result<bool, LedgerError> {

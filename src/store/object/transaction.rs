@@ -18,7 +18,7 @@ use super::chunk::{RowGroup, Value};
 use super::compare::Comparison;
 use super::encode::{GROUP_ROWS, Job, Occasion, RunTables, Work, jobs, jobs_of_members};
 use super::hand::Decided;
-use super::history::{HistoryRow, write_history};
+use super::history::write_history;
 use super::layout;
 use super::log::{Entry, LogState, SegmentEntry, TenantEntry};
 use super::overrides;
@@ -31,10 +31,11 @@ use crate::model::guard::MaxChange;
 use crate::model::id::SegmentId;
 use crate::model::manual::Origin;
 use crate::model::segment::Status;
+use crate::store::history::HistoryRow;
 use crate::store::rows::membership_schema;
 use crate::store::{
     Basis, ChangeReason, DefinitionNote, DefinitionRecord, Edited, Figures, LedgerError, Outcome, OverrideEdit, PastSnapshot, Run,
-    RunKind, RunStatus, Staged, StagedSegment, Transaction,
+    RunStatus, Staged, StagedSegment, Transaction,
 };
 
 /// Rows, of snapshots before and after, that are in memory at the same time. A segment of more is written by itself, and read and
@@ -544,29 +545,13 @@ impl Transaction for ObjectTransaction {
 
     async fn record_daily(&mut self, segment: &SegmentId) -> Result<(), LedgerError> {
         let entry = self.known(segment)?;
-        let row = HistoryRow {
-            segment: segment.clone(),
-            kind: RunKind::Daily,
-            figures: Figures { member_count: entry.member_count, ..Figures::default() },
-            duration_ms: 0,
-            definition_hash: Some(entry.definition.hash.clone()),
-            status: RunStatus::Ok,
-            error: None,
-        };
+        let row = HistoryRow::daily(segment, entry.member_count, &entry.definition.hash);
         self.history.push(row);
         Ok(())
     }
 
     fn record_past(&mut self, segment: &SegmentId, figures: Figures, definition_hash: &str, duration: Duration) {
-        self.history.push(HistoryRow {
-            segment: segment.clone(),
-            kind: RunKind::Backfill,
-            figures,
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            definition_hash: Some(definition_hash.to_owned()),
-            status: RunStatus::Ok,
-            error: None,
-        });
+        self.history.push(HistoryRow::past(segment, figures, definition_hash, duration));
     }
 
     async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<LocalMembers>>) -> Result<(), LedgerError> {

@@ -8,21 +8,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use libtest_mimic::Trial;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use segmenta::backend::MemberSet as _;
 use segmenta::backend::clickhouse::{EVALUATIONS, Evaluations, Kept, MEMBERS, RemoteMembers, RemoteSets};
 use segmenta::backend::sets::Sets as _;
 use segmenta::clickhouse::{Connection, Settings, Statement, Value};
+use segmenta::clock::Clock as _;
 use segmenta::model::catalog::Catalog;
 use segmenta::model::scoring::Score;
 use segmenta::store::clickhouse::{ClickHouseLedger, Holder, Layout, LeaseTiming, Options, Replication, Times, ddl};
-use segmenta::store::{ChangeReason, LeaseScope, Ledger, LedgerError, Outcome, ReadFilter, StagedSegment, Transaction};
+use segmenta::store::object::{Place, PublicFiles};
+use segmenta::store::{
+    ChangeReason, CompactRequest, Fault, Horizon, Horizons, LeaseScope, Ledger, LedgerError, Outcome, ReadFilter, Remedy,
+    Retention, StagedSegment, Transaction,
+};
 use uuid::Uuid;
 
 use super::proxy::{Fate, Proxy};
 use super::stage::{
     AT_ONCE, EVERYONE, ManualClock, Stage, evaluated, figures, lines, refresh, run, segment, tenant, within, write_scope,
 };
+use super::upkeep;
 use crate::clickhouse::{Server, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -43,6 +52,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         of_stage("scores are kept as they are shown", |stage| within(scores_are_kept_as_they_are_shown(stage))),
         of_stage("members stay on the server", |stage| within(members_stay_on_the_server(stage))),
         of_stage("what nobody needs is deleted", |stage| within(what_nobody_needs_is_deleted(stage))),
+        of_stage("a compaction that died at any moment is finished by the next", |stage| {
+            within(a_compaction_that_died_at_any_moment(stage));
+        }),
+        of_stage("files follow what is let go of, and are put right", |stage| within(files_follow_and_are_put_right(stage))),
+        of_stage("what is lost in the tables is rebuilt where it can be", |stage| within(what_is_lost_is_rebuilt(stage))),
         of_stage("tables are created once", |stage| within(tables_are_created_once(stage))),
         of_stage("a store without tables says so", |stage| within(a_store_without_tables_says_so(stage))),
         of_stage("the catalog is kept", |stage| within(the_catalog_is_kept(stage))),
@@ -623,6 +637,201 @@ async fn what_nobody_needs_is_deleted(stage: &mut ClickHouseStage) {
     stage.connection.execute(Statement::new("OPTIMIZE TABLE segmenta_log FINAL")).await.unwrap();
     assert_eq!(stage.shown().await, ["bob"]);
     stage.assert_lawful().await;
+}
+
+/// The connection breaks at one statement of a compaction after the other, before or after the server did it.
+async fn a_compaction_that_died_at_any_moment(stage: &mut ClickHouseStage) {
+    stage.settings.retries = 0;
+    let day = Duration::from_secs(86_400);
+    // The statements before only look.
+    let (mut number, mut finished) = (8, false);
+    for members in [["ann", "bob"], ["bob", "cid"], ["cid", "dan"]] {
+        upkeep::refresh_keeping(stage, [&members, &members]).await;
+        stage.clock.advance(day);
+    }
+    while !finished {
+        let members: [&str; 2] = if number % 2 == 0 { ["ann", "bob"] } else { ["cid", "dan"] };
+        upkeep::refresh_keeping(stage, [&members, &members]).await;
+        let expected = upkeep::told(stage, "a", stage.clock.at()).await.0;
+        let night = stage.clock.at();
+        stage.clock.advance(day);
+        let horizon = upkeep::since(stage, 2);
+        let horizons = Horizons { snapshots: horizon, changes: horizon, history: horizon };
+        let request =
+            CompactRequest { today: upkeep::today(stage), retention: Retention { default: horizons, ..Retention::default() } };
+        let seen = Arc::new(AtomicUsize::new(0));
+        let (counted, dies_at, fate) = (Arc::clone(&seen), number, if number % 2 == 0 { Fate::Unheard } else { Fate::Unanswered });
+        let proxy = Proxy::start(&stage.settings.url, move |request| {
+            if request.contains("KILL") {
+                return Fate::Unheard;
+            }
+            match counted.fetch_add(1, Ordering::SeqCst).cmp(&dies_at) {
+                cmp::Ordering::Less => Fate::Answered,
+                cmp::Ordering::Equal => fate,
+                cmp::Ordering::Greater => Fate::Unheard,
+            }
+        });
+        let ledger = stage.open();
+        let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+        let dying = ClickHouseLedger::with_options(
+            &Connection::new(Settings { url: proxy.url(), ..stage.settings.clone() }, Uuid::nil()),
+            Arc::clone(&stage.clock) as _,
+            Holder::named("dying"),
+            stage.options,
+        );
+        let died = dying.compact(&lease, &tenant(), stage.clock.run_id(stage.clock.at()), &request).await;
+        finished = died.is_ok() && seen.load(Ordering::SeqCst) <= dies_at;
+        ledger.release(lease).await.unwrap();
+        stage.assert_lawful().await;
+        assert_eq!(upkeep::told(stage, "a", night).await.0, expected, "after statement {dies_at}, {fate:?}: {died:?}");
+        upkeep::compact(stage, &request.retention).await;
+        stage.assert_lawful().await;
+        assert_eq!(upkeep::told(stage, "a", night).await.0, expected, "after statement {dies_at}, {fate:?}: {died:?}");
+        let [changes, history] = upkeep::rows(stage, &ReadFilter::default()).await;
+        assert_eq!(history.len(), 4, "after statement {dies_at}: {history:?}");
+        assert!(changes.len() <= 16, "after statement {dies_at}: {changes:?}");
+        number += 1;
+    }
+    assert!(number > 15, "{number} statements");
+}
+
+/// A ledger with files beside it, and what it is called in them.
+async fn with_files(stage: &ClickHouseStage, store: &Arc<InMemory>) -> ClickHouseLedger {
+    let place = Place::new(Arc::clone(store) as _, object_store::path::Path::default(), "files");
+    stage.open().with_files(PublicFiles::open(place).await.unwrap())
+}
+
+async fn paths(store: &InMemory) -> Vec<String> {
+    let found: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let mut paths: Vec<String> = found.iter().map(|meta| meta.location.to_string()).collect();
+    paths.sort();
+    paths
+}
+
+async fn files_follow_and_are_put_right(stage: &mut ClickHouseStage) {
+    let day = Duration::from_secs(86_400);
+    let store = Arc::new(InMemory::new());
+    let ledger = with_files(stage, &store).await;
+    let whole = with_files(stage, &Arc::new(InMemory::new())).await;
+    for members in [["ann", "bob"], ["bob", "cid"], ["cid", "dan"], ["ann", "dan"]] {
+        let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+        let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+        for id in ["a", "b"] {
+            let (members, everyone) = (stage.members(&members).await, stage.members(&EVERYONE).await);
+            transaction.stage(evaluated(id, "h1", members, everyone)).await.unwrap();
+        }
+        transaction.keep_snapshots([segment("b")].into(), stage.clock.at());
+        transaction.commit().await.unwrap();
+        ledger.release(lease).await.unwrap();
+        stage.clock.advance(day);
+    }
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
+    let all = paths(&store).await;
+    assert_eq!(all.iter().filter(|path| path.starts_with("snapshots/demo/b/")).count(), 3, "{all:?}");
+    // Of the segment that lets go of changes a snapshot stands for them; the files of two days keep those of the other.
+    let short = Horizons { snapshots: Horizon::Nothing, changes: upkeep::since(stage, 2), history: upkeep::since(stage, 2) };
+    let default = Horizons { history: upkeep::since(stage, 2), snapshots: Horizon::Everything, ..Horizons::default() };
+    let retention = Retention { segments: [(segment("a"), short)].into(), default };
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let request = CompactRequest { today: upkeep::today(stage), retention };
+    let done = ledger.compact(&lease, &tenant(), stage.clock.run_id(stage.clock.at()), &request).await.unwrap();
+    assert_eq!((done.changes_dropped, done.history_dropped, done.baselines), (4, 4, 1), "{done:?}");
+    ledger.release(lease).await.unwrap();
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
+    let left = paths(&store).await;
+    let count = |folder: &str| left.iter().filter(|path| path.starts_with(folder)).count();
+    assert_eq!((count("changes/"), count("history/"), count("snapshots/demo/a/"), count("snapshots/demo/b/")), (4, 2, 1, 3));
+
+    // Everything that can go wrong with files.
+    let changes: Vec<&String> = left.iter().filter(|path| path.starts_with("changes/")).collect();
+    let path = |path: &str| object_store::path::Path::from(path);
+    store.delete(&path("memberships/demo/a.parquet")).await.unwrap();
+    store.put(&path("memberships/demo/b.parquet"), "no Parquet".into()).await.unwrap();
+    let other = store.get(&path(changes[0])).await.unwrap().bytes().await.unwrap();
+    store.put(&path(changes[1]), other.into()).await.unwrap();
+    store.delete(&path(changes[3])).await.unwrap();
+    let snapshot = left.iter().find(|path| path.starts_with("snapshots/demo/b/")).unwrap();
+    store.delete(&path(snapshot)).await.unwrap();
+    let stray = format!("history/demo/2026-01-01/000000000001-{}.parquet", Uuid::nil());
+    store.put(&path(&stray), "old".into()).await.unwrap();
+    store.put(&path("changes/demo/notes.txt"), "mine".into()).await.unwrap();
+    let faults = ledger.verify(&tenant()).await.unwrap();
+    let mut places: Vec<String> = faults.iter().map(|fault| fault.place.to_string()).collect();
+    places.sort();
+    let mut expected: Vec<String> =
+        [changes[1], changes[3], &stray, "memberships/demo/a.parquet", "memberships/demo/b.parquet", snapshot]
+            .map(|path: &str| format!("`{path}`"))
+            .to_vec();
+    expected.sort();
+    assert_eq!(places, expected, "{faults:?}");
+    assert!(faults.iter().all(|fault| matches!(fault.remedy, Remedy::Possible(_))), "{faults:?}");
+    let garbage = ledger.garbage(&tenant(), Duration::ZERO).await.unwrap();
+    assert_eq!(garbage.foreign, ["changes/demo/notes.txt"]);
+    assert!(garbage.waste.iter().any(|waste| waste.path == stray), "{garbage:?}");
+
+    let repaired = repair(stage, &ledger).await;
+    assert!(repaired.len() == 6 && repaired.iter().all(|fault| matches!(fault.remedy, Remedy::Done(_))), "{repaired:?}");
+    assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
+    let after = paths(&store).await;
+    assert_eq!(after.iter().filter(|path| *path != "changes/demo/notes.txt").collect::<Vec<_>>(), left.iter().collect::<Vec<_>>());
+
+    // A number that nobody can read, and one that is ahead.
+    for number in ["many", "99"] {
+        store.put(&path("state/demo/published"), number.into()).await.unwrap();
+        store.delete(&path("memberships/demo/a.parquet")).await.unwrap();
+        let repaired = repair(stage, &ledger).await;
+        assert_eq!(repaired.len(), 2, "{repaired:?}");
+        assert_eq!(ledger.verify(&tenant()).await.unwrap(), []);
+        assert_eq!(paths(&store).await, after);
+    }
+    // What was never published is no fault, and a repair publishes it.
+    assert_eq!(whole.verify(&tenant()).await.unwrap(), []);
+    assert_eq!(repair(stage, &whole).await, []);
+    assert_eq!(whole.verify(&tenant()).await.unwrap(), []);
+}
+
+async fn repair(stage: &ClickHouseStage, ledger: &ClickHouseLedger) -> Vec<Fault> {
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let faults = ledger.repair(&lease, &tenant(), stage.clock.run_id(stage.clock.at())).await.unwrap();
+    ledger.release(lease).await.unwrap();
+    faults
+}
+
+async fn what_is_lost_is_rebuilt(stage: &mut ClickHouseStage) {
+    for members in [["ann", "bob"], ["bob", "cid"]] {
+        refresh(stage, &stage.open(), &[("vip", "h1", &members), ("wide", "h1", &EVERYONE)]).await.unwrap();
+        stage.clock.advance(Duration::from_secs(60));
+    }
+    let done = |statement: &str| stage.connection.execute(Statement::new(statement));
+    let mutated = "SETTINGS mutations_sync = 2";
+    // Rows of a snapshot are lost: changes, history and the recorded count agree on what they were.
+    done(&format!("ALTER TABLE {MEMBERS} DELETE WHERE segment_id = 'vip' AND subject_id = 'cid' {mutated}")).await.unwrap();
+    let found = stage.open().verify(&tenant()).await.unwrap();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|fault| matches!(fault.remedy, Remedy::Possible(how) if how.starts_with("rebuilt"))), "{found:?}");
+    let repaired = repair(stage, &stage.open()).await;
+    assert!(repaired.iter().all(|fault| !fault.remains()) && repaired.len() == 3, "{repaired:?}");
+    assert_eq!(stage.shown().await, ["bob", "cid"]);
+    let rows = stage.open().read_members(&tenant(), &segment("vip")).await.unwrap();
+    assert_eq!(lines(rows, &["subject_id", "entered_at"]).await, ["bob 2026-01-01T00:00:00Z", "cid 2026-01-01T00:01:00Z"]);
+    stage.assert_lawful().await;
+    // A recorded count is wrong, and the rows agree with all else.
+    done(&format!(
+        "ALTER TABLE segmenta_log UPDATE state = replaceOne(state, '\"member_count\":6', '\"member_count\":7') \
+         WHERE kind = 'state' AND segment_id = 'wide' {mutated}"
+    ))
+    .await
+    .unwrap();
+    let repaired = repair(stage, &stage.open()).await;
+    assert_eq!(repaired.len(), 1, "{repaired:?}");
+    assert_eq!(repaired[0].remedy, Remedy::Done("set to the count of the rows"));
+    stage.assert_lawful().await;
+    // What stands nowhere else stays reported, and nothing is touched.
+    done(&format!("ALTER TABLE segmenta_changes DELETE WHERE segment_id = 'vip' AND subject_id = 'bob' {mutated}")).await.unwrap();
+    let repaired = repair(stage, &stage.open()).await;
+    assert_eq!(repaired, stage.open().verify(&tenant()).await.unwrap());
+    assert_eq!(repaired.iter().map(|fault| fault.remedy.clone()).collect::<Vec<_>>(), [Remedy::None], "{repaired:?}");
+    assert_eq!(stage.shown().await, ["bob", "cid"]);
 }
 
 async fn tables_are_created_once(stage: &mut ClickHouseStage) {

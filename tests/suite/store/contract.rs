@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use libtest_mimic::Trial;
 use object_store::memory::InMemory;
 use segmenta::backend::MemberSet;
+use segmenta::clock::Clock as _;
 use segmenta::model::manual::{Origin, Verdict};
 use segmenta::model::segment::Status;
 use segmenta::store::{
     Audience, Basis, Change, ChangeReason, DefinitionNote, EditAction, Edited, Erased, ErasedFrom, Figures, Horizon, Horizons,
     LeaseScope, Ledger, LedgerError, Outcome, OverrideEdit, Overrides, Past, PastSnapshot, Provenance, ReadFilter, Retention, Run,
-    RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction,
+    RunKind, RunStatus, SetOperation, Staged, StagedSegment, Transaction, Waste,
 };
 
 use super::clickhouse::ClickHouseStage;
@@ -95,7 +96,7 @@ fn all<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
 /// What every ledger does, and what those do that keep things for years: the one in memory keeps every row.
 fn lasting<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
     let mut cases = all();
-    cases.extend::<[(&str, Case<S>); 4]>([
+    cases.extend::<[(&str, Case<S>); 6]>([
         ("rows that are kept no longer go, and every law holds", |stage| Box::pin(upkeep::rows_go_and_every_law_holds(stage))),
         ("the last snapshot of a day is kept", |stage| {
             Box::pin(upkeep::the_last_snapshot_of_a_day_is_kept(stage, |_| Box::pin(async { None })))
@@ -103,6 +104,8 @@ fn lasting<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
         ("members of the past are told by what is kept, though the clock went back", |stage| {
             Box::pin(upkeep::members_of_the_past(stage, 5))
         }),
+        ("what died is garbage, and nothing else", |stage| Box::pin(what_died_is_garbage(stage))),
+        ("nothing is repaired that is whole", |stage| Box::pin(nothing_is_repaired_that_is_whole(stage))),
         ("nothing of the past is left of an erased subject", |stage| Box::pin(nothing_of_the_past_is_left(stage))),
     ]);
     cases
@@ -873,6 +876,69 @@ async fn nothing_is_left_of_an_erased_subject<S: Stage>(stage: &S) {
     assert_eq!(erase(stage, "bob").await, Erased::default(), "there is nothing more to erase");
     let again = refresh(stage, &stage.open(), &[("news", "h1", &["bob", "cid"])]).await.unwrap();
     assert_eq!(again, [figures(2, 1, 0)]);
+    assert_lawful(stage).await;
+}
+
+async fn collect<S: Stage>(stage: &S, grace: Duration) -> Vec<Waste> {
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let collected = ledger.collect(&lease, &tenant(), grace).await.unwrap();
+    ledger.release(lease).await.unwrap();
+    assert_eq!(collected.foreign, Vec::<String>::new());
+    collected.waste
+}
+
+async fn what_died_is_garbage<S: Stage>(stage: &S) {
+    let hour = Duration::from_secs(3600);
+    let ledger = stage.open();
+    for members in [["ann", "bob"], ["bob", "cid"]] {
+        refresh(stage, &ledger, &[("vip", "h1", &members)]).await.unwrap();
+        stage.clock().advance(Duration::from_secs(60));
+    }
+    // A run that goes on is nobody's garbage.
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+    let (members, universe) = (stage.members(&["dan"]).await, stage.members(&EVERYONE).await);
+    transaction.stage(evaluated("vip", "h1", members, universe)).await.unwrap();
+    let before = ledger.garbage(&tenant(), Duration::ZERO).await.unwrap().waste;
+    assert!(!before.iter().any(|waste| waste.why.contains("died") || waste.why.contains("never committed")), "{before:?}");
+    drop((transaction, lease));
+    stage.clock().advance(hour / 2);
+    let read = upkeep::rows(stage, &ReadFilter::default()).await;
+
+    let dry = stage.open().garbage(&tenant(), hour).await.unwrap().waste;
+    assert_eq!(stage.open().garbage(&tenant(), hour).await.unwrap().waste, dry, "looking deletes nothing");
+    let deleted = collect(stage, hour).await;
+    assert!(deleted.iter().any(|waste| waste.why.contains("died") || waste.why.contains("never committed")), "{deleted:?}");
+    assert!(deleted.iter().all(|waste| !waste.why.starts_with("a snapshot that was replaced")), "{deleted:?}");
+    stage.clock().advance(hour);
+    let deleted = collect(stage, hour).await;
+    assert!(deleted.iter().any(|waste| waste.why.starts_with("a snapshot that was replaced")), "{deleted:?}");
+    let left: Vec<Waste> = collect(stage, Duration::ZERO).await;
+    assert!(left.iter().all(|waste| waste.why.contains("lease")), "{left:?}");
+    assert_eq!(upkeep::rows(stage, &ReadFilter::default()).await, read);
+    assert_eq!(self::members(stage, "vip").await, ["bob", "cid"]);
+    assert_lawful(stage).await;
+    refresh(stage, &stage.open(), &[("vip", "h1", &["ann"])]).await.unwrap();
+    assert_lawful(stage).await;
+}
+
+async fn nothing_is_repaired_that_is_whole<S: Stage>(stage: &S) {
+    let day = Duration::from_secs(86_400);
+    for members in [["ann", "bob"], ["bob", "cid"], ["ann", "bob"], ["ann", "cid"]] {
+        upkeep::refresh_keeping(stage, [&members, &members]).await;
+        stage.clock().advance(day);
+    }
+    let short = Horizons { changes: upkeep::since(stage, 2), history: upkeep::since(stage, 1), ..Horizons::default() };
+    upkeep::compact(stage, &Retention { default: short, ..Retention::default() }).await;
+    let (read, state) = (upkeep::rows(stage, &ReadFilter::default()).await, stage.open().state(&tenant()).await.unwrap());
+    let ledger = stage.open();
+    let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+    let id = stage.clock().run_id(stage.clock().at());
+    assert_eq!(ledger.repair(&lease, &tenant(), id).await.unwrap(), []);
+    ledger.release(lease).await.unwrap();
+    assert_eq!(upkeep::rows(stage, &ReadFilter::default()).await, read);
+    assert_eq!(stage.open().state(&tenant()).await.unwrap(), state);
     assert_lawful(stage).await;
 }
 
