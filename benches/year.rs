@@ -31,8 +31,7 @@ use segmenta::model::id::TenantId;
 use segmenta::model::segment::{Kind, Status};
 use segmenta::store::object::{Holder, ObjectLedger, Options, Place};
 use segmenta::store::{
-    CompactRequest, Compaction, DefinitionRecord, LeaseScope, Ledger, Outcome, ReadFilter, Retention, Run, RunKind, StagedSegment,
-    Transaction,
+    CompactRequest, DefinitionRecord, LeaseScope, Ledger, Outcome, ReadFilter, Retention, Run, RunKind, StagedSegment, Transaction,
 };
 use uuid::Uuid;
 
@@ -115,7 +114,7 @@ async fn live(days: u64) {
             let lease = ledger.acquire(&scope, Duration::ZERO).await.unwrap();
             let done = ledger.compact(&lease, &tenant, clock.run_id(clock.now()), &request).await.unwrap();
             ledger.release(lease).await.unwrap();
-            if !matches!(done, Compaction::Step(step) if step.is_unfinished) {
+            if !done.is_unfinished {
                 break;
             }
         }

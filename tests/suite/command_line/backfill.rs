@@ -271,7 +271,7 @@ fn a_backfill_leaves_snapshots() {
     let told = |as_of: &str| {
         let answer = project.run(&["members", BUYERS, "--as-of", as_of, "--format", "json"]).ok();
         let rows = answer.json();
-        let row = |row: &Value| ["subject_id", "entered_at"].map(|name| row[name].as_str().unwrap_or_default()[..].to_owned());
+        let row = |row: &Value| ["subject_id", "entered_at"].map(|name| row[name].as_str().unwrap_or_default().to_owned());
         (rows.as_array().unwrap().iter().map(row).collect::<Vec<_>>(), answer.stderr)
     };
     let (members, said) = told("2025-12-21T12:00:00Z");
