@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
-use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, ExprSchemable, Extension, LogicalPlan, LogicalPlanBuilder, when};
 
 use super::compare::compare;
 use super::events::EventSide;
@@ -15,13 +15,13 @@ use super::function::call;
 use super::hash::SaltedHash;
 use super::measure::{OutputColumn, Side, Spec, SubjectReads, SubjectsNode};
 use super::predicate::test;
-use super::ranking::{key, key_column, ranking_column, rankings};
+use super::ranking::{is_counted, key, key_column, ranking_column, rankings};
 use super::reads::{named, with_columns};
 use super::score::{degree, degree_column, graded_tests};
 use super::subjects::SubjectSide;
 use crate::backend::{ObservationKind, TableRole};
 use crate::model::catalog::Universe;
-use crate::plan::{Batch, BatchComparison, BatchFeature, BatchTest};
+use crate::plan::{Batch, BatchComparison, BatchFeature, BatchRanking, BatchTest};
 
 /// The column with the subject.
 pub(super) const SUBJECT: &str = "subject_id";
@@ -143,6 +143,7 @@ pub(super) fn assemble(batch: &Batch, sides: Sides, detail: Detail) -> Result<As
     let plan = LogicalPlanBuilder::from(LogicalPlan::Extension(node));
     let plan = with_hashes(plan, batch, &features, detail)?;
     let plan = with_comparisons(plan, batch, &features)?;
+    let plan = with_keys(plan, batch, &features)?;
     let forms: Vec<Form> = features.iter().map(|feature| feature.value.form.clone()).collect();
     let plan = rankings(plan, batch, &forms)?;
     let kept = kept_columns(batch, &features, detail);
@@ -208,8 +209,13 @@ fn columns(batch: &Batch, features: &[Feature], schemas: &Schemas, detail: Detai
     }
     for (index, ranking) in batch.rankings.iter().enumerate() {
         let Some((by, side)) = place(ranking.by) else { continue };
-        let present = ranking.present.and_then(|present| features.get(present)).map(|feature| &feature.value);
-        put(key_column(index), side, key(by, present)?, None)?;
+        match ranking.present.and_then(place) {
+            Some((present, other)) if other != side => {
+                put(bare_key_column(index), side, key(by, None)?, None)?;
+                put(present_column(index), other, is_counted(present), Some(ScalarValue::Boolean(Some(false))))?;
+            }
+            present => put(key_column(index), side, key(by, present.map(|(present, _)| present))?, None)?,
+        }
     }
     let compared = |index: usize| batch.comparisons.iter().any(|compared| [compared.left, compared.right].contains(&index));
     for index in (0..features.len()).filter(|index| detail == Detail::Values || compared(*index)) {
@@ -253,6 +259,28 @@ fn with_comparisons(plan: LogicalPlanBuilder, batch: &Batch, features: &[Feature
         Ok(compare(&value(*left)?, *comparator, &value(*right)?, factor)?.alias(comparison_column(index)))
     });
     with_columns(plan, comparisons.collect::<Result<_>>()?)
+}
+
+/// Adds the keys of rankings by what is of another input than what says whether it counts.
+fn with_keys(plan: LogicalPlanBuilder, batch: &Batch, features: &[Feature]) -> Result<LogicalPlanBuilder> {
+    let place = |index: usize| features.get(index).map(|feature| feature.place);
+    let apart = |ranking: &BatchRanking| ranking.present.is_some_and(|present| place(present) != place(ranking.by));
+    let rankings = batch.rankings.iter().enumerate().filter(|(_, ranking)| apart(ranking));
+    let keys = rankings.map(|(index, _)| {
+        let key = when(named(present_column(index)), named(bare_key_column(index))).end()?;
+        Ok(key.alias(key_column(index)))
+    });
+    with_columns(plan, keys.collect::<Result<_>>()?)
+}
+
+/// The key of a ranking before it is known whether it counts.
+fn bare_key_column(index: usize) -> String {
+    format!("bare key {index}")
+}
+
+/// Whether the key of a ranking counts.
+fn present_column(index: usize) -> String {
+    format!("present {index}")
 }
 
 /// The columns that are read from the result.

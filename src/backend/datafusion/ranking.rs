@@ -55,9 +55,14 @@ pub(super) fn key(value: &Typed, present: Option<&Typed>) -> Result<Expr> {
         }
     };
     match present {
-        Some(present) => when(present.expr.clone().gt(lit(0i64)), key).end(),
+        Some(present) => when(is_counted(present), key).end(),
         None => Ok(key),
     }
+}
+
+/// Whether a count is of something.
+pub(super) fn is_counted(count: &Typed) -> Expr {
+    count.expr.clone().gt(lit(0i64))
 }
 
 /// Adds a column for each ranking to a plan with their keys.
