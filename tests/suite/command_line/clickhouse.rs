@@ -1,7 +1,7 @@
 //! The program with its tables and members on a ClickHouse server: every command does there what it does on files, and nothing that it
 //! prints holds the password.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -26,9 +26,10 @@ use crate::clickhouse::{Server, trial};
 type Test = fn(&'static Server);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 8] = [
         ("every command does what it does on files", every_command_does_what_it_does_on_files),
         ("what people decide wins as on files", what_people_decide_wins_as_on_files),
+        ("the past is kept as on files", the_past_is_kept_as_on_files),
         ("attributes are of the row that counts", attributes_are_of_the_row_that_counts),
         ("tables are loaded once, or replaced", tables_are_loaded_once_or_replaced),
         ("what is wrong is told with what to do", what_is_wrong_is_told_with_what_to_do),
@@ -228,6 +229,58 @@ fn what_people_decide_wins_as_on_files(server: &'static Server) {
             assert_eq!(ids, expected, "as of {as_of}");
         }
     }
+}
+
+fn the_past_is_kept_as_on_files(server: &'static Server) {
+    let shop = Shop::ready(server, "vip-customers,win-back");
+    shop.both(&["refresh", "--all"]);
+    let told = |arguments: &[&str], columns: usize| {
+        let [files, remote] = shop.both(arguments).map(|answer| {
+            let lines = answer.stdout.lines().map(|line| line.split(',').take(columns).collect::<Vec<_>>().join(","));
+            (lines.collect::<Vec<_>>(), answer.stderr)
+        });
+        assert_eq!(remote.0, files.0, "{arguments:?}");
+        remote
+    };
+    let range = ["--from", "2025-12-28T00:00:00Z", "--to", "2025-12-31T00:00:00Z", "--snapshots", "--format", "json"];
+    let past: Vec<&str> = ["backfill", "vip-customers", "win-back"].iter().chain(&range).copied().collect();
+    for snapshots in [8, 0] {
+        let [files, remote] = shop.both(&past).map(|answer| answer.json());
+        assert_eq!(remote, files);
+        assert_eq!(remote["snapshots"], snapshots);
+    }
+    // Who is in for days has been in since the first of them.
+    let (members, said) = told(&["members", "win-back", "--as-of", "2025-12-30T00:00:00Z", "--format", "csv"], 7);
+    assert!(said.contains("from the snapshot of a backfill"), "{said}");
+    let since: BTreeSet<&str> = members.iter().skip(1).map(|line| line.split(',').nth(3).unwrap()).collect();
+    assert!(since.len() > 1 && members.len() > 3, "{members:?}");
+
+    // Changes that are kept no longer are gone, and what they came to is still known.
+    let files = fs::read_to_string(shop.folder.path().join("files.toml")).unwrap();
+    let pinned = files.lines().find(|line| line.starts_with("as_of")).unwrap().to_owned();
+    let later = "as_of = \"2026-01-05T00:00:00Z\"\nkeep_changes = \"1d\"\nkeep_history = \"1d\"";
+    fs::write(shop.folder.path().join("files.toml"), files.replacen(&pinned, later, 1)).unwrap();
+    shop.configure(&[]);
+    shop.both(&["refresh", "--all"]);
+    let before = told(&["changes", "--format", "csv"], 6).0.len();
+    shop.both(&["compact"]);
+    let (kept, _) = told(&["changes", "--format", "csv"], 6);
+    assert!(kept.len() < before, "{before} changes before");
+    told(&["history", "win-back", "--format", "csv"], 2);
+    told(&["members", "win-back", "--format", "csv"], 7);
+    told(&["members", "win-back", "--as-of", "2026-01-03T00:00:00Z", "--format", "csv"], 4);
+    for upkeep in [&["gc", "--dry-run"][..], &["gc"], &["verify", "--repair"], &["verify"]] {
+        shop.both(upkeep);
+    }
+    let [files, remote] = shop.both(&["erase", "--subject", "u000001", "--format", "json"]).map(|answer| answer.json());
+    let touched = |answer: &Value| {
+        let rows = answer["segments"].as_array().cloned().unwrap_or_default();
+        rows.iter()
+            .map(|row| ["segment_id", "was_member", "changes", "snapshots"].map(|name| row[name].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(touched(&remote), touched(&files), "{remote}");
+    shop.both(&["verify"]);
 }
 
 /// Columns of many types of the demo's users. A list that is missing is an empty one on the server.
