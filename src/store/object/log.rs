@@ -29,6 +29,9 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, Serialize, Deserialize)]
 struct Checkpoint {
     number: u64,
+    /// BLAKE3 of the bytes of the record of the last commit, hex; absent in those of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
     tenants: BTreeMap<TenantId, TenantEntry>,
     indexes: Vec<IndexRef>,
 }
@@ -58,6 +61,7 @@ pub(super) async fn read(place: &Place, mut known: Option<Arc<LogState>>) -> Res
         while let Some(bytes) = records.try_next().await? {
             let Some(bytes) = bytes else { break };
             let record = decode_commit(place, state.number + 1, &bytes)?;
+            check_follows(&state, &record)?;
             Arc::make_mut(&mut state).apply(record, blake3::hash(&bytes));
         }
         if published <= state.number {
@@ -70,6 +74,18 @@ pub(super) async fn read(place: &Place, mut known: Option<Arc<LogState>>) -> Res
         path: layout::commit(missing).to_string(),
         problem: format!("it is missing, although commits up to {end} were published"),
     })
+}
+
+/// Fails unless a record is the one that was written after the last one of a state, as far as both tell.
+fn check_follows(state: &LogState, record: &CommitRecord) -> Result<(), LedgerError> {
+    let head = state.head.map(|head| head.to_hex());
+    match (&head, &record.previous) {
+        (Some(head), Some(previous)) if head.as_str() != previous => Err(LedgerError::Corrupt {
+            path: layout::commit(record.number).to_string(),
+            problem: "it does not follow on the commit before it: one of the two is of another store".to_owned(),
+        }),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
 }
 
 /// One commit, which is known to exist.
@@ -88,7 +104,8 @@ pub(super) async fn append(place: &Place, base: Arc<LogState>, entry: Entry) -> 
     loop {
         let number = state.number + 1;
         let Entry { tenant, lease, attempt, committed_at, action } = entry.clone();
-        let record = CommitRecord { number, tenant, lease, attempt, committed_at, action };
+        let previous = state.head.map(|head| head.to_hex().to_string());
+        let record = CommitRecord { number, tenant, lease, attempt, committed_at, previous, action };
         let bytes = encode(&layout::commit(number), &record)?;
         let mut created = place.create(&layout::commit(number), bytes.clone()).await;
         if let Ok(Created::New) = created {
@@ -143,13 +160,13 @@ pub(super) async fn checkpoint(place: &Place, state: Arc<LogState>, every: u64) 
     // What every tenant has its own index in place of is looked up no more.
     indexes.retain(|index| tenants.iter().any(|(tenant, entry)| index.may_tell_of(tenant, entry)));
     let path = layout::checkpoint(number);
-    let checkpoint = Checkpoint { number, tenants, indexes };
+    let checkpoint = Checkpoint { number, head: head.map(|head| head.to_hex().to_string()), tenants, indexes };
     place.replace(&path, encode(&path, &checkpoint)?).await?;
     place.persist(&[path]).await?;
     for older in checkpoint_numbers(place).await?.into_iter().filter(|&older| older < previous) {
         place.delete(&layout::checkpoint(older)).await?;
     }
-    let Checkpoint { number, tenants, indexes } = checkpoint;
+    let Checkpoint { number, tenants, indexes, .. } = checkpoint;
     Ok(Arc::new(LogState { number, head, tenants, checkpoint: number, indexes, recent: Vec::new() }))
 }
 
@@ -275,8 +292,11 @@ async fn newest_checkpoint(place: &Place) -> Result<LogState, LedgerError> {
         let Some(number) = checkpoint_numbers(place).await?.into_iter().max() else { return Ok(LogState::default()) };
         let path = layout::checkpoint(number);
         let Some(bytes) = place.read(&path).await? else { continue };
-        let Checkpoint { number, tenants, indexes } = decode(place.location(), &path, &bytes)?;
-        let head = read_bytes(place, number).await?.map(|bytes| blake3::hash(&bytes));
+        let Checkpoint { number, head, tenants, indexes } = decode(place.location(), &path, &bytes)?;
+        let head = match head.and_then(|head| blake3::Hash::from_hex(head).ok()) {
+            Some(head) => Some(head),
+            None => read_bytes(place, number).await?.map(|bytes| blake3::hash(&bytes)),
+        };
         return Ok(LogState { number, head, tenants, checkpoint: number, indexes, recent: Vec::new() });
     }
     Err(LedgerError::Corrupt {

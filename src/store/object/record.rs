@@ -30,6 +30,10 @@ pub(super) struct CommitRecord {
     /// Tells the commits of one lease apart, so that a writer recognises its own.
     pub(super) attempt: u64,
     pub(super) committed_at: Timestamp,
+    /// BLAKE3 of the bytes of the record before it, hex: whoever reads one after the other notices one of another store. Absent in the first,
+    /// and in those of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) previous: Option<String>,
     pub(super) action: Action,
 }
 

@@ -145,7 +145,7 @@ impl LogState {
     }
 
     pub(super) fn apply(&mut self, record: CommitRecord, hash: blake3::Hash) {
-        let CommitRecord { number, tenant, lease, attempt: _, committed_at, action } = record;
+        let CommitRecord { number, tenant, lease, attempt: _, committed_at, previous: _, action } = record;
         self.number = number;
         self.head = Some(hash);
         let entry = self.tenants.entry(tenant.clone()).or_default();

@@ -161,8 +161,8 @@ async fn a_newer_store_is_left_alone() {
     }
 }
 
-/// A store as the first format had it: indexes bore the last commit alone in their names, checkpoints listed those numbers, and of a run
-/// nobody noted the kind.
+/// A store as the first format had it: indexes bore the last commit alone in their names, checkpoints listed those numbers, of a run nobody
+/// noted the kind, and no record told which one it follows.
 async fn of_the_first_format() -> ObjectStage {
     let stage = lived_in(Arc::new(InMemory::new())).await;
     for path in stage.paths().await.into_iter().filter(|path| path.ends_with(".json") && path.starts_with("log/")) {
@@ -175,6 +175,11 @@ async fn of_the_first_format() -> ObjectStage {
             let indexes = body["indexes"].as_array().unwrap().iter().map(|index| index["number"].clone()).collect::<Vec<_>>();
             assert!(!indexes.is_empty());
             body["indexes"] = indexes.into();
+            body.as_object_mut().unwrap().remove("head").unwrap();
+        }
+        if path.contains("/commits/") {
+            let is_first = path.ends_with("/000000000001.json");
+            assert_eq!(body.as_object_mut().unwrap().remove("previous").is_none(), is_first);
         }
         let mut target = location.clone();
         if path.contains("/index/") {

@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("a file that is something else is named, in every place", something_else_in_every_place()),
         trial("a file that changed is named, in every place", something_changed_in_every_place()),
+        trial("a commit of another store is named, whatever it says", a_commit_of_another_store()),
         trial("files that nobody knows are let alone", files_that_nobody_knows_are_let_alone()),
     ]
 }
@@ -219,6 +220,36 @@ async fn something_else_in_every_place() {
         "published",
     ];
     assert_eq!(places.into_iter().collect::<Vec<_>>(), expected);
+}
+
+/// One that refers to no file at all fits in the place of any other of its number, but for what stands before it.
+async fn a_commit_of_another_store() {
+    let lived = async |member: &'static str| {
+        let store = Arc::new(InMemory::new());
+        let stage = ObjectStage::new(Arc::clone(&store) as _);
+        refresh(&stage, &stage.open(), &[("vip", "h1", &[member])]).await.unwrap();
+        for _ in 0..2 {
+            let ledger = stage.open();
+            let lease = ledger.acquire(&write_scope(), AT_ONCE).await.unwrap();
+            let mut transaction = ledger.begin(&lease, run(stage.clock())).await.unwrap();
+            transaction.note_job(member, stage.clock.at());
+            transaction.commit().await.unwrap();
+            ledger.release(lease).await.unwrap();
+        }
+        (store, stage)
+    };
+    let ((ours, stage), (theirs, _)) = (lived("ann").await, lived("bob").await);
+    let state = stage.open().state(&tenant()).await.unwrap();
+    assert_eq!(state.jobs.keys().collect::<Vec<_>>(), ["ann"]);
+    for number in [2, 3] {
+        let path = format!("log/commits/{number:012}.json");
+        let location = Path::from(format!("some/prefix/{path}"));
+        let content = theirs.get(&location).await.unwrap().bytes().await.unwrap();
+        let replaced =
+            replaced(&ours, &stage, &everything(&stage).await.unwrap(), &path, "is of another store", Some(content)).await;
+        let told = format!("`{path}` in the store is damaged: it does not follow on the commit before it");
+        assert!(replaced.intact && replaced.told[0].starts_with(&told), "{:?}", replaced.told);
+    }
 }
 
 /// Whether nobody but a slow reader looks into a file any more.
