@@ -76,14 +76,13 @@ pub(super) async fn backfilled(
     Ok(index.kept.iter().filter(by_it).map(|kept| kept.at).collect())
 }
 
-/// The snapshot that a backfill by a definition left of an instant.
+/// The snapshot that a backfill by a definition left of an instant, by the index of its tenant.
 pub(super) async fn backfilled_table(
     ledger: &ObjectLedger,
-    tenant: &TenantId,
+    index: &Index,
     (segment, definition_hash): (&SegmentId, &str),
     at: Timestamp,
 ) -> Result<Option<Table>, LedgerError> {
-    let index = read::index(ledger, tenant).await?;
     let of_then =
         |kept: &&KeptSnapshot| kept.segment == *segment && kept.at == at && kept.backfilled_by.as_deref() == Some(definition_hash);
     let Some(kept) = index.kept.iter().rfind(of_then) else { return Ok(None) };

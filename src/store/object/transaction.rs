@@ -20,11 +20,11 @@ use super::encode::{GROUP_ROWS, Job, Occasion, RunTables, Work, jobs, jobs_of_me
 use super::hand::Decided;
 use super::history::write_history;
 use super::layout;
-use super::log::{Entry, LogState, SegmentEntry, TenantEntry};
+use super::log::{self, Entry, LogState, SegmentEntry, TenantEntry};
 use super::overrides;
 use super::past;
 use super::place::{FILES_AT_ONCE, failed};
-use super::record::{Action, FileRef, KeptSnapshot, OverrideRecord, Progress, RunRecord, SegmentRecord, SnapshotChange};
+use super::record::{Action, FileRef, Index, KeptSnapshot, OverrideRecord, Progress, RunRecord, SegmentRecord, SnapshotChange};
 use super::table::{ClosedTable, Look, Table, TableWriter, column};
 use crate::backend::LocalMembers;
 use crate::model::guard::MaxChange;
@@ -556,9 +556,14 @@ impl Transaction for ObjectTransaction {
 
     async fn keep_past(&mut self, snapshots: Vec<PastSnapshot<LocalMembers>>) -> Result<(), LedgerError> {
         let (mut works, mut kept) = (Vec::with_capacity(snapshots.len()), Vec::with_capacity(snapshots.len()));
+        let index = if snapshots.iter().any(|snapshot| snapshot.follows.is_some()) {
+            log::index_of(self.ledger.place(), &self.base, &self.run.tenant).await?
+        } else {
+            Index::default()
+        };
         for PastSnapshot { segment, definition_hash, members, overrides, follows } in snapshots {
             let before = match follows {
-                Some(at) => past::backfilled_table(&self.ledger, &self.run.tenant, (&segment, &definition_hash), at).await?,
+                Some(at) => past::backfilled_table(&self.ledger, &index, (&segment, &definition_hash), at).await?,
                 None => None,
             };
             let decided = Decided { overrides, edit: None };
