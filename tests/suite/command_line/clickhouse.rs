@@ -272,6 +272,8 @@ fn the_past_is_kept_as_on_files(server: &'static Server) {
     for upkeep in [&["gc", "--dry-run"][..], &["gc"], &["verify", "--repair"], &["verify"]] {
         shop.both(upkeep);
     }
+    let (again, said) = told(&["members", "win-back", "--as-of", "2025-12-30T00:00:00Z", "--format", "csv"], 7);
+    assert!(again == members && said.contains("from the snapshot of a backfill"), "{said}");
     let [files, remote] = shop.both(&["erase", "--subject", "u000001", "--format", "json"]).map(|answer| answer.json());
     let touched = |answer: &Value| {
         let rows = answer["segments"].as_array().cloned().unwrap_or_default();

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use segmenta::clock::{Clock, SystemClock};
 use segmenta::store::object::{Holder, ObjectLedger, Options, Place};
-use segmenta::store::{LeaseScope, Ledger, ReadFilter, RunKind, Transaction};
+use segmenta::store::{LeaseScope, Ledger, Past, ReadFilter, RunKind, Transaction};
 
 use super::stage::{lines, run, segment, tenant, within};
 
@@ -155,7 +155,7 @@ fn backfill(_: &Project, _: &mut ChaCha8Rng, kept: &Kept) -> Prepared {
     // Decisions hold since they were made, and the table has always been what it is.
     let count = kept.rules[EDITED].len();
     after.past.extend(days.iter().map(|day| (day.clone(), count)));
-    Prepared::new(&["backfill", EDITED, "--from", &days[0], "--to", &days[INSTANTS - 1], "--step", "1d"], after)
+    Prepared::new(&["backfill", EDITED, "--from", &days[0], "--to", &days[INSTANTS - 1], "--step", "1d", "--snapshots"], after)
 }
 
 /// Finished days become one file each, and changes of long ago go.
@@ -356,6 +356,16 @@ impl Project {
         for line in lines(ledger.read_history(&tenant(), &past).await.unwrap(), &["as_of", "member_count"]).await {
             let (instant, count) = line.split_once(' ').unwrap();
             assert!(kept.past.insert(instant.to_owned(), count.parse().unwrap()).is_none(), "{instant} was recorded twice");
+        }
+        // A snapshot of the past is there with its figures, or not at all; who was erased since is counted and no longer in it.
+        let state = ledger.state(&tenant()).await.unwrap();
+        if let Some(edited) = state.segments.get(&segment(EDITED)) {
+            for at in ledger.backfilled(&tenant(), &segment(EDITED), &edited.definition.hash).await.unwrap() {
+                let Past::Members { rows, .. } = ledger.members_at(&tenant(), &segment(EDITED), at).await.unwrap() else {
+                    panic!("there is no snapshot of {at}");
+                };
+                assert!(lines(rows, &["subject_id"]).await.len() <= kept.past[&at.to_string()], "{at}");
+            }
         }
         for id in SEGMENTS {
             let rows = ledger.read_members(&tenant(), &segment(id)).await.unwrap();
