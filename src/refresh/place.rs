@@ -24,7 +24,7 @@ use crate::model::id::{SegmentId, TenantId};
 use crate::model::manual::Override;
 use crate::model::segment::Status;
 use crate::plan::{Batch, Given, GivenSet, OutputName, Overridden, PlanError, Population, Question, Reference, Request, plan_all};
-use crate::store::{Ledger, LedgerError, Overrides, Past, RowStream, SegmentState, TenantState};
+use crate::store::{Ledger, LedgerError, Overrides, Past, Provenance, RowStream, SegmentState, TenantState};
 
 /// A backend and the ledger that takes its members without moving them.
 #[async_trait]
@@ -304,6 +304,8 @@ impl<B: Backend> Opened<B> {
             return Ok(ledger.stored(&tenant.id, segment).await?);
         }
         match ledger.members_at(&tenant.id, segment, as_of).await? {
+            // They need not be moved.
+            Past::Members { provenance: Provenance::Current, .. } => Ok(ledger.stored(&tenant.id, segment).await?),
             Past::Members { rows, .. } => {
                 let gathered = place.gather(self.run, ids_of(rows).await?).await;
                 gathered.map_err(|source| Error::Backend { tenant: tenant.id.clone(), source })
