@@ -102,7 +102,7 @@ fn lasting<S: Stage + 'static>() -> Vec<(&'static str, Case<S>)> {
             Box::pin(upkeep::the_last_snapshot_of_a_day_is_kept(stage, |_| Box::pin(async { None })))
         }),
         ("members of the past are told by what is kept, though the clock went back", |stage| {
-            Box::pin(upkeep::members_of_the_past(stage, 5))
+            Box::pin(upkeep::members_of_the_past(stage, 5, 4))
         }),
         ("what died is garbage, and nothing else", |stage| Box::pin(what_died_is_garbage(stage))),
         ("nothing is repaired that is whole", |stage| Box::pin(nothing_is_repaired_that_is_whole(stage))),
