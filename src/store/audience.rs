@@ -199,9 +199,22 @@ impl Cursor {
     }
 }
 
-/// The position of the first of ascending ids that comes after one.
+/// The rows of members, by id, whose ids come after one.
 #[must_use]
-pub fn first_after(ids: &StringArray, after: &str) -> usize {
+pub fn rows_after(rows: RowStream, after: Option<String>) -> RowStream {
+    let Some(after) = after else { return rows };
+    let rest = rows.map(move |batch| {
+        let batch = batch?;
+        let ids = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>());
+        let ids = ids.ok_or_else(|| unexpected(&"members are not in the columns of memberships"))?;
+        let first = first_after(ids, &after);
+        Ok(batch.slice(first, batch.num_rows() - first))
+    });
+    rest.boxed()
+}
+
+/// The position of the first of ascending ids that comes after one.
+fn first_after(ids: &StringArray, after: &str) -> usize {
     let (mut low, mut high) = (0, ids.len());
     while low < high {
         let middle = low + (high - low) / 2;

@@ -32,6 +32,12 @@ impl Horizon {
             Self::Nothing => true,
         }
     }
+
+    /// The same of a snapshot that a backfill left of an instant. It was asked for, and stays where nothing is said of snapshots.
+    #[must_use]
+    pub fn is_past_backfill(self, at: Timestamp) -> bool {
+        self != Self::Nothing && self.is_past(at)
+    }
 }
 
 /// How far back the records of a segment are kept.

@@ -17,7 +17,7 @@ use crate::plan::OutputName;
 use crate::refresh::Error;
 use crate::refresh::config::TenantConfig;
 use crate::refresh::place::{ReadablePlace, calendar_of};
-use crate::store::audience::{first_after, merged};
+use crate::store::audience::{merged, rows_after};
 use crate::store::rows::{membership_schema, partly_known};
 use crate::store::{Audience, Ledger as _, LedgerError, Membership, Past, RowStream};
 
@@ -36,13 +36,7 @@ pub(crate) async fn audience<P: ReadablePlace>(
         return Ok(merged(audience.operation, audience.after.clone(), segments, partly_known(&audience.schema())));
     }
     let rows = segments.into_iter().next().unwrap_or_else(|| stream::empty().boxed());
-    let Some(after) = audience.after.clone() else { return Ok(rows) };
-    let later = rows.map_ok(move |batch| {
-        let ids = batch.column_by_name("subject_id").and_then(|ids| ids.as_string_opt::<i32>());
-        let first = ids.map_or(0, |ids| first_after(ids, &after));
-        batch.slice(first, batch.num_rows() - first)
-    });
-    Ok(later.boxed())
+    Ok(rows_after(rows, audience.after.clone()))
 }
 
 /// The members of a segment as they were after the last run at or before an instant, by id; says where they are known from.

@@ -9,14 +9,11 @@ use uuid::Uuid;
 use super::ClickHouseLedger;
 use super::ddl::{CHANGES, HISTORY, LOG};
 use super::log::{Tenants, commits, records};
-use super::server::{Server, uuids};
+use super::server::{SEGMENTS_AT_ONCE, Server, uuids};
 use crate::backend::clickhouse::{MEMBERS, OVERRIDES};
 use crate::clickhouse::{Statement, Value};
 use crate::model::id::TenantId;
 use crate::store::LedgerError;
-
-/// Segments in one statement: what is bound has its limits.
-const AT_ONCE: usize = 500;
 
 /// Notes that a run begins, before anything is written of it.
 pub(super) async fn note_begin(server: &Server, tenant: &TenantId, run: Uuid, lease: u64) -> Result<(), LedgerError> {
@@ -176,7 +173,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'state'
     /// Deletes the rows of a run that are of some segments.
     pub(super) async fn delete_segments(&self, run: Uuid, segments: &BTreeSet<String>) -> Result<(), LedgerError> {
         let segments: Vec<&String> = segments.iter().collect();
-        for some in segments.chunks(AT_ONCE) {
+        for some in segments.chunks(SEGMENTS_AT_ONCE) {
             let text = format!("DELETE FROM {MEMBERS} WHERE run_id = {{run:UUID}} AND segment_id IN {{segments:Array(String)}}");
             let statement = Statement::new(text).uuid("run", run).texts("segments", some.iter().map(|segment| segment.as_str()));
             self.server.execute("delete replaced snapshots", statement).await?;
@@ -231,7 +228,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'commit' AND log.lease < {{l
     pub(super) async fn delete_states(&self) -> Result<(), LedgerError> {
         let text = format!("SELECT segment_id, min(commit_number) FROM ({}) WHERE is_needed GROUP BY segment_id", self.states());
         let first = self.server.rows::<(String, i64)>("look at the log", self.graced(text)).await?;
-        for some in first.chunks(AT_ONCE) {
+        for some in first.chunks(SEGMENTS_AT_ONCE) {
             let text = format!(
                 "DELETE FROM {LOG} WHERE tenant = {{tenant:String}} AND kind = 'state'
     AND commit_number < transform(segment_id, {{segments:Array(String)}}, {{first:Array(UInt64)}}, toUInt64(0))"

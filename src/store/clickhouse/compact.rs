@@ -14,18 +14,16 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::ddl::{CHANGES, HISTORY};
-use super::log::{self, Commit, Cut, Keeping, KeptRecord, KeptSnapshot, Records, damaged};
+use super::log::{self, Commit, Cut, Keeping, KeptRecord, KeptSnapshot, Records, damaged, named};
 use super::read::{self, baselines, is_committed};
-use super::server::Server;
+use super::server::{SEGMENTS_AT_ONCE, Server};
+use super::staged::confidence;
 use super::{ClickHouseLedger, clean};
 use crate::backend::clickhouse::MEMBERS;
 use crate::clickhouse::{Statement, Value};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::object::{PublicFiles, PublicTable};
 use crate::store::{ChangeReason, CompactRequest, Compacted, Horizon, Lease, LeaseScope, LedgerError, RunKind};
-
-/// Segments of one step: what is bound has its limits.
-const AT_ONCE: usize = 500;
 
 /// Does one step.
 pub(super) async fn step(
@@ -56,7 +54,7 @@ pub(super) async fn step(
             if first > through {
                 continue;
             }
-            if going.through.len() == AT_ONCE {
+            if going.through.len() == SEGMENTS_AT_ONCE {
                 done.is_unfinished = true;
                 break;
             }
@@ -130,8 +128,8 @@ pub(super) async fn first_commits(
         is_committed("t")
     );
     let found = Statement::new(text).text("tenant", tenant.as_str());
-    let named = |(segment, first): (String, u64)| Ok((segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?, first));
-    server.rows::<(String, u64)>("look for what is kept no longer", found).await?.into_iter().map(named).collect()
+    let first = |(segment, first): (String, u64)| Ok((named(&segment)?, first));
+    server.rows::<(String, u64)>("look for what is kept no longer", found).await?.into_iter().map(first).collect()
 }
 
 pub(super) fn table(rows: PublicTable) -> &'static str {
@@ -265,7 +263,7 @@ FROM {CHANGES} AS changes WHERE changes.tenant = {{tenant:String}} AND {IS_GONE}
         let found = self.server.rows::<(String, u64, Uuid, i64)>(operation, going.bound_anew(text, self.tenant)).await?;
         let mut written = BTreeMap::new();
         for (name, count, run_id, at) in found {
-            let segment: SegmentId = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+            let segment = named(&name)?;
             let through = going.through.get(&segment).copied().unwrap_or_default();
             self.cuts.insert(segment.clone(), Cut { changes: through, ..self.records.cut(&segment) });
             self.done.changes_dropped += count;
@@ -325,7 +323,7 @@ FROM {HISTORY} AS history WHERE history.tenant = {{tenant:String}} AND {IS_GONE}
         for (name, count, counting, last) in
             self.server.rows::<(String, u64, u64, u64)>("look for what is kept no longer", text).await?
         {
-            let segment: SegmentId = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+            let segment = named(&name)?;
             let history = going.through.get(&segment).copied().unwrap_or_default();
             let known = self.records.cut(&segment);
             let cut = self.cuts.entry(segment).or_insert(known);
@@ -344,9 +342,11 @@ FROM {HISTORY} AS history WHERE history.tenant = {{tenant:String}} AND {IS_GONE}
         for known in &self.records.kept {
             let noted = self.kept.iter().position(|(kept, _)| kept.segment == known.segment && kept.snapshot == known.snapshot);
             let record = noted.and_then(|noted| self.kept.get(noted)).map_or(&known.record, |(kept, _)| &kept.record);
-            let is_past = match request.retention.of(&known.segment).snapshots {
-                Horizon::Nothing if !record.is_recorded() => false,
-                horizon => horizon.is_past(record.until.unwrap_or(record.at)),
+            let horizon = request.retention.of(&known.segment).snapshots;
+            let is_past = if record.is_recorded() {
+                horizon.is_past(record.until.unwrap_or(record.at))
+            } else {
+                horizon.is_past_backfill(record.at)
             };
             let last = self.records.backfilled(&known.segment).rfind(|kept| kept.record.at == record.at);
             let is_replaced = !record.is_recorded() && last.is_some_and(|last| last.snapshot != known.snapshot);
@@ -378,8 +378,7 @@ pub(super) async fn write_replayed(
     let text = format!(
         "INSERT INTO {MEMBERS} (tenant, segment_id, run_id, subject_id, entered_at, score, confidence, reason, as_of)
 SELECT {{tenant:String}}, segment_id, {{id:UUID}}, subject_id, tupleElement(last, 2), tupleElement(last, 3) AS score_then,
-    multiIf(isNull(score_then), NULL, score_then >= 0.8, 'Very High', score_then >= 0.6, 'High', score_then >= 0.4, 'Medium',
-        score_then >= 0.2, 'Low', 'Very Low'),
+    {},
     if(tupleElement(last, 4) IN {{by_hand:Array(String)}}, tupleElement(last, 4), '{}'),
     fromUnixTimestamp64Micro(transform(segment_id, {{segments:Array(String)}}, {{instants:Array(Int64)}}, toInt64(0)), 'UTC')
 FROM (
@@ -397,6 +396,7 @@ FROM (
     GROUP BY segment_id, subject_id
 )
 WHERE tupleElement(last, 1) = 'enter'",
+        confidence("score_then"),
         ChangeReason::RuleMatch.keyword(),
         is_committed("changes"),
         baselines(),
@@ -412,10 +412,5 @@ WHERE tupleElement(last, 1) = 'enter'",
         .bind("through", "Array(UInt64)", integers(segments.values().map(|(through, _)| *through)))
         .bind("after", "Array(UInt64)", integers(segments.keys().map(|segment| records.cut(segment).changes)));
     server.execute_once("write the members", statement).await?;
-    let counts = format!(
-        "SELECT segment_id, count() FROM {MEMBERS} WHERE tenant = {{tenant:String}} AND run_id = {{id:UUID}} GROUP BY segment_id"
-    );
-    let counts = Statement::new(counts).text("tenant", tenant.as_str()).uuid("id", id);
-    let named = |(segment, count): (String, u64)| Ok((segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?, count));
-    server.rows::<(String, u64)>("count the members", counts).await?.into_iter().map(named).collect()
+    read::written(server, tenant, id).await
 }

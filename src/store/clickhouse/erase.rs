@@ -72,7 +72,6 @@ async fn rests(server: &Server, tenant: &TenantId, subject: &str) -> Result<BTre
     let mut rests = BTreeMap::<SegmentId, Rest>::new();
     let asked = |text: String| Statement::new(text).text("tenant", tenant.as_str()).text("subject", subject);
     let operation = "look for the subject";
-    let named = |segment: String| segment.parse().map_err(|_| log::damaged(&segment, &"it is no segment"));
     let members = format!(
         "SELECT members.segment_id, countIf(members.subject_id != {{subject:String}}) FROM {MEMBERS} AS members
 WHERE members.tenant = {{tenant:String}} AND (members.segment_id, members.run_id) IN (SELECT segment_id, snapshot FROM ({}))
@@ -80,7 +79,7 @@ GROUP BY members.segment_id HAVING countIf(members.subject_id = {{subject:String
         snapshots()
     );
     for (segment, others) in server.rows::<(String, u64)>(operation, asked(members)).await? {
-        let rest = rests.entry(named(segment)?).or_default();
+        let rest = rests.entry(log::named(&segment)?).or_default();
         rest.members = Some(others);
         rest.erased.was_member = true;
     }
@@ -90,7 +89,7 @@ WHERE changes.tenant = {{tenant:String}} AND changes.subject_id = {{subject:Stri
         is_committed("changes")
     );
     for (segment, count) in server.rows::<(String, u64)>(operation, asked(changes)).await? {
-        rests.entry(named(segment)?).or_default().erased.changes = count;
+        rests.entry(log::named(&segment)?).or_default().erased.changes = count;
     }
     let decisions = format!(
         "SELECT segment_id, sumIf(decided, subject_id = {{subject:String}}), countIf(subject_id != {{subject:String}} AND last != 'clear')
@@ -104,7 +103,7 @@ GROUP BY segment_id HAVING countIf(subject_id = {{subject:String}}) > 0",
         is_committed("overrides")
     );
     for (segment, count, others) in server.rows::<(String, u64, u64)>(operation, asked(decisions)).await? {
-        let rest = rests.entry(named(segment)?).or_default();
+        let rest = rests.entry(log::named(&segment)?).or_default();
         rest.erased.overrides = count;
         rest.overrides = Some(others);
     }

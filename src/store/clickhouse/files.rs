@@ -8,8 +8,7 @@ use futures::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::compact::table;
-use super::gc::named;
-use super::log::{self, Base, KeptSnapshot, Records};
+use super::log::{self, Base, KeptSnapshot, Records, named};
 use super::publish::{commits_after, publish};
 use super::read::{self, is_committed};
 use super::server::Server;

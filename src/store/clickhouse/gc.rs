@@ -14,7 +14,7 @@ use super::clean::Cleaner;
 use super::compact::{self, table};
 use super::ddl::{CHANGES, HISTORY, LOG, STAGED};
 use super::files;
-use super::log::{self, Tenants, commits, damaged};
+use super::log::{self, Tenants, commits};
 use super::read::is_committed;
 use super::server::uuids;
 use super::{ClickHouseLedger, LeaseScope};
@@ -362,9 +362,4 @@ WHERE tenant = {{tenant:String}} AND kind = 'abandoned' AND run_id IN {{runs:Arr
         let new: Vec<Uuid> = runs.into_iter().filter(|run| !known.contains(run)).collect();
         if new.is_empty() { Ok(()) } else { self.cleaner.note_abandoned(&new).await }
     }
-}
-
-/// A name of the server as that of a segment.
-pub(super) fn named(segment: &str) -> Result<SegmentId, LedgerError> {
-    segment.parse().map_err(|_| damaged(segment, &"it is no segment"))
 }

@@ -210,7 +210,7 @@ pub(super) async fn read_records(server: &Server, tenant: &TenantId) -> Result<R
     for (kind, name, snapshot, state, member_count) in
         server.rows::<(String, String, Uuid, String, u64)>("read the log", found).await?
     {
-        let segment: SegmentId = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+        let segment = named(&name)?;
         if kind == "cut" {
             records.cuts.insert(segment, decode(&name, &state)?);
         } else {
@@ -266,7 +266,7 @@ pub(super) async fn read(server: &Server, tenant: &TenantId) -> Result<Base, Led
             base.jobs.insert(name.clone(), decode(&name, &state)?);
             continue;
         }
-        let segment = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+        let segment = named(&name)?;
         let snapshot = Some(snapshot).filter(|run| !run.is_nil());
         base.segments.insert(segment, Entry { record: decode(&name, &state)?, snapshot });
     }
@@ -413,6 +413,11 @@ fn encode<T: Serialize>(name: &str, value: &T) -> Result<String, LedgerError> {
 
 fn decode<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, LedgerError> {
     serde_json::from_str(text).map_err(|error| damaged(name, &error))
+}
+
+/// A name of the server as that of a segment.
+pub(super) fn named(segment: &str) -> Result<SegmentId, LedgerError> {
+    segment.parse().map_err(|_| damaged(segment, &"it is no segment"))
 }
 
 /// A row of the log that is not what this version writes.

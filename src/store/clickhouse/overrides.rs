@@ -7,7 +7,7 @@ use datafusion::arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::log::damaged;
+use super::log::named;
 use super::read::is_committed;
 use super::server::{Server, batch, numbers, texts, uuids};
 use crate::backend::clickhouse::{Edits, Kept, OVERRIDES, RemoteMembers};
@@ -34,7 +34,7 @@ WHERE overrides.tenant = {{tenant:String}} AND {committed} GROUP BY segment_id"
     let of_tenant = |text: String| Statement::new(text).text("tenant", tenant.as_str());
     let mut found = BTreeMap::new();
     for (segment, runs) in server.rows::<(String, Vec<Uuid>)>("read the overrides", of_tenant(runs)).await? {
-        let segment: SegmentId = segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?;
+        let segment = named(&segment)?;
         let overrides = sets(server, tenant, &segment, at, runs).await?;
         if !overrides.is_empty() {
             found.insert(segment, overrides);

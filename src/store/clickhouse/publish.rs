@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use uuid::Uuid;
 
 use super::ddl::LOG;
-use super::log::{self, KeptSnapshot, damaged};
+use super::log::{self, KeptSnapshot, damaged, named};
 use super::overrides;
 use super::read::{self, is_committed};
 use super::server::Server;
@@ -65,7 +65,7 @@ GROUP BY log.segment_id, log.snapshot HAVING max(log.commit_number) > {{reached:
     }
     let records = log::read_records(server, tenant).await?;
     for (name, snapshot, noted) in found {
-        let segment: SegmentId = name.parse().map_err(|_| damaged(&name, &"it is no segment"))?;
+        let segment = named(&name)?;
         match records.kept.iter().find(|kept| kept.segment == segment && kept.snapshot == snapshot) {
             Some(kept) => {
                 files.put_kept(tenant, kept.public(), read::kept(server, tenant, kept).await?).await?;
@@ -110,7 +110,7 @@ WHERE log.tenant = {{tenant:String}} AND log.kind = 'state' AND log.commit_numbe
     let (mut runs, mut segments) = (BTreeSet::new(), BTreeSet::new());
     for (run, name) in server.rows::<(Uuid, String)>("read the log", after(text, tenant, reached)).await? {
         runs.insert(run);
-        segments.insert(name.parse().map_err(|_| damaged(&name, &"it is no segment"))?);
+        segments.insert(named(&name)?);
     }
     Ok((runs, segments))
 }

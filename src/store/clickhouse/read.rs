@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::ddl::{CHANGES, HISTORY, LOG};
-use super::log::{KeptSnapshot, Tenants, commits, damaged, records, states};
-use super::server::{Server, uuids};
+use super::log::{KeptSnapshot, Tenants, commits, damaged, named, records, states};
+use super::server::{SEGMENTS_AT_ONCE, Server, uuids};
 use crate::backend::attributes::{Order, OrderBy, column_of};
 use crate::backend::clickhouse::MEMBERS;
 use crate::clickhouse::{Statement, quoted};
@@ -19,9 +19,6 @@ use crate::model::id::{SegmentId, TenantId};
 use crate::store::object::PublicTable;
 use crate::store::rows::{change_schema, history_schema, membership_schema};
 use crate::store::{Audience, LedgerError, Membership, ReadFilter, RowStream, SetOperation};
-
-/// Segments in one statement: what is bound has its limits.
-const AT_ONCE: usize = 500;
 
 /// What is asked of an audience.
 #[derive(Debug)]
@@ -112,7 +109,7 @@ WHERE members.tenant = {{tenant:String}} AND members.segment_id IN {{segments:Ar
 GROUP BY members.segment_id"
     );
     let mut instants = BTreeMap::new();
-    for snapshots in snapshots.chunks(AT_ONCE) {
+    for snapshots in snapshots.chunks(SEGMENTS_AT_ONCE) {
         let statement = Statement::new(text.as_str())
             .text("tenant", tenant.as_str())
             .texts("segments", snapshots.iter().map(|(segment, _)| segment.as_str()))
@@ -121,10 +118,20 @@ GROUP BY members.segment_id"
             .text("nil", Uuid::nil().to_string());
         for (segment, at) in server.rows::<(String, i64)>("read the members", statement).await? {
             let at = Timestamp::from_microsecond(at).map_err(|error| damaged(&segment, &error))?;
-            instants.insert(segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?, at);
+            instants.insert(named(&segment)?, at);
         }
     }
     Ok(instants)
+}
+
+/// How many members of each segment a run has written.
+pub(super) async fn written(server: &Server, tenant: &TenantId, run: Uuid) -> Result<BTreeMap<SegmentId, u64>, LedgerError> {
+    let text = format!(
+        "SELECT segment_id, count() FROM {MEMBERS} WHERE tenant = {{tenant:String}} AND run_id = {{run:UUID}} GROUP BY segment_id"
+    );
+    let statement = Statement::new(text).text("tenant", tenant.as_str()).uuid("run", run);
+    let counted = |(segment, count): (String, u64)| Ok((named(&segment)?, count));
+    server.rows::<(String, u64)>("count the members", statement).await?.into_iter().map(counted).collect()
 }
 
 /// Whom an audience contains, in an order, with what stands beside each.
@@ -333,7 +340,7 @@ ORDER BY segment_id",
     let membership = |(segment, entered_at, score, confidence, reason): (String, i64, Option<f64>, Option<String>, String)| {
         Ok(Membership {
             entered_at: Timestamp::from_microsecond(entered_at).map_err(|error| damaged(&segment, &error))?,
-            segment_id: segment.parse().map_err(|_| damaged(&segment, &"it is no segment"))?,
+            segment_id: named(&segment)?,
             score,
             confidence,
             reason,

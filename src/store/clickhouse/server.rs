@@ -15,6 +15,9 @@ use crate::clickhouse::{Connection, Error, Statement, Value};
 use crate::clock::SharedClock;
 use crate::store::{LedgerError, RowStream};
 
+/// Segments in one statement: what is bound has its limits.
+pub(super) const SEGMENTS_AT_ONCE: usize = 500;
+
 /// What is meant with every statement of the ledger. Those of copies of tables mean nothing where there are none: what was written is read
 /// back by whoever asks next, on whichever server, and inserts come one after the other, so that block numbers tell their order.
 const MEANING: &[(&str, &str)] = &[

@@ -154,23 +154,14 @@ INNER JOIN ({segments}) AS s ON c.position = s.position"
             "INSERT INTO {MEMBERS} (tenant, segment_id, run_id, subject_id, entered_at, score, confidence, reason, as_of)
 SELECT {{tenant:String}}, s.segment_id, {{run:UUID}}, c.subject_id,
     if(c.was_member, c.entered_before, fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC')), c.score_now,
-    multiIf(isNull(c.score_now), NULL, c.score_now >= 0.8, 'Very High', c.score_now >= 0.6, 'High', c.score_now >= 0.4, 'Medium',
-        c.score_now >= 0.2, 'Low', 'Very Low'),
+    {},
     c.reason_now, fromUnixTimestamp64Micro({{as_of:Int64}}, 'UTC')
 FROM ({compared}) AS c
 INNER JOIN ({segments}) AS s ON c.position = s.position
-WHERE c.is_member"
+WHERE c.is_member",
+            confidence("c.score_now")
         );
         server.execute_once("write the members", self.bound(text, positions)).await
-    }
-
-    /// How many members of each segment this run has written, by their ids.
-    pub(super) async fn written(&self, server: &Server) -> Result<BTreeMap<String, u64>, LedgerError> {
-        let text = format!(
-            "SELECT segment_id, count() FROM {MEMBERS} WHERE tenant = {{tenant:String}} AND run_id = {{run:UUID}} GROUP BY segment_id"
-        );
-        let statement = Statement::new(text).text("tenant", self.run.tenant.as_str()).uuid("run", self.run.run_id);
-        Ok(server.rows::<(String, u64)>("count the members", statement).await?.into_iter().collect())
     }
 
     fn bound(&self, text: String, positions: &[u32]) -> Statement {
@@ -341,6 +332,14 @@ HAVING is_member OR was_member"
             ],
         )
     }
+}
+
+/// How well a member with a score fits, in words.
+pub(super) fn confidence(score: &str) -> String {
+    format!(
+        "multiIf(isNull({score}), NULL, {score} >= 0.8, 'Very High', {score} >= 0.6, 'High', {score} >= 0.4, 'Medium',
+        {score} >= 0.2, 'Low', 'Very Low')"
+    )
 }
 
 /// Where subjects stand, as columns.

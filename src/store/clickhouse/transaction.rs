@@ -228,9 +228,9 @@ impl ClickHouseTransaction {
         let replaced = chosen(|counts| counts.members > 0 && counts.is_another());
         if !replaced.is_empty() {
             batch.write_members(&self.server, &replaced).await?;
-            let written = batch.written(&self.server).await?;
+            let written = read::written(&self.server, &self.run.tenant, self.run.run_id).await?;
             for work in works.iter().filter(|work| replaced.contains(&work.position)) {
-                let rows = written.get(work.segment.as_str()).copied().unwrap_or(0);
+                let rows = written.get(&work.segment).copied().unwrap_or(0);
                 refuse_another_count(&work.segment, counts(work).members, rows)?;
             }
         }
@@ -430,9 +430,9 @@ impl ClickHouseTransaction {
         if !written.is_empty() {
             batch.write(&self.server).await?;
             batch.write_members(&self.server, &written).await?;
-            let counts = batch.written(&self.server).await?;
+            let counts = read::written(&self.server, &self.run.tenant, self.run.run_id).await?;
             for KeptSnapshot { segment, member_count, .. } in &past {
-                refuse_another_count(segment, *member_count, counts.get(segment.as_str()).copied().unwrap_or(0))?;
+                refuse_another_count(segment, *member_count, counts.get(segment).copied().unwrap_or(0))?;
             }
         }
         Ok(past)

@@ -28,7 +28,7 @@ use super::{ObjectLedger, layout};
 use crate::model::id::{SegmentId, TenantId};
 use crate::store::replay::Folded;
 use crate::store::rows::{change_schema, history_schema, membership_schema};
-use crate::store::{CompactRequest, Compacted, Horizon, Lease, LedgerError, Retention, RunKind};
+use crate::store::{CompactRequest, Compacted, Lease, LedgerError, Retention, RunKind};
 
 /// Files that are read at the same time.
 const READ_AT_ONCE: usize = 8;
@@ -395,10 +395,9 @@ impl Step<'_> {
             latest.insert((kept.segment.clone(), kept.at), kept.number);
         }
         let (stay, go) = std::mem::take(&mut index.kept).into_iter().partition::<Vec<_>, _>(|kept| {
-            let is_past = match retention.of(&kept.segment).snapshots {
-                Horizon::Nothing if !kept.is_recorded() => false,
-                horizon => horizon.is_past(kept.until.unwrap_or(kept.at)),
-            };
+            let horizon = retention.of(&kept.segment).snapshots;
+            let is_past =
+                if kept.is_recorded() { horizon.is_past(kept.until.unwrap_or(kept.at)) } else { horizon.is_past_backfill(kept.at) };
             let is_replaced = !kept.is_recorded() && latest.get(&(kept.segment.clone(), kept.at)) != Some(&kept.number);
             kept.is_baseline || !(is_past || is_replaced)
         });

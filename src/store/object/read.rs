@@ -19,7 +19,7 @@ use super::table::{Look, Table, WHOLE_UP_TO, column};
 use super::{ObjectLedger, Place};
 use crate::backend::{LocalMembers, SortedIds};
 use crate::model::id::{SegmentId, TenantId};
-use crate::store::audience::{Audience, first_after, merged};
+use crate::store::audience::{Audience, merged, rows_after};
 use crate::store::{LedgerError, Membership, Overrides, ReadFilter, RowStream};
 
 /// How often a reader takes the state anew because a file of an older one is gone.
@@ -56,13 +56,7 @@ pub(super) async fn audience(ledger: &ObjectLedger, tenant: &TenantId, audience:
     if audience.only().is_some() {
         let Some(table) = tables.into_iter().flatten().next() else { return Ok(futures::stream::empty().boxed()) };
         let rows = table.rows_after(None, after.as_deref()).await?;
-        let Some(after) = after else { return Ok(rows) };
-        let path = table.path().clone();
-        let rest = rows.map_ok(move |batch| {
-            let first = column::<StringArray>(&path, &batch, "subject_id").map(|ids| first_after(ids, &after));
-            first.map(|first| batch.slice(first, batch.num_rows() - first))
-        });
-        return Ok(rest.map(|batch| batch.flatten()).boxed());
+        return Ok(rows_after(rows, after));
     }
     let mut streams = Vec::with_capacity(tables.len());
     for table in tables {
